@@ -1,0 +1,125 @@
+package filter
+
+import (
+	"time"
+
+	"mailweir/mail"
+)
+
+// FactsVersion is raised when a field changes its meaning or goes away; adding
+// a field does not raise it.
+const FactsVersion = 1
+
+// Facts are all that the rules and the policy may look at. They are kept with
+// the verdict, without the body, so that a verdict can be explained later and
+// replayed on changed rules. Every field has a JSON name; absent means that
+// the check did not run.
+type Facts struct {
+	Version  int       `json:"version"`
+	ID       mail.ID   `json:"id"`
+	Received time.Time `json:"received"`
+	Size     int64     `json:"size"` // octets of the whole message as received
+
+	Client   ClientFacts   `json:"client"`
+	Envelope EnvelopeFacts `json:"envelope"`
+
+	IPRev    string        `json:"iprev,omitempty"` // RFC 8601 section 2.7.3: pass, fail, temperror, permerror
+	Listings []Listing     `json:"listings,omitempty"`
+	SPF      SPFFacts      `json:"spf"`
+	DKIM     []DKIMFacts   `json:"dkim,omitempty"`
+	DMARC    DMARCFacts    `json:"dmarc"`
+	ARC      ARCFacts      `json:"arc"`
+	Virus    VirusFacts    `json:"virus"`
+	Header   HeaderFacts   `json:"header"`
+	Body     BodyFacts     `json:"body"`
+	Checks   []CheckResult `json:"checks"`
+
+	// Symbols are what the checks reported, in list order, not yet weighed.
+	Symbols []Symbol `json:"symbols"`
+	// Auth is what goes into Authentication-Results.
+	Auth []AuthResult `json:"auth,omitempty"`
+}
+
+// CheckResult is how one check ended.
+type CheckResult struct {
+	Name  string `json:"name"`
+	State State  `json:"state"`
+	Cause string `json:"cause,omitempty"`
+	// Start is relative to the transaction's MAIL (negative: it ran since the
+	// connection began); both in microseconds.
+	Start    int64 `json:"start_us"`
+	Duration int64 `json:"duration_us"`
+}
+
+// ClientFacts is what is known of the client.
+type ClientFacts struct {
+	Address string `json:"address,omitempty"`
+	Name    string `json:"name,omitempty"` // forward-confirmed
+	Helo    string `json:"helo,omitempty"`
+	ESMTP   bool   `json:"esmtp"`
+	TLS     string `json:"tls,omitempty"` // version
+	Own     bool   `json:"own"`
+}
+
+// EnvelopeFacts is the envelope. From is "" for the null reverse-path.
+type EnvelopeFacts struct {
+	From       string   `json:"from"`
+	FromDomain string   `json:"from_domain"` // canonical
+	Recipients []string `json:"recipients"`
+	UTF8       bool     `json:"utf8"`
+}
+
+// Listing is one hit in a DNSBL or DNSWL.
+type Listing struct {
+	Zone  string  `json:"zone"`
+	Code  string  `json:"code"` // 127.0.0.2
+	Score float64 `json:"score"`
+}
+
+// SPFFacts is the result of RFC 7208 for the identity that was checked.
+type SPFFacts struct {
+	Result   string `json:"result,omitempty"`   // none neutral pass fail softfail temperror permerror
+	Identity string `json:"identity,omitempty"` // "mailfrom" or "helo"
+	Domain   string `json:"domain,omitempty"`   // canonical
+	Explain  string `json:"explain,omitempty"`  // what decided, for people
+}
+
+// DKIMFacts is the result of one signature (RFC 6376), in the header's order.
+type DKIMFacts struct {
+	Result   string `json:"result"` // pass fail neutral policy temperror permerror
+	Domain   string `json:"domain,omitempty"`
+	Selector string `json:"selector,omitempty"`
+	Identity string `json:"identity,omitempty"` // i=
+	Algo     string `json:"algorithm,omitempty"`
+	KeyBits  int    `json:"key_bits,omitempty"`
+	Testing  bool   `json:"testing,omitempty"`
+	Reason   string `json:"reason,omitempty"`
+	// Fields are the lower-case names in h=, and SignatureIndex the index of
+	// the DKIM-Signature field in the header: what privacy must not touch.
+	Fields         []string `json:"fields,omitempty"`
+	SignatureIndex int      `json:"signature_index"`
+}
+
+// DMARCFacts is the result of RFC 9989.
+type DMARCFacts struct {
+	Result string `json:"result,omitempty"` // none pass fail temperror permerror
+	Policy string `json:"policy,omitempty"` // the applicable p, sp or np before overrides: none quarantine reject
+	Domain string `json:"domain,omitempty"` // where the record was found
+	From   string `json:"from,omitempty"`   // Author Domain
+	// AlignedSPF and AlignedDKIM name the domain that passed and is aligned.
+	AlignedSPF  string `json:"aligned_spf,omitempty"`
+	AlignedDKIM string `json:"aligned_dkim,omitempty"`
+	Testing     bool   `json:"testing,omitempty"` // t=y
+}
+
+// ARCFacts is the chain validation result of RFC 8617.
+type ARCFacts struct {
+	Result string `json:"result,omitempty"`
+}
+
+// VirusFacts is what the scanner said.
+type VirusFacts struct {
+	Scanned   bool   `json:"scanned"`             // it looked at all of it and answered
+	Signature string `json:"signature,omitempty"` // "" when clean
+	Version   string `json:"version,omitempty"`   // of the signature database, when known
+}

@@ -1,0 +1,3 @@
+package filter
+
+type arrival struct{}

@@ -1,0 +1,62 @@
+package filter
+
+// Action is what happens to a recipient's copy.
+type Action string
+
+// The actions, mildest first.
+const (
+	Accept     Action = "accept"
+	Tag        Action = "tag"        // 250, relayed with X-Spam-Flag: YES
+	Quarantine Action = "quarantine" // 250, held until an admin releases it
+	Discard    Action = "discard"    // 250, dropped by a rule that says so
+	Defer      Action = "defer"      // 451
+	Reject     Action = "reject"     // 5yz
+)
+
+// Reason is why, from a closed set: it selects the reply and labels metrics.
+type Reason string
+
+// The reasons.
+const (
+	ReasonNone     Reason = ""
+	ReasonSpam     Reason = "spam"
+	ReasonVirus    Reason = "virus"
+	ReasonOversize Reason = "oversize" // the scanner's own limit
+	ReasonScanner  Reason = "scanner"  // the scanner did not answer
+	ReasonDMARC    Reason = "dmarc"
+	ReasonDNS      Reason = "dns"    // a temporary DNS failure
+	ReasonListed   Reason = "listed" // DNSBL at RCPT
+	ReasonAllowed  Reason = "allowed"
+	ReasonRule     Reason = "rule"
+)
+
+// DomainPolicy is what one of our domains wants, defaults already filled in.
+// It is immutable; a reload makes new ones.
+type DomainPolicy struct {
+	Domain  string
+	TagMode bool // mode = "tag": reject, quarantine and discard become tag
+
+	Tag        float64 // score from which a message is tagged; `required=` shows it
+	Quarantine float64 // 0: off
+	Reject     float64
+
+	DMARCReject    string // "corroborated", "always", "never"
+	DNSOnError     Action // Accept or Defer
+	ScannerOnError Action // Defer, Accept (which tags) or Quarantine
+	OnOversize     Action // Tag, Reject or Quarantine
+
+	// Postmaster marks the policy for the one local-part that is exempt from
+	// content rejection (RFC 5321 section 4.5.1).
+	Postmaster bool
+}
+
+// Verdict is the whole decision for one recipient class.
+type Verdict struct {
+	Action Action `json:"action"`
+	Reason Reason `json:"reason,omitempty"`
+	// Symbol is the finding that decided, "" when the sum did.
+	Symbol   string  `json:"symbol,omitempty"`
+	Detail   string  `json:"detail,omitempty"` // of a DNSBL: the zone, which the reply names
+	Score    float64 `json:"score"`
+	Required float64 `json:"required"` // the tag threshold
+}

@@ -1,0 +1,62 @@
+package filter
+
+// The symbols that the policy knows by name. All others count by their score
+// alone.
+const (
+	// SymVirus: the scanner found malware. Detail is the signature's name.
+	SymVirus = "VIRUS"
+	// SymScannerError and SymScannerTimeout: the scanner gave no answer that
+	// may be trusted; the policy's ScannerOnError decides.
+	SymScannerError   = "CLAMAV_ERROR"
+	SymScannerTimeout = "CLAMAV_TIMEOUT"
+	// SymOversize: the message exceeds a limit of the scanner itself.
+	SymOversize = "CLAMAV_OVERSIZE"
+
+	// SymDMARCReject and SymDMARCQuarantine: DMARC failed, and this is the
+	// policy that the Author Domain's owner asks for.
+	SymDMARCReject     = "DMARC_REJECT"
+	SymDMARCQuarantine = "DMARC_QUARANTINE"
+	SymDMARCNone       = "DMARC_NONE" // failed, p=none: monitoring only
+	SymDMARCPass       = "DMARC_PASS"
+	SymDMARCNA         = "DMARC_NA" // no policy published
+	SymDMARCTempError  = "DMARC_TEMPERROR"
+	SymDMARCPermError  = "DMARC_PERMERROR"
+
+	SymSPFPass      = "SPF_PASS"
+	SymSPFFail      = "SPF_FAIL"
+	SymSPFSoftFail  = "SPF_SOFTFAIL"
+	SymSPFNeutral   = "SPF_NEUTRAL"
+	SymSPFNone      = "SPF_NONE"
+	SymSPFTempError = "SPF_TEMPERROR"
+	SymSPFPermError = "SPF_PERMERROR"
+
+	SymDKIMPass      = "DKIM_PASS" // at least one signature verified
+	SymDKIMFail      = "DKIM_FAIL" // there are signatures, and none verified
+	SymDKIMNone      = "DKIM_NONE"
+	SymDKIMTempError = "DKIM_TEMPERROR"
+	SymDKIMPermError = "DKIM_PERMERROR"
+
+	// SymAllowed: an [[allow]] entry matched. Detail is its reason.
+	SymAllowed = "ALLOWED"
+)
+
+// StateSymbol is the symbol of a check that ended in another state than ok:
+// CLAMAV_TIMEOUT, DNSBL_ERROR. Skipped checks give none: they had no part in
+// the verdict, and the stages say so.
+func StateSymbol(check string, s State) string {
+	b := []byte(check)
+	for i, c := range b {
+		if 'a' <= c && c <= 'z' {
+			b[i] = c - 'a' + 'A'
+		} else if c == '-' || c == '.' {
+			b[i] = '_'
+		}
+	}
+	switch s {
+	case Timeout:
+		return string(b) + "_TIMEOUT"
+	case Error:
+		return string(b) + "_ERROR"
+	}
+	return ""
+}
