@@ -14,6 +14,26 @@ type HeaderFacts struct {
 	DateOffset int64     `json:"date_offset,omitempty"` // Date minus reception, seconds; meaningless without HasDate
 	HasDate    bool      `json:"has_date"`
 	ListID     string    `json:"list_id,omitempty"`
+
+	Cc     []Address `json:"cc,omitempty"`
+	Sender []Address `json:"sender,omitempty"`
+	// TraceOffset is Date minus the date of the topmost Received field, in
+	// seconds: it means the same when a message is judged again years later.
+	TraceOffset int64 `json:"trace_offset,omitempty"`
+	HasTrace    bool  `json:"has_trace"`
+	// Values are the decoded first values of the KeptFields that are there,
+	// by lower-case name.
+	Values map[string]string `json:"values,omitempty"`
+}
+
+// KeptFields are the header fields whose values the facts keep for rules, next
+// to those that have a fact of their own. What other fields say reaches the
+// rules only through patterns ([[pattern]] in = "header:NAME").
+var KeptFields = []string{
+	"auto-submitted", "content-type", "importance", "in-reply-to",
+	"list-unsubscribe", "mime-version", "organization", "precedence",
+	"references", "return-path", "user-agent", "x-mailer", "x-msmail-priority",
+	"x-priority",
 }
 
 // Address is one mailbox of an address field.
@@ -40,6 +60,28 @@ type BodyFacts struct {
 	Forms      int      `json:"forms"`
 	Scripts    int      `json:"scripts"`
 	Charsets   []string `json:"charsets,omitempty"`
+
+	// Cut tells that the message has more text than the check looks at.
+	Cut bool `json:"cut,omitempty"`
+	// Upper is the share of capitals among the ASCII letters, in percent.
+	Upper int `json:"upper"`
+	// Quoted is how many lines of plain text quote another message (">").
+	Quoted int `json:"quoted"`
+	// Invisible counts zero-width characters, Mixed the words that mix Latin
+	// with Cyrillic or Greek letters or are written in mathematical ones.
+	Invisible int `json:"invisible"`
+	Mixed     int `json:"mixed"`
+	// Split counts tags and comments in the middle of a word of HTML.
+	Split     int `json:"split"`
+	Links     int `json:"links"`   // <a href>
+	Mailtos   int `json:"mailtos"` // mailto: links
+	Passwords int `json:"passwords"`
+	Frames    int `json:"frames"`
+	Refreshes int `json:"refreshes"` // <meta http-equiv=refresh>
+	Remote    int `json:"remote"`    // images that are fetched from elsewhere
+	// LeafText is octets of text/plain leaves, decoded; HTMLLength is its
+	// counterpart.
+	LeafText int `json:"leaf_text"`
 }
 
 // Part is one leaf or container of the MIME tree, in document order.
@@ -51,6 +93,10 @@ type Part struct {
 	Disposition string `json:"disposition,omitempty"`
 	Name        string `json:"name,omitempty"` // decoded file name
 	Size        int64  `json:"size"`           // octets as transmitted
+	// Magic is what the first octets say: a word of a closed set (exe, zip,
+	// ole, rtf, pdf, gzip, rar, 7z, script, html, png, jpeg, gif, elf, macho,
+	// class, cab, lnk), "" for anything else.
+	Magic string `json:"magic,omitempty"`
 }
 
 // URL is one link.
@@ -65,6 +111,12 @@ type URL struct {
 	// Userinfo and IP mark "http://bank.example@evil.example" and address hosts.
 	Userinfo bool `json:"userinfo,omitempty"`
 	IP       bool `json:"ip,omitempty"`
+	// Port is the port when one is given.
+	Port string `json:"port,omitempty"`
+	// Image marks an address that only loads a picture or a style.
+	Image bool `json:"image,omitempty"`
+	// Disguised: Text shows a host of another registered domain than Domain.
+	Disguised bool `json:"disguised,omitempty"`
 }
 
 // Limits of what is kept. What exceeds them is cut, and says so by a symbol.
