@@ -1,0 +1,191 @@
+package config
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Config is the whole file, with every default filled in. It is not changed
+// after Load; a reload makes a new one.
+//
+// The tags: toml is the key; default the value when it is absent; required
+// marks what must be there; enum, min and max bound it; inherit names the path
+// whose value holds where the key is absent.
+type Config struct {
+	// Hostname is our name in the banner, in Received, and as authserv-id.
+	Hostname Name `toml:"hostname" required:"yes"`
+	// DataDir holds the spool and all other state.
+	DataDir Path `toml:"data_dir" required:"yes"`
+	// Mode is "enforce" or "tag"; a domain can have its own.
+	Mode string `toml:"mode" default:"enforce" enum:"enforce|tag"`
+
+	Listeners []Listener `toml:"listener"`
+	TLS       TLS        `toml:"tls"`
+	Limits    Limits     `toml:"limits"`
+	DNS       DNS        `toml:"dns"`
+	Score     Score      `toml:"score"`
+	DMARC     DMARC      `toml:"dmarc"`
+	Checks    Checks     `toml:"checks"`
+	Rules     Rules      `toml:"rules"`
+	Domains   []Domain   `toml:"domain"`
+	Relay     Relay      `toml:"relay"`
+	Queue     Queue      `toml:"queue"`
+	ClamAV    ClamAV     `toml:"clamav"`
+	DNSBL     []DNSBL    `toml:"dnsbl"`
+	Allow     []Allow    `toml:"allow"`
+	Privacy   Privacy    `toml:"privacy"`
+	History   History    `toml:"history"`
+	Log       Log        `toml:"log"`
+	Metrics   Metrics    `toml:"metrics"`
+
+	file    string
+	origins map[string]origin
+	domains map[string]int // canonical name -> index in Domains
+}
+
+// Listener is one [[listener]]: a socket that clients connect to.
+type Listener struct {
+	Address ListenAddr `toml:"address" required:"yes"`
+	// TrustedProxies may use XCLIENT, and must send PROXY where ProxyProtocol
+	// is set.
+	TrustedProxies []netip.Prefix `toml:"trusted_proxies"`
+	ProxyProtocol  bool           `toml:"proxy_protocol" default:"false"`
+	ImplicitTLS    bool           `toml:"implicit_tls" default:"false"`
+}
+
+// TLS names the certificate; without it the gateway makes its own.
+type TLS struct {
+	Certificate Path `toml:"certificate"`
+	Key         Path `toml:"key"`
+}
+
+// Limits bound what a client can send or hold.
+type Limits struct {
+	MessageSize Size `toml:"message_size" default:"50MiB" min:"64KiB" max:"2GiB"`
+	HeaderSize  Size `toml:"header_size" default:"256KiB" min:"4KiB" max:"16MiB"`
+	// TextLine is the longest body line; RFC 5321 section 4.5.3.1.6 asks for
+	// 1,000 octets, and honest HTML mail exceeds that by far.
+	TextLine              Size          `toml:"text_line" default:"1MiB" min:"1000" max:"2GiB"`
+	Connections           int           `toml:"connections" default:"1000" min:"1" max:"1000000"`
+	ConnectionsPerNetwork int           `toml:"connections_per_network" default:"50" min:"1" max:"1000000"`
+	Recipients            int           `toml:"recipients" default:"1000" min:"100" max:"100000"` // RFC 5321 section 4.5.3.1.8: at least 100
+	Errors                int           `toml:"errors" default:"20" min:"1" max:"10000"`
+	CommandTimeout        time.Duration `toml:"command_timeout" default:"5m" min:"1s" max:"1h"` // RFC 5321 section 4.5.3.2.7
+	DataTimeout           time.Duration `toml:"data_timeout" default:"5m" min:"1s" max:"1h"`
+	SessionTimeout        time.Duration `toml:"session_timeout" default:"1h" min:"10s" max:"1d"`
+}
+
+// DNS is the resolver.
+type DNS struct {
+	Servers []Server      `toml:"servers"` // empty: the system's
+	Timeout time.Duration `toml:"timeout" default:"2s" min:"10ms" max:"1m"`
+	DNSPolicy
+}
+
+// DNSPolicy is the part of [dns] that a domain can override.
+type DNSPolicy struct {
+	OnError string `toml:"on_error" default:"accept" enum:"accept|defer"`
+}
+
+// Score is the thresholds of the sum of all symbols.
+type Score struct {
+	Tag        float64 `toml:"tag" default:"5.0" min:"0.1" max:"1000"`
+	Quarantine float64 `toml:"quarantine" default:"0.0" min:"0" max:"1000"` // 0: off
+	Reject     float64 `toml:"reject" default:"15.0" min:"0.1" max:"10000"`
+}
+
+// DMARC is what a DMARC failure may lead to.
+type DMARC struct {
+	Reject string `toml:"reject" default:"corroborated" enum:"corroborated|always|never"`
+}
+
+// Checks switches checks off by name.
+type Checks struct {
+	Disabled []string `toml:"disabled"`
+}
+
+// Rules names the files of content rules.
+type Rules struct {
+	Files []Path `toml:"files"` // absent: the rules that the binary brings
+}
+
+// Domain is one [[domain]]: mail that we accept, and what differs for it.
+// After Load everything that it inherits is filled in.
+type Domain struct {
+	Name     Name       `toml:"name" required:"yes"`
+	NextHops []HostPort `toml:"next_hops" required:"yes"`
+	// Recipients is a file of known recipients; Verify "next_hop" asks the
+	// next hop instead. Neither: every local-part is accepted.
+	Recipients Path   `toml:"recipients"`
+	Verify     string `toml:"verify" enum:"next_hop"`
+
+	Mode   string        `toml:"mode" enum:"enforce|tag" inherit:"mode"`
+	Redact string        `toml:"redact" enum:"none|own|all" inherit:"privacy.redact"`
+	Score  Score         `toml:"score" inherit:"score"`
+	DMARC  DMARC         `toml:"dmarc" inherit:"dmarc"`
+	DNS    DNSPolicy     `toml:"dns" inherit:"dns"`
+	ClamAV ScannerPolicy `toml:"clamav" inherit:"clamav"`
+}
+
+// Relay is the way out.
+type Relay struct {
+	Outbound HostPort `toml:"outbound"` // mail for other domains (DSNs); absent: it is held
+	TLS      string   `toml:"tls" default:"opportunistic" enum:"opportunistic|required"`
+}
+
+// Queue is when to try again and when to give up.
+type Queue struct {
+	RetryFirst time.Duration `toml:"retry_first" default:"5m" min:"1s" max:"1d"`
+	RetryMax   time.Duration `toml:"retry_max" default:"1h" min:"1s" max:"7d"`
+	Expire     time.Duration `toml:"expire" default:"5d" min:"1m" max:"60d"` // RFC 5321 section 4.5.4.1: 4-5 days
+	Quarantine time.Duration `toml:"quarantine" default:"30d" min:"1h" max:"3650d"`
+}
+
+// ClamAV is the virus scanner.
+type ClamAV struct {
+	Address ScannerAddr `toml:"address"` // absent: no virus scan
+	ScannerPolicy
+}
+
+// ScannerPolicy is the part of [clamav] that a domain can override.
+type ScannerPolicy struct {
+	OnError    string `toml:"on_error" default:"defer" enum:"defer|accept|quarantine"`
+	OnOversize string `toml:"on_oversize" default:"tag" enum:"tag|reject|quarantine"`
+}
+
+// DNSBL is one zone to ask about clients. A negative score makes it a DNSWL.
+type DNSBL struct {
+	Zone  Name    `toml:"zone" required:"yes"`
+	Score float64 `toml:"score" required:"yes" min:"-1000" max:"1000"`
+	Codes []Code  `toml:"codes"` // absent: 127.0.0.2 to 127.0.0.254
+}
+
+// Allow exempts a network, or an authenticated domain, from rejection.
+type Allow struct {
+	Network netip.Prefix `toml:"network"`
+	Domain  Name         `toml:"domain"`
+	Reason  string       `toml:"reason" required:"yes"`
+}
+
+// Privacy is what the next hop may learn of the originating client.
+type Privacy struct {
+	Redact       string         `toml:"redact" default:"own" enum:"none|own|all"`
+	OwnNetworks  []netip.Prefix `toml:"own_networks"`
+	SignedFields string         `toml:"signed_fields" default:"keep" enum:"keep|redact"`
+}
+
+// History is how long `gateway why` can explain a verdict.
+type History struct {
+	Keep time.Duration `toml:"keep" default:"7d" min:"1h" max:"3650d"`
+}
+
+// Log is the program's own log, on standard error.
+type Log struct {
+	Level  string `toml:"level" default:"info" enum:"debug|info|warn|error"`
+	Format string `toml:"format" default:"json" enum:"json|text"`
+}
+
+// Metrics is the HTTP server of /metrics, /healthz and /readyz.
+type Metrics struct {
+	Address ListenAddr `toml:"address"` // absent: none
+}

@@ -1,0 +1,158 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// validator sees the values together. A value that is zero because it was
+// absent or wrong has been reported already: no rule speaks about it again.
+type validator struct {
+	*decoder
+	c     *Config
+	known Known
+}
+
+// validate runs every rule. whole is false after a syntax error: then nothing
+// is said about what is absent, since it may stand in the unread part.
+func (d *decoder) validate(c *Config, known Known, whole bool) {
+	if !whole {
+		d.errs = slices.DeleteFunc(d.errs, func(e *Error) bool { return e.Problem == problemMissing })
+		return
+	}
+	v := &validator{d, c, known}
+	v.present()
+	v.listeners()
+	v.domains()
+	v.scores()
+	v.loops()
+	v.limits()
+	v.queue()
+	v.dnsbl()
+	v.allow()
+	v.checks()
+	v.tls()
+	v.files()
+}
+
+// at reports a fault of the value at path; format may be followed by the hint.
+func (v *validator) at(path, problem, hint string) {
+	v.fault(v.origins[path].line, plainKey(path), problem, hint)
+}
+
+// given reports whether the file itself sets path.
+func (v *validator) given(path string) bool { return v.origins[path].line > 0 }
+
+func (v *validator) present() {
+	if len(v.c.Listeners) == 0 && !v.given("listener") {
+		v.fault(0, "listener", problemMissing, "write at least one [[listener]] with its address")
+	}
+	if len(v.c.Domains) == 0 {
+		v.fault(0, "domain", problemMissing, "write at least one [[domain]] with its name and next_hops")
+	}
+}
+
+func (v *validator) limits() {
+	l := v.c.Limits
+	if l.HeaderSize > l.MessageSize && l.MessageSize > 0 {
+		v.at(v.which("limits.header_size", "limits.message_size"), fmt.Sprintf("header_size %s is more than message_size %s", l.HeaderSize, l.MessageSize), "no header section is longer than its message")
+	}
+	v.ordered("limits", "command_timeout", l.CommandTimeout, "session_timeout", l.SessionTimeout)
+	v.ordered("limits", "data_timeout", l.DataTimeout, "session_timeout", l.SessionTimeout)
+}
+
+func (v *validator) queue() {
+	q := v.c.Queue
+	v.ordered("queue", "retry_first", q.RetryFirst, "retry_max", q.RetryMax)
+	v.ordered("queue", "retry_max", q.RetryMax, "expire", q.Expire)
+}
+
+// ordered demands a <= b of two durations of a section.
+func (v *validator) ordered(section, a string, av time.Duration, b string, bv time.Duration) {
+	if av > bv && bv > 0 {
+		path := v.which(join(section, a), join(section, b))
+		v.at(path, fmt.Sprintf("%s %s is more than %s %s", a, FormatDuration(av), b, FormatDuration(bv)), fmt.Sprintf("%s <= %s", a, b))
+	}
+}
+
+// which is the path of two that the file sets: where the fault is shown.
+func (v *validator) which(a, b string) string {
+	if v.given(a) {
+		return a
+	}
+	return b
+}
+
+func (v *validator) dnsbl() {
+	first := map[Name]int{}
+	for i, z := range v.c.DNSBL {
+		path := fmt.Sprintf("dnsbl[%d].zone", i)
+		if line, twice := first[z.Zone]; twice && z.Zone != "" {
+			v.at(path, fmt.Sprintf("%q is given twice, first on line %d", z.Zone, line), "keep one; its codes can be several")
+			continue
+		}
+		first[z.Zone] = v.origins[path].line
+	}
+}
+
+func (v *validator) allow() {
+	for i, a := range v.c.Allow {
+		path := fmt.Sprintf("allow[%d]", i)
+		network, domain := v.given(path+".network"), v.given(path+".domain")
+		switch {
+		case network == domain:
+			v.at(path, "needs either a network or a domain", "a domain counts only where DKIM or SPF passed and is aligned")
+		case a.Network.IsValid() && a.Network.Bits() == 0:
+			v.at(path+".network", fmt.Sprintf("%q is every client there is", a.Network), "name the networks that you know")
+		}
+		if v.given(path+".reason") && strings.TrimSpace(a.Reason) == "" {
+			v.at(path+".reason", "is empty", "say for whoever reads it later why this is allowed")
+		}
+	}
+}
+
+func (v *validator) checks() {
+	if v.known.Checks == nil {
+		return
+	}
+	for i, name := range v.c.Checks.Disabled {
+		if slices.Contains(v.known.Checks, name) {
+			continue
+		}
+		hint := "known checks: " + strings.Join(v.known.Checks, ", ")
+		if near := nearest(name, v.known.Checks); near != "" {
+			hint = fmt.Sprintf("did you mean %q?", near)
+		}
+		v.at(fmt.Sprintf("checks.disabled[%d]", i), fmt.Sprintf("%q is not a check", name), hint)
+	}
+}
+
+// scores demands tag <= quarantine <= reject, at the top and wherever a domain
+// sets one of them.
+func (v *validator) scores() {
+	v.score("score", v.c.Score)
+	for i, dom := range v.c.Domains {
+		path := fmt.Sprintf("domain[%d].score", i)
+		if v.given(path) {
+			v.score(path, dom.Score)
+		}
+	}
+}
+
+func (v *validator) score(path string, s Score) {
+	low, name := s.Tag, "tag"
+	if s.Quarantine > 0 {
+		v.scoreOrder(path, name, low, "quarantine", s.Quarantine)
+		low, name = s.Quarantine, "quarantine"
+	}
+	v.scoreOrder(path, name, low, "reject", s.Reject)
+}
+
+func (v *validator) scoreOrder(path, a string, av float64, b string, bv float64) {
+	if av > bv && bv > 0 {
+		at := v.which(join(path, b), join(path, a))
+		v.at(at, fmt.Sprintf("%s %v is more than %s %v", a, av, b, bv), "tag <= quarantine <= reject")
+	}
+}
