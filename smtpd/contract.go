@@ -49,6 +49,11 @@ type Acceptor interface {
 	// Begin makes room for one message. sizeHint is what MAIL declared, 0 when
 	// nothing. It fails with a *smtp.SMTPError when there is no room.
 	Begin(ctx context.Context, sizeHint int64) (Intake, error)
+	// Room tells, at MAIL, whether a message of that size would find room.
+	Room(sizeHint int64) error
+	// Discarded counts recipients that a rule dropped at reception: they were
+	// accepted, and must not be missing from the accounts.
+	Discarded(recipients int)
 }
 
 // Intake is one message on its way in. Exactly one of Commit and Abort ends

@@ -54,15 +54,15 @@ var (
 	replyXclientArgument = Reply{501, ec(5, 5, 4), "Bad XCLIENT attribute", false}
 
 	// Data.
-	replyStart           = Reply{354, smtp.NoEnhancedCode, "End data with <CR><LF>.<CR><LF>", false}
-	replyChunk           = Reply{250, ec(2, 0, 0), "Chunk ok", false}
-	replyBdatOrder       = Reply{503, ec(5, 5, 1), "BDAT and DATA must not be mixed", false}
-	replyBare            = Reply{550, ec(5, 5, 2), "Bare CR, bare LF or NUL in message: lines must end with CRLF", false}
-	replyLineTooLong     = Reply{550, ec(5, 6, 0), "Line too long in message", false}
-	replyHeaderTooLarge  = Reply{552, ec(5, 3, 4), "Header section too large", false}
-	replyTooBig          = Reply{552, ec(5, 3, 4), "Message too big", false}
-	replyTooManyRcpts    = Reply{452, ec(4, 5, 3), "Too many recipients, send the rest in another transaction", false}
-	replyTooManyHops     = Reply{554, ec(5, 4, 6), "Too many hops: mail loop", false}
+	replyStart          = Reply{354, smtp.NoEnhancedCode, "End data with <CR><LF>.<CR><LF>", false}
+	replyChunk          = Reply{250, ec(2, 0, 0), "Chunk ok", false}
+	replyBdatOrder      = Reply{503, ec(5, 5, 1), "BDAT and DATA must not be mixed", false}
+	replyBare           = Reply{550, ec(5, 5, 2), "Bare CR, bare LF or NUL in message: lines must end with CRLF", false}
+	replyLineTooLong    = Reply{550, ec(5, 6, 0), "Line too long in message", false}
+	replyHeaderTooLarge = Reply{552, ec(5, 3, 4), "Header section too large", false}
+	replyTooBig         = Reply{552, ec(5, 3, 4), "Message too big", false}
+	replyTooManyRcpts   = Reply{452, ec(4, 5, 3), "Too many recipients, send the rest in another transaction", false}
+	replyTooManyHops    = Reply{554, ec(5, 4, 6), "Too many hops: mail loop", false}
 
 	// Recipients.
 	replyRelayDenied      = Reply{554, ec(5, 7, 1), "Relay access denied", false}

@@ -1,6 +1,150 @@
+//go:build wip
+
 package smtpd
 
-import "github.com/emersion/go-smtp"
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
 
-// Session is one client's session: what both engines drive.
-type Session struct{ smtp.Session }
+	"github.com/emersion/go-smtp"
+
+	"mailweir/filter"
+	"mailweir/internal/recipients"
+	"mailweir/mail"
+)
+
+// Session is one client's session: what the engine, or go-smtp's server,
+// drives. One goroutine calls its methods.
+type Session struct {
+	gw     *Gateway
+	ctx    context.Context // the connection's
+	client mail.Client
+	set    *Settings
+	conn   *filter.Connection
+	tx     *transaction // nil outside of a transaction
+}
+
+// connect starts the checks of the connect phase.
+func (s *Session) connect(set *Settings) {
+	s.set = set
+	s.client.Own = s.client.Addr.IsValid() && set.own(s.client.Addr)
+	s.conn = set.Pipeline.Connect(s.ctx, s.client)
+}
+
+// Greet implements Greeter.
+func (s *Session) Greet(client mail.Client) {
+	own := s.client.Own
+	s.client = client
+	s.client.Own = own
+}
+
+// Mail implements smtp.Session: it begins a transaction.
+func (s *Session) Mail(from string, opts *smtp.MailOptions) error {
+	s.end()
+	// A reload between two transactions: the client is looked up again under
+	// the new settings, since lists and networks may have changed.
+	if set := s.gw.settings.Load(); set != s.set {
+		s.conn.Close()
+		s.connect(set)
+	}
+	now := time.Now()
+	id := mail.NewID(now)
+	if err := s.gw.acceptor.Room(opts.Size); err != nil {
+		s.gw.m.refused("no_space", 452)
+		return replyNoSpace.With(id)
+	}
+	tx := &transaction{s: s, begin: now, sizeHint: opts.Size}
+	tx.env = mail.Envelope{
+		ID: id, Arrived: now, Client: s.client, ReversePath: mail.Path(from),
+		EightBit: opts.Body == smtp.Body8BitMIME, UTF8: opts.UTF8,
+		Return: string(opts.Return), EnvID: encodeXtext(opts.EnvelopeID),
+	}
+	tx.inspection = s.conn.Begin(s.ctx, s.client, &tx.env)
+	s.tx = tx
+	return nil
+}
+
+// Rcpt implements smtp.Session.
+func (s *Session) Rcpt(to string, opts *smtp.RcptOptions) error {
+	tx, path := s.tx, mail.Path(to)
+	d := s.set.domainOf(path)
+	if d == nil {
+		return tx.refuse(path, replyRelayDenied.With(tx.env.ID), "relay_denied")
+	}
+	// The client is judged before the recipient is looked up: who is refused
+	// anyway shall not learn which addresses exist.
+	if v, listed := tx.inspection.Listed(d.Policy); listed {
+		return tx.refuse(path, Listed(v.Detail, tx.env.ID), "listed")
+	}
+	if d.Recipients != nil && !path.IsPostmaster() {
+		switch d.Recipients.Verify(s.ctx, path) {
+		case recipients.Known:
+		case recipients.Unknown:
+			return tx.refuse(path, replyUnknownRecipient.With(tx.env.ID), "unknown_recipient")
+		default:
+			return tx.refuse(path, replyVerifyFailed.With(tx.env.ID), "verify_unavailable")
+		}
+	}
+	tx.add(path, d, opts)
+	return nil
+}
+
+// domainOf is the domain that serves a recipient. Postmaster without a domain
+// (RFC 5321 section 4.5.1) belongs to the first one.
+func (set *Settings) domainOf(p mail.Path) *Domain {
+	return set.Domains[mail.CanonicalDomain(p.Domain())]
+}
+
+// StartData implements Starter.
+func (s *Session) StartData() error {
+	intake, err := s.gw.acceptor.Begin(s.ctx, s.tx.sizeHint)
+	if err != nil {
+		return s.tx.fail(err)
+	}
+	s.tx.intake = intake
+	s.tx.inspection.Receive(intake)
+	return nil
+}
+
+// Data implements smtp.Session. go-smtp's server has no StartData.
+func (s *Session) Data(r io.Reader) error {
+	if s.tx.intake == nil {
+		if err := s.StartData(); err != nil {
+			return err
+		}
+	}
+	tx := s.tx
+	tx.dataBegin = time.Now()
+	_, err := io.Copy(tx, r)
+	tx.dot = time.Now()
+	if err != nil {
+		if errors.Is(err, filter.ErrHeaderTooLarge) {
+			io.Copy(io.Discard, r) // the contract: r is consumed
+			err = replyHeaderTooLarge.With(tx.env.ID)
+		}
+		return tx.fail(err)
+	}
+	reply := tx.finish()
+	s.end()
+	return reply
+}
+
+// Reset implements smtp.Session.
+func (s *Session) Reset() { s.end() }
+
+// Logout implements smtp.Session.
+func (s *Session) Logout() error {
+	s.end()
+	s.conn.Close()
+	return nil
+}
+
+// end is the one way out of a transaction, good or bad.
+func (s *Session) end() {
+	if s.tx != nil {
+		s.tx.close()
+		s.tx = nil
+	}
+}

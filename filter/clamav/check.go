@@ -1,0 +1,109 @@
+package clamav
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"mailweir/filter"
+)
+
+// patience is how long a scan may wait, in all, for more of a message while it
+// holds one of the scanner's slots. A sender who is slower gets scanned after
+// his final dot: a few of them would else keep everybody's mail from the
+// scanner.
+const patience = 5 * time.Second
+
+// Check scans each message while it arrives.
+type Check struct {
+	client   *Client
+	patience time.Duration
+}
+
+// NewCheck makes the check of the chain. Who makes it also keeps
+// Client.Run going, for the breaker and the version in the facts.
+func NewCheck(c *Client) *Check {
+	return &Check{client: c, patience: patience}
+}
+
+// Name implements filter.Check.
+func (*Check) Name() string { return "clamav" }
+
+// Run implements filter.Check. It pulls the message at its own pace.
+func (k *Check) Run(ctx context.Context, tx *filter.Transaction) filter.Report {
+	v, err := k.scan(ctx, func(ctx context.Context) io.Reader { return tx.Follow(ctx) })
+	return k.report(v, err)
+}
+
+// errSlow ends a scan whose message does not come.
+var errSlow = errors.New("clamav: the message arrives too slowly")
+
+// scan scans what follow reads: at once, or when that takes too long, again
+// when the message is complete.
+func (k *Check) scan(ctx context.Context, follow func(context.Context) io.Reader) (Verdict, error) {
+	attempt, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	p := &impatient{src: follow(attempt), left: k.patience, cancel: cancel}
+	v, err := k.client.Scan(attempt, p)
+	if err == nil || !errors.Is(context.Cause(attempt), errSlow) {
+		return v, err
+	}
+	if _, err := io.Copy(io.Discard, follow(ctx)); err != nil {
+		return Verdict{}, fmt.Errorf("%w: %w", ErrAborted, err)
+	}
+	return k.client.Scan(ctx, follow(ctx))
+}
+
+// impatient cancels when reads past the first chunk, from where on a slot is
+// held, have taken too long in all.
+type impatient struct {
+	src    io.Reader
+	n      int
+	left   time.Duration
+	cancel context.CancelCauseFunc
+}
+
+func (p *impatient) Read(b []byte) (int, error) {
+	if p.n >= chunkBytes {
+		timer := time.AfterFunc(p.left, func() { p.cancel(errSlow) })
+		defer timer.Stop()
+		start := time.Now()
+		defer func() { p.left -= time.Since(start) }()
+	}
+	n, err := p.src.Read(b)
+	p.n += n
+	return n, err
+}
+
+// report says what a scan means. Only a verdict is State ok; ErrOversize is one
+// too, because it will be the same tomorrow.
+func (k *Check) report(v Verdict, err error) filter.Report {
+	switch {
+	case errors.Is(err, ErrOversize):
+		return filter.Report{
+			State:   filter.OK,
+			Symbols: []filter.Symbol{{Name: filter.SymOversize, Detail: printable(err.Error())}},
+			Set:     k.facts(filter.VirusFacts{}),
+			Cause:   err,
+		}
+	case errors.Is(err, ErrTimeout), errors.Is(err, context.DeadlineExceeded):
+		return filter.Report{State: filter.Timeout, Cause: err}
+	case err != nil:
+		return filter.Report{State: filter.Error, Cause: err}
+	case v.Clean:
+		return filter.Report{State: filter.OK, Set: k.facts(filter.VirusFacts{Scanned: true})}
+	}
+	name := printable(v.Signature)
+	return filter.Report{
+		State:   filter.OK,
+		Symbols: []filter.Symbol{{Name: filter.SymVirus, Detail: name}},
+		Set:     k.facts(filter.VirusFacts{Scanned: true, Signature: name}),
+	}
+}
+
+func (k *Check) facts(v filter.VirusFacts) func(*filter.Facts) {
+	v.Version = k.client.DatabaseVersion()
+	return func(f *filter.Facts) { f.Virus = v }
+}

@@ -1,0 +1,113 @@
+package clamav
+
+import (
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metrics are the counters of one scanner. A nil *Metrics counts nothing.
+type Metrics struct {
+	up       prometheus.Gauge
+	open     prometheus.Gauge
+	running  prometheus.Gauge
+	duration prometheus.Histogram
+	results  map[string]prometheus.Counter
+}
+
+// The label values of scans_total, and the errors that lead to them. The order
+// matters: ErrBusy is an ErrTimeout too, ErrSuspended an ErrUnavailable.
+var failures = []struct {
+	err    error
+	result string
+}{
+	{ErrOversize, "oversize"},
+	{ErrBusy, "busy"},
+	{ErrTimeout, "timeout"},
+	{ErrSuspended, "suspended"},
+	{ErrUnavailable, "unavailable"},
+	{ErrTruncated, "truncated"},
+	{ErrReply, "garbage"},
+	{ErrAborted, "aborted"},
+}
+
+// NewMetrics registers the metrics.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: "mailweir", Subsystem: "clamav", Name: name, Help: help})
+	}
+	m := &Metrics{
+		up:      gauge("up", "Whether the last probe, a small scan, succeeded (1) or not (0)."),
+		open:    gauge("breaker_open", "Whether the scanner is not asked because it keeps failing (1)."),
+		running: gauge("active_scans", "Scans that hold a connection now."),
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: "mailweir", Subsystem: "clamav", Name: "scan_duration_seconds",
+			Help:    "Time from the first chunk to the answer, waiting for a slot included.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+		}),
+		results: make(map[string]prometheus.Counter),
+	}
+	scans := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "mailweir", Subsystem: "clamav", Name: "scans_total",
+		Help: "Messages given to the scanner, by what came back.",
+	}, []string{"result"})
+	for _, r := range []string{"clean", "virus", "unknown"} {
+		m.results[r] = scans.WithLabelValues(r)
+	}
+	for _, f := range failures {
+		m.results[f.result] = scans.WithLabelValues(f.result)
+	}
+	reg.MustRegister(m.up, m.open, m.running, m.duration, scans)
+	return m
+}
+
+// resultOf is the label value for the end of a scan.
+func resultOf(v Verdict, err error) string {
+	for _, f := range failures {
+		if errors.Is(err, f.err) {
+			return f.result
+		}
+	}
+	switch {
+	case err != nil:
+		return "unknown"
+	case v.Clean:
+		return "clean"
+	}
+	return "virus"
+}
+
+func (m *Metrics) scanned(v Verdict, err error) {
+	if m != nil {
+		m.results[resultOf(v, err)].Inc()
+	}
+}
+
+func (m *Metrics) took(d time.Duration) {
+	if m != nil {
+		m.duration.Observe(d.Seconds())
+	}
+}
+
+func (m *Metrics) active(delta float64) {
+	if m != nil {
+		m.running.Add(delta)
+	}
+}
+
+func (m *Metrics) breaker(open bool) { m.set(func() prometheus.Gauge { return m.open }, open) }
+
+func (m *Metrics) health(up bool) { m.set(func() prometheus.Gauge { return m.up }, up) }
+
+func (m *Metrics) set(gauge func() prometheus.Gauge, on bool) {
+	if m == nil {
+		return
+	}
+	value := 0.0
+	if on {
+		value = 1
+	}
+	gauge().Set(value)
+}

@@ -1,0 +1,236 @@
+package filter
+
+import "strings"
+
+// Decide turns weighed symbols into the verdict of one recipient class. It is
+// pure: the same symbols and policy always give the same verdict, which is
+// what makes replay and `gateway check` honest.
+//
+// The gravest answer wins: reject before defer before quarantine before tag.
+// A temporary DNS failure decides only when nothing else does.
+func Decide(symbols []Symbol, p *DomainPolicy) Verdict {
+	f := sum(symbols)
+	v := Verdict{Action: Accept, Score: f.score, Required: p.Tag}
+	for _, judge := range []func(*findings, *DomainPolicy) Verdict{
+		byVirus, byScore, byDMARC, byOversize, byScanner,
+	} {
+		v.take(judge(f, p))
+	}
+	if p.DNSOnError == Defer && !f.allowed && f.dnsFailure != "" && (v.Action == Accept || v.Action == Tag) {
+		v.take(Verdict{Action: Defer, Reason: ReasonDNS, Symbol: f.dnsFailure})
+	}
+	if v.Action == Accept && f.allowed {
+		v.Reason, v.Symbol = ReasonAllowed, SymAllowed
+	}
+	return v.soften(p)
+}
+
+// findings is one pass over the symbols.
+type findings struct {
+	score      float64
+	sansDMARC  float64 // the score without DMARC's own symbols
+	allowed    bool
+	virus      string // the signature
+	oversize   bool
+	scanner    string // the symbol of a scanner that did not answer
+	dmarc      string // SymDMARCReject or SymDMARCQuarantine
+	dnsFailure string // the symbol of a DNS failure that left authentication open
+	top        Symbol // the symbol of the highest score
+}
+
+func sum(symbols []Symbol) *findings {
+	f := &findings{}
+	authenticated := false
+	for _, s := range symbols {
+		f.score += s.Score
+		if !strings.HasPrefix(s.Name, "DMARC_") {
+			f.sansDMARC += s.Score
+		}
+		if s.Score > f.top.Score {
+			f.top = s
+		}
+		switch s.Name {
+		case SymAllowed:
+			f.allowed = true
+		case SymVirus:
+			f.virus = s.Detail
+			if f.virus == "" {
+				f.virus = SymVirus
+			}
+		case SymOversize:
+			f.oversize = true
+		case SymScannerError, SymScannerTimeout:
+			f.scanner = s.Name
+		case SymDMARCReject, SymDMARCQuarantine:
+			f.dmarc = s.Name
+		case SymDMARCPass:
+			authenticated = true
+		case SymSPFTempError, SymDKIMTempError, SymDMARCTempError,
+			"SPF_TIMEOUT", "SPF_ERROR", "DKIM_TIMEOUT", "DKIM_ERROR", "DMARC_TIMEOUT", "DMARC_ERROR":
+			f.dnsFailure = s.Name
+		}
+	}
+	if authenticated {
+		f.dnsFailure = "" // DMARC passed on what could be looked up
+	}
+	return f
+}
+
+func byVirus(f *findings, _ *DomainPolicy) Verdict {
+	if f.virus == "" {
+		return Verdict{Action: Accept}
+	}
+	return Verdict{Action: Reject, Reason: ReasonVirus, Symbol: SymVirus, Detail: f.virus}
+}
+
+func byScore(f *findings, p *DomainPolicy) Verdict {
+	v := Verdict{Action: Accept, Reason: ReasonSpam, Symbol: f.top.Name}
+	switch {
+	case f.allowed:
+	case f.score >= p.Reject:
+		v.Action = Reject
+	case p.Quarantine > 0 && f.score >= p.Quarantine:
+		v.Action = Quarantine
+	case f.score >= p.Tag:
+		v.Action = Tag
+	}
+	return v
+}
+
+// byDMARC applies RFC 9989 section 7.4: a failure alone is no ground to reject
+// a message whose domain owner asks for it, since forwarding and mailing lists
+// break authentication too; something else must speak against it.
+func byDMARC(f *findings, p *DomainPolicy) Verdict {
+	v := Verdict{Action: Accept, Reason: ReasonDMARC, Symbol: f.dmarc}
+	switch {
+	case f.allowed || f.dmarc == "":
+	case f.dmarc == SymDMARCReject && p.DMARCReject == "always",
+		f.dmarc == SymDMARCReject && p.DMARCReject == "corroborated" && f.sansDMARC >= p.Tag:
+		v.Action = Reject
+	default:
+		v.Action = Quarantine
+	}
+	return v
+}
+
+func byOversize(f *findings, p *DomainPolicy) Verdict {
+	if !f.oversize {
+		return Verdict{Action: Accept}
+	}
+	return Verdict{Action: p.OnOversize, Reason: ReasonOversize, Symbol: SymOversize}
+}
+
+// byScanner never lets an unscanned message pass as clean: even accept tags.
+func byScanner(f *findings, p *DomainPolicy) Verdict {
+	if f.scanner == "" {
+		return Verdict{Action: Accept}
+	}
+	action := p.ScannerOnError
+	if action == Accept {
+		action = Tag
+	}
+	return Verdict{Action: action, Reason: ReasonScanner, Symbol: f.scanner}
+}
+
+// decideListed is the decision at RCPT: the connect phase alone.
+func decideListed(symbols []Symbol, listings []Listing, p *DomainPolicy) (Verdict, bool) {
+	var score float64
+	var worst Listing
+	for _, l := range listings {
+		score += l.Score
+		if l.Score > worst.Score {
+			worst = l
+		}
+	}
+	for _, s := range symbols {
+		if s.Name == SymAllowed {
+			return Verdict{}, false
+		}
+	}
+	if worst.Zone == "" || score < p.Reject {
+		return Verdict{}, false
+	}
+	return Verdict{
+		Action: Reject, Reason: ReasonListed, Detail: worst.Zone, Score: score, Required: p.Tag,
+	}, true
+}
+
+// severity orders actions; discard never comes out of a sum.
+var severity = map[Action]int{Accept: 0, Tag: 1, Quarantine: 2, Discard: 3, Defer: 4, Reject: 5}
+
+// take replaces the decision by w when w is graver, and keeps the arithmetic.
+func (v *Verdict) take(w Verdict) {
+	if severity[w.Action] > severity[v.Action] {
+		v.Action, v.Reason, v.Symbol, v.Detail = w.Action, w.Reason, w.Symbol, w.Detail
+	}
+}
+
+// soften applies tag mode, and the exemption of postmaster.
+func (v Verdict) soften(p *DomainPolicy) Verdict {
+	switch {
+	case p.TagMode && (v.Action == Reject || v.Action == Quarantine || v.Action == Discard):
+		v.Action = Tag
+	case p.Postmaster && v.Action == Reject && v.Reason == ReasonVirus:
+		v.Action = Quarantine
+	case p.Postmaster && v.Action == Reject:
+		v.Action = Tag
+	}
+	return v
+}
+
+// Decision is the one reply to a message, and what becomes of each recipient.
+type Decision struct {
+	Verdict    Verdict  // the one that the reply is made of
+	Recipients []Action // in the order of the envelope; all alike unless Verdict accepts
+	// Mixed marks recipients that were judged reject while others were not:
+	// they are held, neither dropped nor bounced.
+	Mixed []bool
+}
+
+// Combine makes one reply of the verdicts of several recipients: all reject,
+// the worst reply; else any defer, 451 for all; else 250, and those judged
+// reject are quarantined.
+func Combine(verdicts []Verdict) Decision {
+	d := Decision{Recipients: make([]Action, len(verdicts)), Mixed: make([]bool, len(verdicts))}
+	worst, mildest := gravest(verdicts, Reject), Reject
+	for _, v := range verdicts {
+		if severity[v.Action] < severity[mildest] {
+			mildest = v.Action
+		}
+	}
+	switch deferred := gravest(verdicts, Defer); {
+	case mildest == Reject:
+		d.Verdict = worst
+	case deferred.Action == Defer:
+		d.Verdict = deferred
+	default:
+		d.Verdict = gravest(verdicts, Discard)
+		for k, v := range verdicts {
+			d.Recipients[k] = v.Action
+			if v.Action == Reject {
+				d.Recipients[k], d.Mixed[k] = Quarantine, true
+				v.Action = Quarantine
+				d.Verdict.take(v)
+			}
+		}
+		return d
+	}
+	for k := range d.Recipients {
+		d.Recipients[k] = d.Verdict.Action
+	}
+	return d
+}
+
+// gravest is the first verdict of the gravest action not above limit.
+func gravest(verdicts []Verdict, limit Action) Verdict {
+	best, found := Verdict{Action: Accept}, false
+	for _, v := range verdicts {
+		if severity[v.Action] > severity[limit] {
+			continue
+		}
+		if !found || severity[v.Action] > severity[best.Action] {
+			best, found = v, true
+		}
+	}
+	return best
+}

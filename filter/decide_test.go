@@ -1,0 +1,124 @@
+package filter
+
+import (
+	"reflect"
+	"testing"
+)
+
+func policy(edit func(*DomainPolicy)) *DomainPolicy {
+	p := &DomainPolicy{
+		Tag: 5, Reject: 15, DMARCReject: "corroborated",
+		DNSOnError: Accept, ScannerOnError: Defer, OnOversize: Tag,
+	}
+	if edit != nil {
+		edit(p)
+	}
+	return p
+}
+
+func TestDecide(t *testing.T) {
+	spam := func(score float64) []Symbol {
+		return []Symbol{{Name: "A", Score: score / 2}, {Name: "B", Score: score / 2}}
+	}
+	with := func(s []Symbol, names ...string) []Symbol {
+		for _, n := range names {
+			s = append(s, Symbol{Name: n})
+		}
+		return s
+	}
+	tagMode := func(p *DomainPolicy) { p.TagMode = true }
+	for _, c := range []struct {
+		name    string
+		symbols []Symbol
+		edit    func(*DomainPolicy)
+		action  Action
+		reason  Reason
+	}{
+		{"nothing", nil, nil, Accept, ReasonNone},
+		{"below", spam(4.9), nil, Accept, ReasonNone},
+		{"tag", spam(5), nil, Tag, ReasonSpam},
+		{"reject", spam(15), nil, Reject, ReasonSpam},
+		{"quarantine off", spam(10), nil, Tag, ReasonSpam},
+		{"quarantine", spam(10), func(p *DomainPolicy) { p.Quarantine = 8 }, Quarantine, ReasonSpam},
+		{"allowed spam", with(spam(20), SymAllowed), nil, Accept, ReasonAllowed},
+		{"virus", with(nil, SymVirus), nil, Reject, ReasonVirus},
+		{"allowed virus", with(nil, SymVirus, SymAllowed), nil, Reject, ReasonVirus},
+		{"virus in tag mode", with(nil, SymVirus), tagMode, Tag, ReasonVirus},
+		{"spam in tag mode", spam(20), tagMode, Tag, ReasonSpam},
+		{"scanner", with(nil, SymScannerTimeout), nil, Defer, ReasonScanner},
+		{"scanner in tag mode", with(nil, SymScannerError), tagMode, Defer, ReasonScanner},
+		{"scanner accept tags", with(nil, SymScannerError), func(p *DomainPolicy) { p.ScannerOnError = Accept }, Tag, ReasonScanner},
+		{"scanner quarantine", with(nil, SymScannerError), func(p *DomainPolicy) { p.ScannerOnError = Quarantine }, Quarantine, ReasonScanner},
+		{"reject needs no scanner", with(spam(15), SymScannerError), nil, Reject, ReasonSpam},
+		{"oversize", with(nil, SymOversize), nil, Tag, ReasonOversize},
+		{"oversize reject", with(nil, SymOversize), func(p *DomainPolicy) { p.OnOversize = Reject }, Reject, ReasonOversize},
+		{"dmarc alone", with(nil, SymDMARCReject), nil, Quarantine, ReasonDMARC},
+		{"dmarc corroborated", with(spam(5), SymDMARCReject), nil, Reject, ReasonDMARC},
+		{"dmarc's own score does not corroborate", []Symbol{{Name: SymDMARCReject, Score: 6}}, nil, Quarantine, ReasonDMARC},
+		{"dmarc always", with(nil, SymDMARCReject), func(p *DomainPolicy) { p.DMARCReject = "always" }, Reject, ReasonDMARC},
+		{"dmarc never", with(spam(6), SymDMARCReject), func(p *DomainPolicy) { p.DMARCReject = "never" }, Quarantine, ReasonDMARC},
+		{"dmarc quarantine", with(spam(6), SymDMARCQuarantine), nil, Quarantine, ReasonDMARC},
+		{"dmarc allowed", with(nil, SymDMARCReject, SymAllowed), nil, Accept, ReasonAllowed},
+		{"dns accept", with(nil, SymSPFTempError), nil, Accept, ReasonNone},
+		{"dns defer", with(nil, SymSPFTempError), func(p *DomainPolicy) { p.DNSOnError = Defer }, Defer, ReasonDNS},
+		{"dns defer, but dmarc passed", with(nil, SymSPFTempError, SymDMARCPass), func(p *DomainPolicy) { p.DNSOnError = Defer }, Accept, ReasonNone},
+		{"dns defer, but reject decides", with(spam(15), SymSPFTempError), func(p *DomainPolicy) { p.DNSOnError = Defer }, Reject, ReasonSpam},
+		{"postmaster spam", spam(20), func(p *DomainPolicy) { p.Postmaster = true }, Tag, ReasonSpam},
+		{"postmaster virus", with(nil, SymVirus), func(p *DomainPolicy) { p.Postmaster = true }, Quarantine, ReasonVirus},
+	} {
+		v := Decide(c.symbols, policy(c.edit))
+		if v.Action != c.action || v.Reason != c.reason {
+			t.Errorf("%s: %s (%s), want %s (%s)", c.name, v.Action, v.Reason, c.action, c.reason)
+		}
+		var sum float64
+		for _, s := range c.symbols {
+			sum += s.Score
+		}
+		if v.Score != sum || v.Required != 5 {
+			t.Errorf("%s: score %v of %v, want %v", c.name, v.Score, v.Required, sum)
+		}
+	}
+}
+
+func TestDecideListed(t *testing.T) {
+	lists := []Listing{{Zone: "a.example", Score: 5}, {Zone: "b.example", Score: 12}, {Zone: "white.example", Score: -1}}
+	if v, ok := decideListed(nil, lists, policy(nil)); !ok || v.Detail != "b.example" || v.Reason != ReasonListed {
+		t.Errorf("listed: %+v %v", v, ok)
+	}
+	if _, ok := decideListed(nil, lists[:1], policy(nil)); ok {
+		t.Error("a score below the threshold rejects")
+	}
+	if _, ok := decideListed([]Symbol{{Name: SymAllowed}}, lists, policy(nil)); ok {
+		t.Error("an allowed network is rejected")
+	}
+}
+
+func TestCombine(t *testing.T) {
+	v := func(a Action, r Reason) Verdict { return Verdict{Action: a, Reason: r, Required: 5} }
+	for _, c := range []struct {
+		name       string
+		in         []Verdict
+		action     Action
+		reason     Reason
+		recipients []Action
+		mixed      []bool
+	}{
+		{"one", []Verdict{v(Accept, "")}, Accept, "", []Action{Accept}, []bool{false}},
+		{"all reject", []Verdict{v(Reject, ReasonSpam), v(Reject, ReasonVirus)}, Reject, ReasonSpam,
+			[]Action{Reject, Reject}, []bool{false, false}},
+		{"any defer", []Verdict{v(Accept, ""), v(Defer, ReasonScanner), v(Reject, ReasonSpam)}, Defer, ReasonScanner,
+			[]Action{Defer, Defer, Defer}, []bool{false, false, false}},
+		{"mixed", []Verdict{v(Reject, ReasonSpam), v(Accept, "")}, Quarantine, ReasonSpam,
+			[]Action{Quarantine, Accept}, []bool{true, false}},
+		{"tag and accept", []Verdict{v(Accept, ""), v(Tag, ReasonSpam)}, Tag, ReasonSpam,
+			[]Action{Accept, Tag}, []bool{false, false}},
+		{"discard and reject", []Verdict{v(Discard, ReasonRule), v(Reject, ReasonSpam)}, Discard, ReasonRule,
+			[]Action{Discard, Quarantine}, []bool{false, true}},
+	} {
+		d := Combine(c.in)
+		if d.Verdict.Action != c.action || d.Verdict.Reason != c.reason ||
+			!reflect.DeepEqual(d.Recipients, c.recipients) || !reflect.DeepEqual(d.Mixed, c.mixed) {
+			t.Errorf("%s: %+v", c.name, d)
+		}
+	}
+}

@@ -1,0 +1,268 @@
+package filter
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"mailweir/mail"
+)
+
+// Inspection is the pipeline at work on one transaction, from MAIL on. One
+// goroutine, the session's, calls its methods; Close must end it.
+type Inspection struct {
+	p     *Pipeline
+	conn  *Connection
+	ctx   context.Context
+	begin time.Time
+
+	client  mail.Client
+	tx      Transaction
+	facts   Facts
+	arrival arrival
+	mail    []*run
+	data    []*run
+	head    []byte // the header section so far
+	header  mail.Header
+	size    int64
+	closed  bool
+}
+
+// ErrHeaderTooLarge is returned by Write when the header section is.
+var ErrHeaderTooLarge = errors.New("filter: header section too large")
+
+// Begin starts the checks of the mail phase. env is read until Close; the
+// session adds recipients to it meanwhile. client is complete: HELO is known.
+func (c *Connection) Begin(ctx context.Context, client mail.Client, env *mail.Envelope) *Inspection {
+	i := &Inspection{p: c.p, conn: c, ctx: ctx, begin: time.Now(), client: client}
+	i.tx = Transaction{Client: &i.client, Envelope: env, arrival: &i.arrival}
+	// Background checks get a copy of the envelope of their own: the session
+	// appends recipients while they run.
+	view := i.tx
+	early := *env
+	view.Envelope = &early
+	for _, check := range c.p.chain.Mail {
+		i.mail = append(i.mail, c.p.background(ctx, check, &view, c.p.limits.Mail))
+	}
+	return i
+}
+
+// Listed decides, at RCPT, on the DNSBLs alone: a client that they reject is
+// refused before any data. It waits for them only where their scores could
+// reach the reject threshold.
+func (i *Inspection) Listed(p *DomainPolicy) (Verdict, bool) {
+	if p.TagMode || i.client.Own || i.p.maxListing < p.Reject {
+		return Verdict{}, false
+	}
+	i.conn.join(i.ctx)
+	var symbols []Symbol
+	var f Facts
+	for _, r := range i.conn.runs {
+		symbols = append(symbols, r.report.Symbols...)
+		if r.report.Set != nil {
+			r.report.Set(&f)
+		}
+	}
+	return decideListed(symbols, f.Listings, p)
+}
+
+// Receive tells where the message's bytes will be kept: Write is told of them
+// after they are there.
+func (i *Inspection) Receive(src io.ReaderAt) { i.arrival.src = src }
+
+// Write takes the next bytes of the message, as received. It fails only with
+// ErrHeaderTooLarge.
+func (i *Inspection) Write(b []byte) error {
+	i.size += int64(len(b))
+	i.arrival.advance(len(b))
+	if i.tx.Header == nil {
+		rest, complete := i.collectHead(b)
+		if len(i.head) > i.p.limits.HeaderSection {
+			return ErrHeaderTooLarge
+		}
+		if !complete {
+			return nil
+		}
+		i.startData()
+		b = rest
+	}
+	if len(b) > 0 {
+		for _, r := range i.data {
+			r.write(b)
+		}
+	}
+	return nil
+}
+
+// collectHead appends to head up to the end of the header section, which may
+// be split anywhere, and returns what follows it.
+func (i *Inspection) collectHead(b []byte) (rest []byte, complete bool) {
+	old := len(i.head)
+	if old == 0 {
+		n, ok := mail.HeaderLength(b)
+		i.head = append(make([]byte, 0, n), b[:n]...)
+		return b[n:], ok
+	}
+	// Only the last three octets of what was there can begin the CRLFCRLF.
+	i.head = append(i.head, b...)
+	from := max(0, old-3)
+	if bytes.HasPrefix(i.head, []byte("\r\n")) {
+		i.head = i.head[:2]
+		return b[2-old:], true
+	}
+	j := bytes.Index(i.head[from:], []byte("\r\n\r\n"))
+	if j < 0 {
+		return nil, false
+	}
+	n := from + j + 4
+	i.head = i.head[:n]
+	return b[n-old:], true
+}
+
+// startData begins the data phase: the header section is complete.
+func (i *Inspection) startData() {
+	i.header = mail.ParseHeader(i.head)
+	i.tx.Header = &i.header
+	for _, check := range i.p.chain.Data {
+		if s, ok := check.(Streamer); ok {
+			i.data = append(i.data, i.p.start(i.ctx, s, &i.tx))
+			continue
+		}
+		view := i.tx // Content and Facts are set later, by the session alone
+		i.data = append(i.data, i.p.background(i.ctx, check, &view, i.p.limits.Data))
+	}
+}
+
+// Judgement is all that was found out about a message.
+type Judgement struct {
+	Facts   *Facts
+	Header  *mail.Header
+	Symbols []Symbol // weighed, in order
+	Rules   string   // the hash of the rules that weighed them
+}
+
+// Judge joins all checks after the final dot and weighs what they found.
+// content is the whole message, as written.
+func (i *Inspection) Judge(ctx context.Context, content mail.Content) *Judgement {
+	if i.tx.Header == nil { // a message without an empty line is all header
+		i.startData()
+	}
+	i.arrival.finish(io.EOF)
+	i.tx.Content = content
+	i.fillFacts()
+	i.conn.join(ctx)
+	i.merge(i.conn.runs)
+	i.join(ctx, i.mail)
+	i.join(ctx, i.data)
+	i.tx.Facts = &i.facts
+	for _, g := range i.p.chain.Done {
+		i.join(ctx, i.runGroup(ctx, g))
+	}
+	scorer := i.p.scorer()
+	symbols := scorer.Eval(&i.facts)
+	for _, s := range symbols {
+		i.p.m.symbol(s.Name)
+	}
+	return &Judgement{Facts: &i.facts, Header: &i.header, Symbols: symbols, Rules: scorer.Hash()}
+}
+
+// runGroup runs a group of the last phase: the first check in line, the others
+// beside it, so that a group of one costs no goroutine.
+func (i *Inspection) runGroup(ctx context.Context, g Group) []*run {
+	runs := make([]*run, len(g))
+	for k := len(g) - 1; k > 0; k-- {
+		runs[k] = i.p.background(ctx, g[k], &i.tx, i.p.limits.Done)
+	}
+	if len(g) > 0 {
+		runs[0] = i.p.inline(ctx, g[0], &i.tx, i.p.limits.Done)
+	}
+	return runs
+}
+
+func (i *Inspection) join(ctx context.Context, runs []*run) {
+	for _, r := range runs {
+		r.end(ctx)
+		i.p.m.observe(r)
+	}
+	i.merge(runs)
+}
+
+// merge adds reports to the facts, in list order.
+func (i *Inspection) merge(runs []*run) {
+	for _, r := range runs {
+		rep := &r.report
+		result := CheckResult{
+			Name: r.name, State: rep.State,
+			Start: r.begin.Sub(i.begin).Microseconds(), Duration: r.took.Microseconds(),
+		}
+		if rep.State == "" { // a check that forgot to say must not pass for one that ran
+			result.State = Error
+		}
+		if rep.Cause != nil {
+			result.Cause = rep.Cause.Error()
+		}
+		i.facts.Checks = append(i.facts.Checks, result)
+		i.facts.Symbols = append(i.facts.Symbols, rep.Symbols...)
+		if s := StateSymbol(r.name, result.State); s != "" {
+			i.facts.Symbols = append(i.facts.Symbols, Symbol{Name: s, Detail: printable(result.Cause)})
+		}
+		i.facts.Auth = append(i.facts.Auth, rep.Auth...)
+		if rep.Set != nil {
+			rep.Set(&i.facts)
+		}
+	}
+}
+
+func (i *Inspection) fillFacts() {
+	env := i.tx.Envelope
+	f := &i.facts
+	f.Version, f.ID, f.Received, f.Size = FactsVersion, env.ID, env.Arrived, i.size
+	f.Client = ClientFacts{
+		Name: i.client.Name, Helo: i.client.Helo, ESMTP: i.client.ESMTP,
+		TLS: i.client.TLS.Version, Own: i.client.Own,
+	}
+	if i.client.Addr.IsValid() {
+		f.Client.Address = i.client.Addr.String()
+	}
+	f.Envelope = EnvelopeFacts{
+		From:       string(env.ReversePath),
+		FromDomain: mail.CanonicalDomain(env.ReversePath.Domain()),
+		UTF8:       env.UTF8,
+	}
+	for _, r := range env.Recipients {
+		f.Envelope.Recipients = append(f.Envelope.Recipients, string(r.Path))
+	}
+	f.Checks = make([]CheckResult, 0, 16)
+}
+
+// Close ends what still runs and waits until nothing reads the message any
+// more. It is idempotent.
+func (i *Inspection) Close() {
+	if i.closed {
+		return
+	}
+	i.closed = true
+	i.arrival.finish(errAborted)
+	for _, r := range i.mail {
+		r.abort()
+	}
+	for _, r := range i.data {
+		r.abort()
+	}
+}
+
+// printable keeps evidence to what a log line and a header may hold.
+func printable(s string) string {
+	if len(s) > MaxFact {
+		s = s[:MaxFact]
+	}
+	b := []byte(s)
+	for k, c := range b {
+		if c < ' ' || c == 0x7f {
+			b[k] = ' '
+		}
+	}
+	return string(b)
+}

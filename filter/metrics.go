@@ -1,0 +1,66 @@
+package filter
+
+import (
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metrics are the pipeline's own: how long each check took and how it ended,
+// what was found, how busy the workers are.
+type Metrics struct {
+	duration *prometheus.HistogramVec
+	symbols  *prometheus.CounterVec
+	workers  prometheus.Gauge
+	busy     prometheus.Gauge
+	waiting  prometheus.Gauge
+
+	observers sync.Map // check name + state -> prometheus.Observer
+	counters  sync.Map // symbol -> prometheus.Counter
+}
+
+// NewMetrics registers them.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "mailweir_filter_check_duration_seconds",
+			Help:    "Time from a check's start to its end, by check and by how it ended.",
+			Buckets: prometheus.ExponentialBuckets(0.00001, 4, 11), // 10 us to 10 s
+		}, []string{"check", "state"}),
+		symbols: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "mailweir_filter_symbols_total",
+			Help: "Messages in which a symbol was found, by symbol of the checks and rules in force.",
+		}, []string{"symbol"}),
+		workers: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "mailweir_filter_workers", Help: "Background checks that may run at once."}),
+		busy: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "mailweir_filter_workers_busy", Help: "Background checks running now."}),
+		waiting: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "mailweir_filter_workers_waiting", Help: "Background checks that wait for a worker."}),
+	}
+	reg.MustRegister(m.duration, m.symbols, m.workers, m.busy, m.waiting)
+	return m
+}
+
+// observe counts the end of a check. Names and states are closed sets.
+func (m *Metrics) observe(r *run) {
+	key := r.name + "/" + string(r.report.State)
+	o, ok := m.observers.Load(key)
+	if !ok {
+		state := r.report.State
+		if state == "" {
+			state = Error
+		}
+		o, _ = m.observers.LoadOrStore(key, m.duration.WithLabelValues(r.name, string(state)))
+	}
+	o.(prometheus.Observer).Observe(r.took.Seconds())
+}
+
+// symbol counts a finding. The set is closed: checks and rules define it.
+func (m *Metrics) symbol(name string) {
+	c, ok := m.counters.Load(name)
+	if !ok {
+		c, _ = m.counters.LoadOrStore(name, m.symbols.WithLabelValues(name))
+	}
+	c.(prometheus.Counter).Inc()
+}

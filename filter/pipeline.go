@@ -1,0 +1,121 @@
+package filter
+
+import (
+	"context"
+	"time"
+
+	"mailweir/mail"
+)
+
+// Group is a set of checks that run beside each other. Reports are merged in
+// list order.
+type Group []Check
+
+// Chain is the order of the checks, by the moment that their input exists.
+// cmd/gateway/chain.go fills it: there, and only there, stands the order.
+type Chain struct {
+	Connect Group // client address: from accept on
+	Mail    Group // reverse-path: from MAIL on
+	// Data are checks on the arriving data. Streamers work in line; the
+	// others run beside the session and pull with Transaction.Follow.
+	Data Group
+	Done []Group // after the final dot, group after group
+}
+
+// Scorer weighs the findings by the rules. Implementations are immutable; a
+// reload swaps in another.
+type Scorer interface {
+	// Eval returns every symbol with its weight: those of f.Symbols, then the
+	// rules' own. It looks at f only, so that it can be replayed.
+	Eval(f *Facts) []Symbol
+	Hash() string
+}
+
+// Limits are the deadlines of the stages, and what a header section may hold.
+type Limits struct {
+	Connect, Mail, Data, Done time.Duration // for each check, from its start
+	HeaderSection             int           // octets
+}
+
+// DefaultLimits: DNS gets 20 s in all (RFC 7208 section 4.6.4); a scanner may
+// need minutes for a big archive, and the client waits ten for the reply
+// (RFC 5321 section 4.5.3.2.6).
+func DefaultLimits() Limits {
+	return Limits{
+		Connect: 20 * time.Second, Mail: 20 * time.Second,
+		Data: 5 * time.Minute, Done: 20 * time.Second,
+		HeaderSection: 256 << 10,
+	}
+}
+
+// Options configure a Pipeline.
+type Options struct {
+	Chain  Chain
+	Scorer func() Scorer     // the rules in force now
+	Off    map[string]string // checks that are switched off, and why
+	Limits Limits
+	Pool   *Pool
+	// MaxListing is the highest score that DNSBL listings can sum up to. Where
+	// it stays below a domain's reject threshold, RCPT need not wait for them.
+	MaxListing float64
+	Metrics    *Metrics
+}
+
+// Pipeline runs a chain. It is immutable; a reload makes a new one, and
+// transactions under way finish on theirs.
+type Pipeline struct {
+	chain      Chain
+	scorer     func() Scorer
+	off        map[string]string
+	limits     Limits
+	pool       *Pool
+	maxListing float64
+	m          *Metrics
+}
+
+// New makes a pipeline.
+func New(o Options) *Pipeline {
+	return &Pipeline{
+		chain: o.Chain, scorer: o.Scorer, off: o.Off, limits: o.Limits,
+		pool: o.Pool, maxListing: o.MaxListing, m: o.Metrics,
+	}
+}
+
+// Connection is what the connect phase found out about a client: shared by all
+// transactions of a session.
+type Connection struct {
+	p      *Pipeline
+	client mail.Client
+	runs   []*run
+	joined bool
+}
+
+// Connect starts the checks of the connect phase in the background. The caller
+// ends them with Close. ctx is the session's.
+func (p *Pipeline) Connect(ctx context.Context, client mail.Client) *Connection {
+	c := &Connection{p: p, client: client}
+	tx := &Transaction{Client: &c.client}
+	for _, check := range p.chain.Connect {
+		c.runs = append(c.runs, p.background(ctx, check, tx, p.limits.Connect))
+	}
+	return c
+}
+
+// join waits for the connect phase. Called by the session only.
+func (c *Connection) join(ctx context.Context) {
+	if c.joined {
+		return
+	}
+	for _, r := range c.runs {
+		r.end(ctx)
+		c.p.m.observe(r)
+	}
+	c.joined = true
+}
+
+// Close ends what still runs, and waits for it.
+func (c *Connection) Close() {
+	for _, r := range c.runs {
+		r.abort()
+	}
+}

@@ -1,0 +1,129 @@
+package filter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+)
+
+// run is one check at work on one transaction. The session that started it
+// joins it; report is read only after that.
+type run struct {
+	name   string
+	begin  time.Time
+	took   time.Duration
+	report Report
+
+	done   chan struct{} // closed when a background check has returned; nil in line
+	cancel context.CancelFunc
+	stream Stream // of a Streamer
+}
+
+// background starts c in the pool.
+func (p *Pipeline) background(ctx context.Context, c Check, tx *Transaction, limit time.Duration) *run {
+	r := &run{name: c.Name(), begin: time.Now(), done: make(chan struct{})}
+	if p.skip(r) {
+		close(r.done)
+		return r
+	}
+	ctx, r.cancel = context.WithTimeout(ctx, limit)
+	go func() {
+		defer close(r.done)
+		err := p.pool.do(ctx, func() { r.protect(func() { r.report = c.Run(ctx, tx) }) })
+		if err != nil {
+			r.report = Report{State: Timeout, Cause: err}
+		}
+		r.took = time.Since(r.begin)
+	}()
+	return r
+}
+
+// inline runs c to its end on the caller's goroutine.
+func (p *Pipeline) inline(ctx context.Context, c Check, tx *Transaction, limit time.Duration) *run {
+	r := &run{name: c.Name(), begin: time.Now()}
+	if p.skip(r) {
+		return r
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	r.protect(func() { r.report = c.Run(ctx, tx) })
+	r.took = time.Since(r.begin)
+	return r
+}
+
+// start begins a Streamer. Its stream stays nil when it is switched off or
+// failed already.
+func (p *Pipeline) start(ctx context.Context, c Streamer, tx *Transaction) *run {
+	r := &run{name: c.Name(), begin: time.Now()}
+	if p.skip(r) {
+		return r
+	}
+	r.protect(func() { r.stream = c.Start(ctx, tx) })
+	r.took = time.Since(r.begin)
+	return r
+}
+
+func (r *run) write(b []byte) {
+	if r.stream == nil {
+		return
+	}
+	begin := time.Now()
+	r.protect(func() { r.stream.Write(b) })
+	r.took += time.Since(begin)
+}
+
+// end finishes a stream, or waits for a background check.
+func (r *run) end(ctx context.Context) {
+	switch {
+	case r.stream != nil:
+		begin := time.Now()
+		r.protect(func() { r.report = r.stream.End(ctx) })
+		r.stream = nil
+		r.took += time.Since(begin)
+	case r.done != nil:
+		<-r.done // the check returns soon after its own deadline
+	}
+	if r.cancel != nil {
+		r.cancel()
+	}
+}
+
+// abort ends the check without a report and waits until it has let go of the
+// transaction.
+func (r *run) abort() {
+	if r.stream != nil {
+		r.protect(r.stream.Abort)
+		r.stream = nil
+	}
+	if r.cancel != nil {
+		r.cancel()
+	}
+	if r.done != nil {
+		<-r.done
+	}
+}
+
+// protect turns a panic of a check into its Error state: one message that
+// breaks a parser must neither end the process nor pass as clean.
+func (r *run) protect(fn func()) {
+	defer func() {
+		if v := recover(); v != nil {
+			slog.Error("check panicked", "check", r.name, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			r.stream = nil
+			r.report = Report{State: Error, Cause: fmt.Errorf("panic: %v", v)}
+		}
+	}()
+	fn()
+}
+
+// skip settles a check that is switched off.
+func (p *Pipeline) skip(r *run) bool {
+	why, off := p.off[r.name]
+	if off {
+		r.report = Report{State: Skipped, Cause: errors.New(why)}
+	}
+	return off
+}

@@ -1,0 +1,61 @@
+//go:build wip
+
+package smtpd
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// SessionMetrics count what became of messages.
+type SessionMetrics struct {
+	messages *prometheus.CounterVec
+	refusals *prometheus.CounterVec
+	afterDot prometheus.Histogram
+	size     prometheus.Histogram
+}
+
+// NewSessionMetrics registers them.
+func NewSessionMetrics(reg prometheus.Registerer) *SessionMetrics {
+	m := &SessionMetrics{
+		messages: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "mailweir_smtpd_messages_total",
+			Help: "Transactions by result (accepted, deferred, rejected, aborted) and by the action of the verdict.",
+		}, []string{"result", "action"}),
+		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "mailweir_smtpd_refusals_total",
+			Help: "Negative replies to recipients and messages, by reply code and reason.",
+		}, []string{"code", "reason"}),
+		afterDot: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "mailweir_smtpd_after_dot_seconds",
+			Help:    "Time from the final dot to the reply: what the checks and the disk add.",
+			Buckets: prometheus.ExponentialBuckets(0.00025, 2.5, 14), // 0.25 ms to 37 s
+		}),
+		size: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "mailweir_smtpd_message_size_bytes",
+			Help:    "Size of accepted messages.",
+			Buckets: prometheus.ExponentialBuckets(1024, 4, 9), // 1 KiB to 64 MiB
+		}),
+	}
+	reg.MustRegister(m.messages, m.refusals, m.afterDot, m.size)
+	// The series that rate() and alerts look at exist from the start.
+	for _, result := range []string{"accepted", "deferred", "rejected"} {
+		m.messages.WithLabelValues(result, map[string]string{
+			"accepted": "accept", "deferred": "defer", "rejected": "reject"}[result])
+	}
+	return m
+}
+
+func (m *SessionMetrics) message(result, action string) {
+	if action == "" {
+		action = "none"
+	}
+	m.messages.WithLabelValues(result, action).Inc()
+}
+
+// refused counts a negative reply. Reasons are words of this package and of
+// filter.Reason.
+func (m *SessionMetrics) refused(reason string, code int) {
+	m.refusals.WithLabelValues(strconv.Itoa(code), reason).Inc()
+}

@@ -1,0 +1,202 @@
+//go:build wip
+
+package smtpd
+
+import (
+	"bytes"
+	"math"
+	"strconv"
+	"time"
+
+	"mailweir/filter"
+	"mailweir/filter/authres"
+	"mailweir/filter/privacy"
+	"mailweir/mail"
+)
+
+// heads makes the header sections of one message: one for each class of
+// recipients that need a different one.
+type heads struct {
+	tx    *transaction
+	j     *filter.Judgement
+	list  [][]byte
+	keys  []headKey
+	edits []privacy.Edit
+}
+
+// headKey is all that a recipient's header section depends on.
+type headKey struct {
+	redact   privacy.Class
+	signed   string
+	flagged  bool
+	required float64
+}
+
+func newHeads(tx *transaction, j *filter.Judgement) *heads { return &heads{tx: tx, j: j} }
+
+// index is the header section for a recipient of domain d.
+func (h *heads) index(d *Domain, v filter.Verdict, action filter.Action) int {
+	key := headKey{d.Redact, d.SignedFields, action != filter.Accept, v.Required}
+	for k, have := range h.keys {
+		if have == key {
+			return k
+		}
+	}
+	h.keys = append(h.keys, key)
+	h.list = append(h.list, h.build(key, v))
+	return len(h.list) - 1
+}
+
+// build puts our fields on top of what came. Redaction goes first, since it
+// needs the header section that the signatures were verified on.
+func (h *heads) build(key headKey, v filter.Verdict) []byte {
+	set := h.tx.s.set
+	o := privacy.Options{
+		Class: key.redact, OwnNetworks: set.OwnNetworks, SignedFields: key.signed,
+		ClientOwn: h.tx.env.Client.Own, Authserv: set.Hostname,
+	}
+	header := h.j.Header
+	result := privacy.Redact(header, h.j.Facts.DKIM, o)
+	if result.Head != nil {
+		redacted := mail.ParseHeader(result.Head)
+		header = &redacted
+	}
+	if len(h.edits) == 0 {
+		h.edits = result.Edits
+	}
+	hide := o.HidesClient()
+	b := make([]byte, 0, len(header.Raw)+1024)
+	b = authres.Append(b, set.Hostname, h.j.Facts.Auth, hide)
+	b = appendSpam(b, h.j.Symbols, v, key.flagged)
+	b = appendReceived(b, h.tx, h.j.Facts.Client.Name, hide)
+	return appendForeign(b, header, set.Hostname)
+}
+
+// ownFields are ours alone: copies that come in are removed, or a sender could
+// speak for us.
+var ownFields = []string{"X-Spam-Status", "X-Spam-Score", "X-Spam-Flag"}
+
+// appendForeign copies what came, without forgeries of our own fields.
+func appendForeign(b []byte, header *mail.Header, authserv string) []byte {
+	size := 0
+	for _, f := range header.Fields {
+		size += len(f.Raw)
+		if !forged(f, authserv) {
+			b = append(b, f.Raw...)
+		}
+	}
+	// What follows the fields is the empty line. A message without one gets
+	// it now that fields stand before it and nothing behind.
+	if rest := header.Raw[size:]; len(rest) > 0 {
+		return append(b, rest...)
+	}
+	return b
+}
+
+func forged(f mail.Field, authserv string) bool {
+	for _, name := range ownFields {
+		if f.Is(name) {
+			return true
+		}
+	}
+	return authres.Forged(f, authserv)
+}
+
+// appendReceived adds our trace field (RFC 5321 section 4.4). Under a
+// redacting class it names no client, but it still counts as a hop.
+func appendReceived(b []byte, tx *transaction, name string, hide bool) []byte {
+	c := &tx.env.Client
+	b = append(b, "Received: from "...)
+	if hide {
+		b = append(b, "redacted.invalid"...)
+	} else {
+		b = appendClient(b, c, name)
+	}
+	b = append(b, "\r\n\tby "...)
+	b = append(b, tx.s.set.Hostname...)
+	b = append(b, " (Mailweir) with "...)
+	b = append(b, c.Protocol(tx.env.UTF8)...)
+	b = append(b, " id "...)
+	b = tx.env.ID.AppendTo(b)
+	if c.TLS.Version != "" {
+		b = append(b, "\r\n\t(version="...)
+		b = append(b, c.TLS.Version...)
+		b = append(b, " cipher="...)
+		b = append(b, c.TLS.Cipher...)
+		b = append(b, ')')
+	}
+	if r := tx.env.Recipients; len(r) == 1 { // more would tell them of each other
+		b = append(b, "\r\n\tfor <"...)
+		b = append(b, r[0].Path...)
+		b = append(b, '>')
+	}
+	b = append(b, ";\r\n\t"...)
+	b = tx.env.Arrived.AppendFormat(b, time.RFC1123Z)
+	return append(b, "\r\n"...)
+}
+
+// appendClient is "helo (name [address])".
+func appendClient(b []byte, c *mail.Client, name string) []byte {
+	helo := c.Helo
+	if !mail.ValidDomain(helo, false) {
+		helo = "unknown"
+	}
+	b = append(b, helo...)
+	b = append(b, " ("...)
+	if !mail.ValidDomain(name, false) {
+		name = "unknown"
+	}
+	b = append(b, name...)
+	if c.Addr.IsValid() {
+		b = append(b, " ["...)
+		if c.Addr.Is6() {
+			b = append(b, "IPv6:"...)
+		}
+		b = c.Addr.AppendTo(b)
+		b = append(b, ']')
+	}
+	return append(b, ')')
+}
+
+// appendSpam adds the fields that mail stores and Sieve scripts look at.
+func appendSpam(b []byte, symbols []filter.Symbol, v filter.Verdict, flagged bool) []byte {
+	word := "No"
+	if flagged {
+		word = "Yes"
+		b = append(b, "X-Spam-Flag: YES\r\n"...)
+	}
+	b = append(b, "X-Spam-Score: "...)
+	b = appendScore(b, v.Score)
+	b = append(b, "\r\nX-Spam-Status: "...)
+	line := len(b)
+	b = append(b, word...)
+	b = append(b, ", score="...)
+	b = appendScore(b, v.Score)
+	b = append(b, " required="...)
+	b = appendScore(b, v.Required)
+	b = append(b, " tests=["...)
+	line -= len("X-Spam-Status: ")
+	for k, s := range symbols {
+		if k > 0 {
+			b = append(b, ',')
+		}
+		if len(b)-line+len(s.Name) > 70 { // folded where white space may stand
+			b = append(b, "\r\n\t"...)
+			line = len(b)
+		}
+		b = append(b, s.Name...)
+		b = append(b, '=')
+		b = appendScore(b, s.Score)
+	}
+	return append(b, "]\r\n"...)
+}
+
+// appendScore writes a score with one decimal, or two where they matter.
+func appendScore(b []byte, v float64) []byte {
+	v = math.Round(v*100) / 100
+	if v == 0 {
+		v = 0 // no "-0.0"
+	}
+	b = strconv.AppendFloat(b, v, 'f', 2, 64)
+	return bytes.TrimSuffix(b, []byte("0"))
+}

@@ -1,0 +1,300 @@
+//go:build wip
+
+package smtpd
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-smtp"
+	"golang.org/x/net/publicsuffix"
+
+	"mailweir/filter"
+	"mailweir/mail"
+)
+
+// transaction is everything from MAIL to the end of data.
+type transaction struct {
+	s          *Session
+	env        mail.Envelope
+	domains    []*Domain // beside env.Recipients
+	inspection *filter.Inspection
+	intake     Intake // nil before data, and after Commit or Abort
+	sizeHint   int64
+
+	begin, dataBegin, dot, judged, done time.Time
+	record                              Record
+	ended                               bool // a final reply was given and recorded
+}
+
+// commitTimeout bounds the wait for the disk. A client waits ten minutes for
+// the reply (RFC 5321 section 4.5.3.2.6); a disk that takes two is broken.
+const commitTimeout = 2 * time.Minute
+
+func (tx *transaction) add(path mail.Path, d *Domain, opts *smtp.RcptOptions) {
+	for _, r := range tx.env.Recipients {
+		if r.Path == path {
+			return // given twice, relayed once
+		}
+	}
+	r := mail.Recipient{Path: path, Notify: notify(opts.Notify)}
+	if opts.OriginalRecipient != "" {
+		r.ORcpt = string(opts.OriginalRecipientType) + ";" + encodeXtext(opts.OriginalRecipient)
+	}
+	tx.env.Recipients = append(tx.env.Recipients, r)
+	tx.domains = append(tx.domains, d)
+}
+
+// refuse records a recipient that was refused, and returns its reply.
+func (tx *transaction) refuse(path mail.Path, reply *smtp.SMTPError, reason string) error {
+	tx.record.Refused = append(tx.record.Refused, RefusedRecipient{Address: string(path), Reply: replyString(reply)})
+	tx.record.Reason = reason
+	tx.record.Reply = replyString(reply)
+	tx.s.gw.m.refused(reason, reply.Code)
+	return reply
+}
+
+// Write implements io.Writer for the arriving data: first it is kept, then the
+// checks see it.
+func (tx *transaction) Write(b []byte) (int, error) {
+	n, err := tx.intake.Write(b)
+	if err != nil {
+		return n, err
+	}
+	return n, tx.inspection.Write(b)
+}
+
+// finish judges the complete message and stores it, or refuses it. The reply
+// is an error even when it is positive: go-smtp's way to set its text.
+func (tx *transaction) finish() error {
+	ctx, cancel := context.WithTimeout(tx.s.ctx, commitTimeout+filter.DefaultLimits().Data)
+	defer cancel()
+	content := tx.intake.Content()
+	j := tx.inspection.Judge(ctx, content)
+	tx.judged = time.Now()
+	if j.Facts.Header.Hops > tx.s.set.MaxHops || j.Header.Count("Received") > tx.s.set.MaxHops {
+		return tx.fail(replyTooManyHops.With(tx.env.ID))
+	}
+	d := tx.decide(j)
+	reply := ReplyFor(d.Verdict, tx.env.ID)
+	if reply.Code == 250 {
+		reply = tx.commit(ctx, j, d, content)
+	}
+	tx.conclude(j, d, reply)
+	return reply
+}
+
+// decide judges each recipient by its domain's policy.
+func (tx *transaction) decide(j *filter.Judgement) filter.Decision {
+	verdicts := make([]filter.Verdict, len(tx.env.Recipients))
+	for k, d := range tx.domains {
+		verdicts[k] = filter.Decide(j.Symbols, d.PolicyFor(tx.env.Recipients[k].Path))
+	}
+	tx.record.verdicts = verdicts
+	return filter.Combine(verdicts)
+}
+
+// PolicyFor is the domain's policy for one recipient.
+func (d *Domain) PolicyFor(p mail.Path) *filter.DomainPolicy {
+	if p.IsPostmaster() {
+		return d.Postmaster
+	}
+	return d.Policy
+}
+
+// commit stores the message for the recipients that are not discarded.
+func (tx *transaction) commit(ctx context.Context, j *filter.Judgement, d filter.Decision, content mail.Content) *smtp.SMTPError {
+	m := tx.compose(j, d, content)
+	if n := len(tx.env.Recipients) - len(m.Envelope.Recipients); n > 0 {
+		tx.s.gw.acceptor.Discarded(n)
+	}
+	if len(m.Envelope.Recipients) == 0 {
+		return Queued(tx.env.ID)
+	}
+	// Nothing may read the intake any more when its buffer goes back.
+	tx.inspection.Close()
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	intake := tx.intake
+	tx.intake = nil
+	if err := intake.Commit(ctx, m); err != nil {
+		tx.s.gw.log.Error("message not queued", "id", tx.env.ID, "error", err)
+		return tx.storageReply(err)
+	}
+	return Queued(tx.env.ID)
+}
+
+// compose makes the stored message: a header section for each class of
+// recipients, the holds, and whether a DSN may go back.
+func (tx *transaction) compose(j *filter.Judgement, d filter.Decision, content mail.Content) *mail.Message {
+	heads := newHeads(tx, j)
+	m := &mail.Message{Envelope: tx.env, Body: mail.Section(content, int64(len(j.Header.Raw)))}
+	m.Envelope.Client.Name = j.Facts.Client.Name
+	m.Envelope.MayReturn = mayReturn(&tx.env, j.Facts)
+	m.Envelope.Recipients = make([]mail.Recipient, 0, len(tx.env.Recipients))
+	for k, r := range tx.env.Recipients {
+		action, v := d.Recipients[k], tx.record.verdicts[k]
+		if action == filter.Discard {
+			continue
+		}
+		r.Head = heads.index(tx.domains[k], v, action)
+		switch {
+		case d.Mixed[k]:
+			r.Hold = "mixed"
+		case action == filter.Quarantine:
+			r.Hold = "quarantine:" + holdSymbol(v)
+		}
+		m.Envelope.Recipients = append(m.Envelope.Recipients, r)
+	}
+	m.Heads = heads.list
+	tx.record.Edits = heads.edits
+	return m
+}
+
+// holdSymbol is what decided; a score alone is SCORE.
+func holdSymbol(v filter.Verdict) string {
+	if v.Symbol == "" {
+		return "SCORE"
+	}
+	return v.Symbol
+}
+
+// mayReturn tells whether a DSN may go to the reverse-path: SPF vouches for
+// it, or a DKIM signature of its own organization, or it is ours. Alignment
+// with From is not enough: From and reverse-path may belong to two people.
+func mayReturn(env *mail.Envelope, f *filter.Facts) bool {
+	if env.Client.Own || f.SPF.Result == "pass" && f.SPF.Identity == "mailfrom" {
+		return true
+	}
+	org := organization(f.Envelope.FromDomain)
+	for _, sig := range f.DKIM {
+		if org != "" && sig.Result == "pass" && organization(mail.CanonicalDomain(sig.Domain)) == org {
+			return true
+		}
+	}
+	return false
+}
+
+func organization(domain string) string {
+	if org, err := publicsuffix.EffectiveTLDPlusOne(domain); err == nil {
+		return org
+	}
+	return domain
+}
+
+// fail ends the transaction with an error that is no verdict.
+func (tx *transaction) fail(err error) error {
+	var reply *smtp.SMTPError
+	switch {
+	case errors.As(err, &reply):
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		tx.record.Reason = "connection_lost"
+		tx.conclude(nil, filter.Decision{}, nil)
+		return err
+	default:
+		tx.s.gw.log.Error("transaction failed", "id", tx.env.ID, "error", err)
+		reply = tx.storageReply(err)
+	}
+	if tx.record.Reason == "" {
+		tx.record.Reason = "refused_data"
+	}
+	tx.conclude(nil, filter.Decision{}, reply)
+	return reply
+}
+
+// storageReply is what a client hears of a queue that does not take the
+// message. A full disk has its own code, so that senders slow down.
+func (tx *transaction) storageReply(err error) *smtp.SMTPError {
+	tx.record.Reason = "not_queued"
+	if tx.s.gw.acceptor.Room(tx.sizeHint) != nil {
+		return replyNoSpace.With(tx.env.ID)
+	}
+	return replyNotQueued.With(tx.env.ID)
+}
+
+// close lets go of everything. A transaction that got no reply to its data is
+// recorded here: its recipients were refused, or the client went away.
+func (tx *transaction) close() {
+	if !tx.ended && (len(tx.record.Refused) > 0 || len(tx.env.Recipients) > 0) {
+		if tx.record.Reason == "" {
+			tx.record.Reason = "aborted"
+		}
+		tx.conclude(nil, filter.Decision{}, nil)
+	}
+	tx.inspection.Close()
+	if tx.intake != nil {
+		tx.intake.Abort()
+		tx.intake = nil
+	}
+}
+
+// ReplyFor is the reply that a verdict means to the client.
+func ReplyFor(v filter.Verdict, id mail.ID) *smtp.SMTPError {
+	switch v.Action {
+	case filter.Reject:
+		return rejectReply(v, id)
+	case filter.Defer:
+		switch v.Reason {
+		case filter.ReasonScanner:
+			return replyScanner.With(id)
+		case filter.ReasonDNS:
+			return replyDNS.With(id)
+		}
+		return replyDeferred.With(id)
+	}
+	return Queued(id)
+}
+
+func rejectReply(v filter.Verdict, id mail.ID) *smtp.SMTPError {
+	switch v.Reason {
+	case filter.ReasonVirus:
+		return replyVirus.With(id)
+	case filter.ReasonSpam:
+		return replySpam.With(id)
+	case filter.ReasonDMARC:
+		return replyDMARC.With(id)
+	case filter.ReasonOversize:
+		return replyOversize.With(id)
+	case filter.ReasonListed:
+		return Listed(v.Detail, id)
+	}
+	return replyRule.With(id)
+}
+
+func notify(list []smtp.DSNNotify) mail.Notify {
+	var n mail.Notify
+	for _, v := range list {
+		switch v {
+		case smtp.DSNNotifyNever:
+			n |= mail.NotifyNever
+		case smtp.DSNNotifySuccess:
+			n |= mail.NotifySuccess
+		case smtp.DSNNotifyFailure:
+			n |= mail.NotifyFailure
+		case smtp.DSNNotifyDelayed:
+			n |= mail.NotifyDelay
+		}
+	}
+	return n
+}
+
+// encodeXtext is the xtext of RFC 3461 section 4: the sessions get these
+// parameters decoded, the next hop wants them encoded again.
+func encodeXtext(s string) string {
+	const hex = "0123456789ABCDEF"
+	if !strings.ContainsFunc(s, func(r rune) bool { return r < '!' || r > '~' || r == '+' || r == '=' }) {
+		return s
+	}
+	b := make([]byte, 0, len(s)+8)
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c < '!' || c > '~' || c == '+' || c == '=' {
+			b = append(b, '+', hex[c>>4], hex[c&15])
+		} else {
+			b = append(b, c)
+		}
+	}
+	return string(b)
+}
