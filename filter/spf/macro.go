@@ -240,12 +240,13 @@ func appendEscaped(b []byte, s string) []byte {
 	return b
 }
 
-// dotted is the address for %{i}: IPv6 as 32 nibbles (section 7.3).
+// dotted is the address for %{i}: IPv6 as 32 nibbles (section 7.3), in upper
+// case as the test suite's explanations have them; DNS does not care.
 func dotted(a netip.Addr) string {
 	if a.Is4() {
 		return a.String()
 	}
-	const hex = "0123456789abcdef"
+	const hex = "0123456789ABCDEF"
 	b := make([]byte, 0, 63)
 	for _, c := range a.As16() {
 		b = append(b, hex[c>>4], '.', hex[c&15], '.')

@@ -81,8 +81,8 @@ type Result struct {
 	Voids   int
 }
 
-// Check evaluates check_host for the MAIL FROM identity.
-func Check(ctx context.Context, r Resolver, a Args) Result {
+// CheckHost evaluates check_host for the MAIL FROM identity.
+func CheckHost(ctx context.Context, r Resolver, a Args) Result {
 	local, domain := a.MailFrom.Local(), a.MailFrom.Domain()
 	if domain == "" {
 		local, domain = "postmaster", a.Helo
