@@ -1,0 +1,225 @@
+package dns
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	wire "github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Options of a Resolver. The zero Options are usable.
+type Options struct {
+	Servers   []string      // host:port of recursive servers, in order; empty: those of /etc/resolv.conf
+	Timeout   time.Duration // of one look-up in all, retries included; default 2 s
+	CacheSize int           // answers kept, about 1 KiB each; default 32768
+	Logger    *slog.Logger
+	Metrics   *Metrics
+}
+
+// maxFlights bounds the questions under way at once, and with them sockets and
+// memory. Further ones wait for their turn within their time-out.
+const maxFlights = 512
+
+var (
+	errClosed = errors.New("resolver is closed")
+	errBusy   = errors.New("too many look-ups under way")
+)
+
+// Resolver asks recursive servers and caches what they say, absences and
+// failures included. It is safe for concurrent use.
+type Resolver struct {
+	cache    *cache
+	servers  []*server
+	timeout  time.Duration
+	exchange exchanger // a seam for tests
+	slots    chan struct{}
+	metrics  *Metrics
+
+	ctx    context.Context // ends at Close; flights are bound to it, not to who asks
+	cancel context.CancelFunc
+	mu     sync.Mutex // guards closed, and wg.Add against Close's wg.Wait
+	closed bool
+	wg     sync.WaitGroup
+}
+
+// New returns a resolver; Close ends it.
+func New(o Options) (*Resolver, error) {
+	if len(o.Servers) == 0 {
+		var err error
+		if o.Servers, err = systemServers("/etc/resolv.conf"); err != nil {
+			return nil, err
+		}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics(prometheus.NewRegistry())
+	}
+	r := &Resolver{
+		cache:   newCache(cmp.Or(o.CacheSize, 32768), o.Metrics),
+		timeout: cmp.Or(o.Timeout, 2*time.Second),
+		slots:   make(chan struct{}, maxFlights),
+		metrics: o.Metrics,
+	}
+	for i, addr := range o.Servers {
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			return nil, fmt.Errorf("dns server %q: %w", addr, err)
+		}
+		r.servers = append(r.servers, newServer(addr, i, o.Metrics, o.Logger))
+	}
+	r.exchange = r.network
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	return r, nil
+}
+
+func systemServers(file string) ([]string, error) {
+	conf, err := wire.ClientConfigFromFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("dns servers of the system: %w", err)
+	}
+	if len(conf.Servers) == 0 {
+		return nil, fmt.Errorf("dns servers of the system: %s names none", file)
+	}
+	var servers []string
+	for _, s := range conf.Servers {
+		servers = append(servers, net.JoinHostPort(s, conf.Port))
+	}
+	return servers, nil
+}
+
+// Close ends all look-ups, which fail temporarily, and waits for them.
+func (r *Resolver) Close() {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	r.cancel()
+	r.wg.Wait()
+}
+
+// LookupA returns IPv4 addresses. The slice is the caller's own, as those of
+// all look-ups.
+func (r *Resolver) LookupA(ctx context.Context, name string) ([]netip.Addr, error) {
+	a, err := r.lookup(ctx, name, typeA)
+	return slices.Clone(a.addrs), err
+}
+
+// LookupAAAA returns IPv6 addresses.
+func (r *Resolver) LookupAAAA(ctx context.Context, name string) ([]netip.Addr, error) {
+	a, err := r.lookup(ctx, name, typeAAAA)
+	return slices.Clone(a.addrs), err
+}
+
+// LookupTXT returns the strings of each TXT record, joined without a space
+// (RFC 7208 section 3.3, RFC 6376 section 3.6.2.2).
+func (r *Resolver) LookupTXT(ctx context.Context, name string) ([]string, error) {
+	a, err := r.lookup(ctx, name, typeTXT)
+	return slices.Clone(a.texts), err
+}
+
+// LookupMX returns mail exchangers by preference.
+func (r *Resolver) LookupMX(ctx context.Context, name string) ([]MX, error) {
+	a, err := r.lookup(ctx, name, typeMX)
+	return slices.Clone(a.mx), err
+}
+
+// LookupPTR returns the host names of an address, in the server's order.
+func (r *Resolver) LookupPTR(ctx context.Context, addr netip.Addr) ([]string, error) {
+	if !addr.IsValid() {
+		return nil, &Error{Name: addr.String(), Type: "PTR", Kind: Invalid}
+	}
+	a, err := r.lookup(ctx, reverseName(addr), typePTR)
+	return slices.Clone(a.texts), err
+}
+
+// lookup never returns a nil answer.
+func (r *Resolver) lookup(ctx context.Context, name string, typ qtype) (*answer, error) {
+	canon, ok := canonical(name)
+	if !ok {
+		a := failed(key{name, typ}, Invalid, nil)
+		r.metrics.lookup(typ, a.err, cacheMiss)
+		return a, a.err
+	}
+	a, how := r.find(ctx, key{canon, typ})
+	r.metrics.lookup(typ, a.err, how)
+	if a.err != nil {
+		return a, a.err
+	}
+	return a, nil
+}
+
+// find takes the answer from the cache or from a flight, which it starts when
+// there is none.
+func (r *Resolver) find(ctx context.Context, k key) (a *answer, how int) {
+	s := r.cache.shard(k)
+	s.mu.Lock()
+	if a := s.get(k, time.Now()); a != nil {
+		s.mu.Unlock()
+		return a, cacheHit
+	}
+	how = cacheShared
+	f := s.flights[k]
+	if f == nil {
+		how = cacheMiss
+		f = &flight{done: make(chan struct{})}
+		if !r.spawn(func() { r.fly(s, k, f) }) {
+			s.mu.Unlock()
+			return failed(k, Temporary, errClosed), how
+		}
+		s.flights[k] = f
+	}
+	s.mu.Unlock()
+	select {
+	case <-f.done:
+		return f.answer, how
+	case <-ctx.Done():
+		return failed(k, Temporary, context.Cause(ctx)), how
+	}
+}
+
+// spawn runs f in a goroutine that Close waits for.
+func (r *Resolver) spawn(f func()) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return false
+	}
+	r.wg.Go(f)
+	return true
+}
+
+// fly asks k for everybody who waits. It is not bound to the context of the
+// one who came first: that one's end must not fail the others.
+func (r *Resolver) fly(s *shard, k key, f *flight) {
+	ctx, cancel := context.WithTimeout(r.ctx, r.timeout)
+	defer cancel()
+	start := time.Now()
+	select {
+	case r.slots <- struct{}{}:
+		f.answer = r.ask(ctx, k)
+		<-r.slots
+	case <-ctx.Done():
+		f.answer = failed(k, Temporary, errBusy)
+		f.answer.ttl = 0 // our own fault, no knowledge about the name
+	}
+	now := time.Now()
+	r.metrics.observe(k.typ, now.Sub(start))
+	s.mu.Lock()
+	delete(s.flights, k)
+	s.put(k, f.answer, now)
+	s.mu.Unlock()
+	close(f.done)
+}
+
+func failed(k key, kind Kind, cause error) *answer {
+	return &answer{ttl: failureTTL, err: &Error{Name: k.name, Type: typeNames[k.typ], Kind: kind, Cause: cause}}
+}
