@@ -86,7 +86,6 @@ func (k *Check) report(v Verdict, err error) filter.Report {
 			State:   filter.OK,
 			Symbols: []filter.Symbol{{Name: filter.SymOversize, Detail: printable(err.Error())}},
 			Set:     k.facts(filter.VirusFacts{}),
-			Cause:   err,
 		}
 	case errors.Is(err, ErrTimeout), errors.Is(err, context.DeadlineExceeded):
 		return filter.Report{State: filter.Timeout, Cause: err}

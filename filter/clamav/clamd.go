@@ -184,7 +184,7 @@ func (c *Client) exchange(ctx context.Context, s *stream, deadline time.Time) (V
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	v, err := s.exchange(conn, deadline)
-	if err != nil && ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil && !errors.Is(err, ErrAborted) {
 		return Verdict{}, abandoned(ctx)
 	}
 	return v, err

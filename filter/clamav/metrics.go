@@ -51,7 +51,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	}
 	scans := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "mailweir", Subsystem: "clamav", Name: "scans_total",
-		Help: "Messages given to the scanner, by what came back.",
+		Help: "Scans by what came back; aborted ones ended because the message did not come.",
 	}, []string{"result"})
 	for _, r := range []string{"clean", "virus", "unknown"} {
 		m.results[r] = scans.WithLabelValues(r)
