@@ -1,0 +1,117 @@
+package history
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"mailweir/mail"
+)
+
+// Entry is one line of the history.
+type Entry struct {
+	ID   mail.ID         `json:"id"`
+	Kind string          `json:"kind"`
+	At   time.Time       `json:"at"`
+	Data json.RawMessage `json:"data"`
+}
+
+const (
+	linePrefix = `{"id":"` // every line begins so; then the ID
+	// readBytes is one read. Lines are a few KB, so that hundreds come at once.
+	readBytes = 1 << 20
+	// maxLine bounds a line with its framing. A longer one is not ours.
+	maxLine = maxEntry + 4096
+	// clockSlack: how far an entry may lie before the time in its ID, when the
+	// clock was set back in between.
+	clockSlack = time.Hour
+)
+
+// Find gives all entries of id, in the order they were written. It may run
+// while a gateway writes, in another process; what that holds back for a second
+// is not found yet. An empty or missing directory is no error.
+func Find(dir string, id mail.ID) ([]Entry, error) {
+	list, err := days(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("history: %w", err)
+	}
+	first := dayOf(id.Time().Add(-clockSlack))
+	prefix := append(id.AppendTo([]byte(linePrefix)), '"')
+	var found []Entry
+	for _, d := range list {
+		if d < first {
+			continue
+		}
+		found, err = findIn(filepath.Join(dir, d.file()), prefix, found)
+		if err != nil {
+			return found, fmt.Errorf("history: %w", err)
+		}
+	}
+	return found, nil
+}
+
+// findIn appends the entries of one file whose line begins with prefix.
+func findIn(path string, prefix []byte, found []Entry) ([]Entry, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) { // deleted since it was listed
+		return found, nil
+	}
+	if err != nil {
+		return found, err
+	}
+	defer f.Close()
+	err = eachLine(f, func(line []byte) {
+		if !bytes.HasPrefix(line, prefix) {
+			return
+		}
+		var e Entry
+		if json.Unmarshal(line, &e) == nil { // else torn
+			found = append(found, e)
+		}
+	})
+	return found, err
+}
+
+// eachLine calls fn for every line, without its newline; line is only valid
+// during the call. Lines over maxLine are left out.
+func eachLine(r io.Reader, fn func(line []byte)) error {
+	buf := make([]byte, maxLine+readBytes)
+	kept, skipping := 0, false
+	for {
+		n, err := io.ReadFull(r, buf[kept:min(kept+readBytes, len(buf))])
+		rest := buf[:kept+n]
+		for {
+			end := bytes.IndexByte(rest, '\n')
+			if end < 0 {
+				break
+			}
+			if !skipping {
+				fn(rest[:end])
+			}
+			skipping = false
+			rest = rest[end+1:]
+		}
+		switch {
+		case err == io.EOF || err == io.ErrUnexpectedEOF:
+			if !skipping && len(rest) > 0 {
+				fn(rest)
+			}
+			return nil
+		case err != nil:
+			return err
+		}
+		if len(rest) > maxLine {
+			rest, skipping = nil, true
+		}
+		kept = copy(buf, rest)
+	}
+}

@@ -1,0 +1,114 @@
+package history
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"mailweir/mail"
+)
+
+const (
+	// backlog is how many entries may wait for the writer: a disk may stall
+	// for about that many before entries are lost. Each keeps its facts in
+	// memory, some KB.
+	backlog = 4096
+	// flushBytes and flushEvery bound what a crash loses.
+	flushBytes = 256 << 10
+	flushEvery = time.Second
+	// maxEntry bounds the data of one entry; what is larger is replaced by null.
+	maxEntry = 1 << 20
+	// MaxDayBytes bounds the file of one day. History shares a disk with the
+	// spool, which needs the space more.
+	MaxDayBytes = 4 << 30
+	// complainEvery is how often losses are logged.
+	complainEvery = time.Minute
+)
+
+// Log is the writing side. It is safe for concurrent use.
+type Log struct {
+	dir      string
+	keep     time.Duration
+	maxDay   int64
+	log      *slog.Logger
+	counters counters
+
+	mu     sync.RWMutex // held for reading while in is sent to
+	closed bool
+	in     chan entry
+	done   chan struct{} // closed when the writer has ended
+}
+
+// entry is what Append hands to the writer.
+type entry struct {
+	id   mail.ID
+	kind string
+	at   time.Time
+	v    any
+}
+
+// Open makes dir where it is missing, deletes files whose entries are all older
+// than keep, and starts the writer. Register the Log with a Prometheus registry
+// to see what it does: it is a prometheus.Collector.
+func Open(dir string, keep time.Duration, logger *slog.Logger) (*Log, error) {
+	if keep <= 0 {
+		return nil, errors.New("history: the time to keep entries must be positive")
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("history: %w", err)
+	}
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	l := &Log{
+		dir: dir, keep: keep, maxDay: MaxDayBytes, log: logger,
+		counters: newCounters(),
+		in:       make(chan entry, backlog),
+		done:     make(chan struct{}),
+	}
+	l.start()
+	return l, nil
+}
+
+func (l *Log) start() {
+	w := newWriter(l)
+	go func() {
+		defer close(l.done)
+		w.run()
+	}()
+}
+
+// Append records v, encoded as JSON, under id. It never waits. v must not
+// change any more, nor anything that it points to: it is encoded later, by
+// another goroutine (encoding the facts of a message takes several times as
+// long as everything else here). A json.RawMessage is taken as it is. Kind is
+// a short word such as "verdict" or "attempt".
+func (l *Log) Append(id mail.ID, kind string, at time.Time, v any) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.closed {
+		l.counters.lost[lostClosed].Inc()
+		return
+	}
+	select {
+	case l.in <- entry{id, kind, at, v}:
+	default:
+		l.counters.lost[lostBacklog].Inc()
+	}
+}
+
+// Close writes what was appended and ends the writer. Entries that come later
+// are counted as dropped.
+func (l *Log) Close() error {
+	l.mu.Lock()
+	if !l.closed {
+		l.closed = true
+		close(l.in)
+	}
+	l.mu.Unlock()
+	<-l.done
+	return nil
+}
