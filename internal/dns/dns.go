@@ -7,8 +7,10 @@
 package dns
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"os"
 )
 
 // Kind is why a look-up has no answer.
@@ -59,4 +61,10 @@ func IsTemporary(err error) bool { return err != nil && !IsNotFound(err) }
 type MX struct {
 	Host       string // "" (the root) is a null MX (RFC 7505)
 	Preference uint16
+}
+
+// IsTimeout reports a temporary failure because no answer came in time.
+func IsTimeout(err error) bool {
+	return IsTemporary(err) && (errors.Is(err, errLate) ||
+		errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded))
 }

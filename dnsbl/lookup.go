@@ -1,0 +1,150 @@
+package dnsbl
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"mailweir/internal/dns"
+)
+
+// Resolver is what this package needs of one.
+type Resolver interface {
+	LookupA(ctx context.Context, name string) ([]netip.Addr, error)
+}
+
+// State is how the question to one zone ended.
+type State uint8
+
+// The states. Only Listed is a hit.
+const (
+	Clear   State = iota // not listed
+	Listed               // a declared return code
+	Error                // the list or the DNS answered with an error
+	Timeout              // no answer in time
+	Off                  // not asked: its canaries say that it is broken, or it has no such addresses
+)
+
+func (s State) String() string { return stateNames[s] }
+
+var stateNames = [...]string{"clear", "listed", "error", "timeout", "off"}
+
+// Result is one zone's answer.
+type Result struct {
+	Zone  string
+	State State
+	Code  netip.Addr // of a listing, or the error code; else the zero Addr
+	Score float64    // of a listing, else 0
+	Err   error      // why State is Error or Timeout
+}
+
+// ErrCode is the cause when a zone answered with 127.255.255.0/24.
+var ErrCode = errors.New("the list answers with an error code")
+
+// Lists asks several zones. It is safe for concurrent use.
+type Lists struct {
+	zones    []*zone
+	resolver Resolver
+	metrics  *Metrics
+	logger   *slog.Logger
+}
+
+// zone is a Zone at work.
+type zone struct {
+	Zone
+	off     atomic.Bool // set by the canaries
+	metrics zoneMetrics
+}
+
+// New returns lists that are all on until Run finds one broken.
+func New(zones []Zone, r Resolver, m *Metrics, logger *slog.Logger) *Lists {
+	if m == nil {
+		m = NewMetrics(prometheus.NewRegistry())
+	}
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	l := &Lists{resolver: r, metrics: m, logger: logger}
+	for _, z := range zones {
+		l.zones = append(l.zones, &zone{Zone: z, metrics: m.zone(z.Name)})
+	}
+	return l
+}
+
+// Zones is the number of zones.
+func (l *Lists) Zones() int { return len(l.zones) }
+
+// Lookup asks all zones at once, and returns one result a zone in the order of
+// the config. Loopback addresses are not asked: 127.0.0.2 is the lists' own
+// test point. All others are; what a list thinks of a private address is
+// its own business.
+func (l *Lists) Lookup(ctx context.Context, addr netip.Addr) []Result {
+	results := make([]Result, len(l.zones))
+	addr = addr.Unmap().WithZone("")
+	if !addr.IsValid() || addr.IsLoopback() {
+		for i, z := range l.zones {
+			results[i] = Result{Zone: z.Name, State: Off}
+		}
+		return results
+	}
+	var buf [80]byte
+	reversed := dns.AppendReverse(buf[:0], addr)
+	var wg sync.WaitGroup
+	for i, z := range l.zones {
+		name := string(append(reversed, z.Name...))
+		if i == len(l.zones)-1 { // the last one needs no goroutine
+			results[i] = l.ask(ctx, z, addr, name)
+			break
+		}
+		wg.Go(func() { results[i] = l.ask(ctx, z, addr, name) })
+	}
+	wg.Wait()
+	return results
+}
+
+// ask puts one question to one zone, and counts it.
+func (l *Lists) ask(ctx context.Context, z *zone, addr netip.Addr, name string) Result {
+	if z.off.Load() || z.NoIPv4 && addr.Is4() || z.NoIPv6 && addr.Is6() {
+		z.metrics.results[Off].Inc()
+		return Result{Zone: z.Name, State: Off}
+	}
+	start := time.Now()
+	res := z.judge(l.resolver.LookupA(ctx, name))
+	z.metrics.results[res.State].Inc()
+	l.metrics.duration.Observe(time.Since(start).Seconds())
+	return res
+}
+
+// judge turns a DNS answer into a result. The lowest declared code counts when
+// a list returns several, so that the result does not depend on their order;
+// an error code beside them makes the whole answer an error.
+func (z *zone) judge(codes []netip.Addr, err error) Result {
+	res := Result{Zone: z.Name}
+	switch {
+	case err == nil:
+	case dns.IsNotFound(err):
+		return res
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), dns.IsTimeout(err):
+		res.State, res.Err = Timeout, err
+		return res
+	default:
+		res.State, res.Err = Error, err
+		return res
+	}
+	for _, c := range codes {
+		switch {
+		case errorCodes.Contains(c):
+			return Result{Zone: z.Name, State: Error, Code: c, Err: ErrCode}
+		case z.declared(c) && (res.State != Listed || c.Less(res.Code)):
+			res.State, res.Code, res.Score = Listed, c, z.Score
+		}
+	}
+	return res
+}

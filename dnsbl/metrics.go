@@ -1,0 +1,54 @@
+package dnsbl
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// Metrics of all lists. Zones are from the config, a closed set.
+type Metrics struct {
+	lookups  *prometheus.CounterVec
+	up       *prometheus.GaugeVec
+	canaries *prometheus.CounterVec
+	duration prometheus.Histogram
+}
+
+// zoneMetrics are the children of one zone.
+type zoneMetrics struct {
+	results [len(stateNames)]prometheus.Counter
+	up      prometheus.Gauge
+}
+
+// NewMetrics registers the lists' metrics.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		lookups: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "mailweir_dnsbl_lookups_total",
+			Help: "Questions to DNS lists by zone and result; off means that the zone was not asked.",
+		}, []string{"zone", "result"}),
+		up: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "mailweir_dnsbl_zone_up",
+			Help: "1 while a zone is asked, 0 while its canary look-ups say that it is broken.",
+		}, []string{"zone"}),
+		canaries: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "mailweir_dnsbl_canaries_total",
+			Help: "Rounds of canary look-ups by zone and result: passed, failed, or unknown for a temporary DNS failure.",
+		}, []string{"zone", "result"}),
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "mailweir_dnsbl_lookup_duration_seconds",
+			Help:    "Time of one question to one DNS list, cached answers included.",
+			Buckets: []float64{.00001, .0001, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2, 5},
+		}),
+	}
+	reg.MustRegister(m.lookups, m.up, m.canaries, m.duration)
+	return m
+}
+
+func (m *Metrics) zone(name string) zoneMetrics {
+	z := zoneMetrics{up: m.up.WithLabelValues(name)}
+	z.up.Set(1)
+	for s, word := range stateNames {
+		z.results[s] = m.lookups.WithLabelValues(name, word)
+	}
+	for _, word := range verdictNames {
+		m.canaries.WithLabelValues(name, word)
+	}
+	return z
+}
