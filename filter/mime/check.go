@@ -1,0 +1,140 @@
+package mime
+
+import (
+	"context"
+	"io"
+
+	"mailweir/filter"
+)
+
+// Text reads the text of one message, as the walk comes to it.
+type Text interface {
+	Sink
+	// Report is called after the last octet, Abort instead of it.
+	Report() filter.Report
+	Abort()
+}
+
+// Check is the check "mime": structure, and through Text content. It is a
+// filter.Streamer, so that both cost one pass over the body.
+type Check struct {
+	open func(tx *filter.Transaction) Text
+}
+
+// New makes the check. open starts the reading of one message's text, when its
+// header section is complete; nil leaves the text unread.
+func New(open func(tx *filter.Transaction) Text) *Check { return &Check{open} }
+
+// Name implements filter.Check.
+func (c *Check) Name() string { return "mime" }
+
+// Run implements filter.Check, for a message that is complete already.
+func (c *Check) Run(ctx context.Context, tx *filter.Transaction) filter.Report {
+	r, err := tx.Content.Open()
+	if err != nil {
+		return filter.Report{State: filter.Error, Cause: err}
+	}
+	defer r.Close()
+	s := c.Start(ctx, tx)
+	_, err = io.CopyN(io.Discard, r, int64(len(tx.Header.Raw)))
+	if err == nil {
+		_, err = io.CopyBuffer(writer{s}, onlyReader{r}, make([]byte, 64<<10))
+	}
+	if err != nil {
+		s.Abort()
+		return filter.Report{State: filter.Error, Cause: err}
+	}
+	return s.End(ctx)
+}
+
+type writer struct{ filter.Stream }
+
+func (w writer) Write(p []byte) (int, error) {
+	w.Stream.Write(p)
+	return len(p), nil
+}
+
+type onlyReader struct{ io.Reader }
+
+// Start implements filter.Streamer.
+func (c *Check) Start(_ context.Context, tx *filter.Transaction) filter.Stream {
+	s := &stream{tx: tx}
+	if c.open != nil {
+		s.text = c.open(tx)
+	}
+	if s.text != nil {
+		s.walker = NewWalker(tx.Header, s.text)
+	} else {
+		s.walker = NewWalker(tx.Header, nil)
+	}
+	return s
+}
+
+type stream struct {
+	tx     *filter.Transaction
+	text   Text
+	walker *Walker
+}
+
+// Write implements filter.Stream.
+func (s *stream) Write(p []byte) { s.walker.Write(p) }
+
+// Abort implements filter.Stream.
+func (s *stream) Abort() {
+	if s.text != nil {
+		s.text.Abort()
+	}
+}
+
+// End implements filter.Stream.
+func (s *stream) End(context.Context) filter.Report {
+	s.walker.Close()
+	utf8 := s.tx.Envelope != nil && s.tx.Envelope.UTF8
+	report := filter.Report{State: filter.OK, Symbols: headerSymbols(s.tx.Header, utf8)}
+	report.Symbols = append(report.Symbols, s.symbols()...)
+	body := s.facts()
+	var text filter.Report
+	if s.text != nil {
+		text = s.text.Report()
+		report.Symbols = append(report.Symbols, text.Symbols...)
+	}
+	report.Set = func(f *filter.Facts) {
+		f.Body.Parts, f.Body.Ambiguities = body.Parts, body.Ambiguities
+		if text.Set != nil {
+			text.Set(f)
+		}
+	}
+	return report
+}
+
+func (s *stream) symbols() []filter.Symbol {
+	var out []filter.Symbol
+	for _, a := range s.walker.Odd.List() {
+		out = append(out, filter.Symbol{Name: a.Symbol()})
+	}
+	seen := make(map[string]bool)
+	for i := range s.walker.Parts {
+		for _, name := range attachmentSymbols(&s.walker.Parts[i]) {
+			if !seen[name] {
+				seen[name] = true
+				out = append(out, filter.Symbol{Name: name, Detail: s.walker.Parts[i].Type})
+			}
+		}
+	}
+	return out
+}
+
+func (s *stream) facts() filter.BodyFacts {
+	var f filter.BodyFacts
+	for _, a := range s.walker.Odd.List() {
+		f.Ambiguities = append(f.Ambiguities, a.String())
+	}
+	f.Parts = make([]filter.Part, len(s.walker.Parts))
+	for i, p := range s.walker.Parts {
+		f.Parts[i] = filter.Part{
+			Depth: p.Depth, Type: p.Type, Encoding: p.Encoding, Charset: p.Charset,
+			Disposition: p.Disposition, Name: p.Name, Size: p.Size, Magic: p.Magic,
+		}
+	}
+	return f
+}
