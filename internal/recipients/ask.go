@@ -1,0 +1,97 @@
+package recipients
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/emersion/go-smtp"
+
+	"mailweir/mail"
+)
+
+// ask makes one probe of one next hop. err says why r is Unavailable.
+func (p *Probe) ask(ctx context.Context, addr string, rcpt mail.Path) (r Result, err error) {
+	c, err := p.connect(ctx, addr)
+	if err != nil {
+		return Unavailable, err
+	}
+	// The client sets deadlines of its own; only closing ends a wait for good.
+	stop := context.AfterFunc(ctx, func() { c.Close() })
+	defer stop()
+	defer c.Close()
+	if err := c.Mail("", &smtp.MailOptions{UTF8: !isASCII(string(rcpt))}); err != nil {
+		return Unavailable, fmt.Errorf("MAIL: %w", err)
+	}
+	err = c.Rcpt(string(rcpt), nil)
+	if r, err = classify(err); r == Unavailable {
+		return r, err
+	}
+	if c.Reset() == nil {
+		c.Quit()
+	}
+	return r, nil
+}
+
+// classify tells what the reply to RCPT means.
+func classify(err error) (Result, error) {
+	var reply *smtp.SMTPError
+	switch {
+	case err == nil:
+		return Known, nil
+	case errors.As(err, &reply) && reply.Code >= 500 && reply.Code < 600:
+		return Unknown, nil
+	}
+	return Unavailable, fmt.Errorf("RCPT: %w", err)
+}
+
+// connect greets, over TLS where the next hop offers it: some take no mail
+// without. A next hop where it fails is asked in the clear, on a connection of
+// its own, unless TLS is required.
+func (p *Probe) connect(ctx context.Context, addr string) (*smtp.Client, error) {
+	c, err := p.greet(ctx, addr, true)
+	if err != nil && !p.o.RequireTLS && ctx.Err() == nil {
+		c, err = p.greet(ctx, addr, false)
+	}
+	return c, err
+}
+
+func (p *Probe) greet(ctx context.Context, addr string, secure bool) (*smtp.Client, error) {
+	nc, err := p.o.Dial(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { nc.Close() })
+	defer stop()
+	c, err := p.client(nc, addr, secure)
+	if err == nil {
+		err = c.Hello(p.o.Hostname)
+	}
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	c.CommandTimeout = p.o.Timeout
+	return c, nil
+}
+
+func (p *Probe) client(nc net.Conn, addr string, secure bool) (*smtp.Client, error) {
+	if !secure {
+		return smtp.NewClient(nc), nil
+	}
+	nc.SetDeadline(time.Now().Add(p.o.Timeout))
+	config := p.tls.Clone()
+	config.ServerName, _, _ = net.SplitHostPort(addr)
+	return smtp.NewClientStartTLS(nc, config)
+}
+
+func isASCII(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
+}

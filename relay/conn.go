@@ -1,0 +1,211 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mailweir/mail"
+)
+
+// conn is one SMTP connection to a next hop, used by one attempt at a time.
+type conn struct {
+	hop  *hop
+	tcp  net.Conn // for deadlines
+	nc   net.Conn // the same, or a *tls.Conn over it
+	raw  syscall.RawConn
+	addr string // that we are connected to
+
+	timeouts *Timeouts
+	in       replyReader
+	wait     time.Duration // for the reply that is being read
+	until    time.Time     // when that wait ends; zero before its first read
+	out      []byte        // commands, and small content with them
+	vec      [3][]byte     // what bufs refers to
+	bufs     net.Buffers
+
+	ext      extensions
+	maxRcpt  int // recipients that a transaction may have here
+	messages int // transactions that were done
+	usedAt   time.Time
+	expires  time.Time
+	resetDue bool // a transaction may still be open at the next hop: RSET first
+
+	ctx  context.Context // of the attempt that uses the connection
+	stop func() bool
+}
+
+// errNoService is why a next hop is given up for this attempt: it said 421, or
+// nothing, or nothing sensible.
+type errNoService struct {
+	what  string // "connect", "banner", "EHLO", "MAIL", ...
+	code  mail.EnhancedCode
+	reply mail.Reply // the zero Reply when none came
+	cause error
+}
+
+func (e *errNoService) Error() string {
+	if e.cause != nil {
+		return e.what + ": " + e.cause.Error()
+	}
+	return e.what + ": " + e.reply.String()
+}
+
+func (e *errNoService) Unwrap() error { return e.cause }
+
+// outcome is what the recipients get when there is no other next hop.
+func (e *errNoService) outcome() mail.Reply {
+	if e.reply.Code != 0 {
+		return e.reply
+	}
+	return mail.Reply{Enhanced: e.code, Text: printable(e.Error())}
+}
+
+func printable(s string) string {
+	return string(appendPrintable(nil, []byte(s[:min(len(s), maxReplyLine)])))
+}
+
+// lost is the error for a connection that broke, or was silent for too long,
+// during what.
+func (c *conn) lost(what string, err error) *errNoService {
+	code := mail.EnhancedCode{4, 4, 2}
+	switch {
+	case c.ctx.Err() != nil:
+		err = errInterrupted
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		err = errTimeout
+	case errors.Is(err, errReplySyntax), errors.Is(err, errReplyLength):
+		code = mail.EnhancedCode{4, 5, 0}
+	}
+	return &errNoService{what: what, code: code, cause: err}
+}
+
+var (
+	errInterrupted = errors.New("the attempt was interrupted")
+	errTimeout     = errors.New("time-out")
+)
+
+// bind makes the end of ctx end every wait on c.
+func (c *conn) bind(ctx context.Context) {
+	c.ctx = ctx
+	c.stop = context.AfterFunc(ctx, func() { c.tcp.SetDeadline(time.Unix(1, 0)) })
+}
+
+// unbind reports whether c was left alone by ctx until now.
+func (c *conn) unbind() bool { return c.stop() }
+
+// Read implements io.Reader for the reply reader: one deadline for all reads
+// of a reply, set when the first has to be made.
+//
+// Setting a deadline may undo the one that bind sets when ctx ends; but then
+// ctx has ended before the check here.
+func (c *conn) Read(p []byte) (int, error) {
+	if c.until.IsZero() {
+		c.until = time.Now().Add(c.wait)
+		c.tcp.SetReadDeadline(c.until)
+		if err := c.ctx.Err(); err != nil {
+			return 0, err
+		}
+	}
+	return c.nc.Read(p)
+}
+
+// reply reads the next reply, waiting for at most wait.
+func (c *conn) reply(rep *reply, wait time.Duration) error {
+	c.wait, c.until = wait, time.Time{}
+	return c.in.read(rep)
+}
+
+// write sends p within wait.
+func (c *conn) write(p []byte, wait time.Duration) error {
+	if err := c.writeDeadline(wait); err != nil {
+		return err
+	}
+	_, err := c.nc.Write(p)
+	return err
+}
+
+func (c *conn) writeDeadline(wait time.Duration) error {
+	c.tcp.SetWriteDeadline(time.Now().Add(wait))
+	return c.ctx.Err()
+}
+
+// writev sends several pieces, in one system call where the connection can.
+func (c *conn) writev(wait time.Duration, pieces ...[]byte) error {
+	if err := c.writeDeadline(wait); err != nil {
+		return err
+	}
+	c.bufs = append(c.vec[:0], pieces...)
+	_, err := c.bufs.WriteTo(c.nc)
+	clear(c.vec[:])
+	return err
+}
+
+// ask sends a command and reads the reply to it. 421 is an error: the next hop
+// is closing the connection (RFC 5321 section 3.8).
+func (c *conn) ask(what string, rep *reply, command ...string) *errNoService {
+	c.out = c.out[:0]
+	for _, s := range command {
+		c.out = append(c.out, s...)
+	}
+	c.out = append(c.out, "\r\n"...)
+	if err := c.write(c.out, c.timeouts.Command); err != nil {
+		return c.lost(what, err)
+	}
+	return c.answer(what, rep, c.timeouts.Command)
+}
+
+// answer reads the reply to what.
+func (c *conn) answer(what string, rep *reply, wait time.Duration) *errNoService {
+	if err := c.reply(rep, wait); err != nil {
+		return c.lost(what, err)
+	}
+	if rep.code == 421 {
+		return &errNoService{what: what, reply: rep.value()}
+	}
+	return nil
+}
+
+// readable reports whether an idle connection has something to read: its end,
+// a 421, or a mistake. In none of these cases can it be used.
+func (c *conn) readable() bool {
+	if c.in.buffered() > 0 {
+		return true
+	}
+	if c.raw == nil {
+		return false
+	}
+	ready := true
+	err := c.raw.Control(func(fd uintptr) {
+		fds := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}}
+		n, err := unix.Poll(fds[:], 0)
+		ready = n != 0 || err != nil
+	})
+	return ready || err != nil
+}
+
+// close closes the connection without a word.
+func (c *conn) close() {
+	c.hop.metrics.open.Dec()
+	c.nc.Close()
+}
+
+// quitTimeout is how long the reply to QUIT may take: politeness (RFC 5321
+// section 4.1.1.10) must not hold up a shutdown.
+const quitTimeout = 2 * time.Second
+
+// quit ends the connection as the RFC wants it. No attempt uses c.
+func (c *conn) quit() {
+	defer c.close()
+	c.tcp.SetDeadline(time.Now().Add(quitTimeout))
+	if _, err := c.nc.Write([]byte("QUIT\r\n")); err == nil {
+		c.ctx = context.Background()
+		var rep reply
+		c.reply(&rep, quitTimeout)
+	}
+}

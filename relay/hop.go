@@ -1,0 +1,186 @@
+package relay
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// hop is one next hop and its connections.
+type hop struct {
+	hopKey
+	host    string // of addr, for the name in a certificate
+	metrics *Metrics
+	slots   chan struct{} // one for each connection in use; its capacity is the limit
+
+	mu      sync.Mutex
+	idle    []*conn     // the longest idle first; taken from the end
+	timer   *time.Timer // runs expire when the first of idle is due; nil without idle ones
+	retired bool        // nothing is kept any more
+	down    time.Time   // until then it comes last in its routes
+	closing sync.WaitGroup
+}
+
+// acquire waits for the right to use a connection.
+func (h *hop) acquire(ctx context.Context) error {
+	select {
+	case h.slots <- struct{}{}:
+		return nil
+	default:
+	}
+	select {
+	case h.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (h *hop) release() { <-h.slots }
+
+// kept takes the idle connection that was used last, nil when there is none.
+// One that the next hop has closed, or said something on, is thrown away here:
+// nothing can have been lost on it yet.
+func (h *hop) kept() *conn {
+	for {
+		c := h.pop()
+		if c == nil || !c.readable() {
+			return c
+		}
+		c.close()
+	}
+}
+
+func (h *hop) pop() *conn {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := len(h.idle) - 1
+	if n < 0 {
+		return nil
+	}
+	c := h.idle[n]
+	h.idle[n] = nil
+	h.idle = h.idle[:n]
+	h.metrics.idle.Dec()
+	return c
+}
+
+// put keeps c for the next message, or ends it when it has served enough.
+func (h *hop) put(c *conn, idle time.Duration, maxMessages int) {
+	if c.messages < maxMessages && h.push(c, idle) {
+		return
+	}
+	c.quit()
+}
+
+func (h *hop) push(c *conn, idle time.Duration) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.retired {
+		return false
+	}
+	c.expires = c.usedAt.Add(idle)
+	h.idle = append(h.idle, c)
+	h.metrics.idle.Inc()
+	if h.timer == nil {
+		h.timer = time.AfterFunc(idle, h.expire)
+	}
+	return true
+}
+
+// expire ends the connections that have been idle for too long. Under load the
+// timer mostly finds none that is due, and sleeps again.
+func (h *hop) expire() {
+	h.mu.Lock()
+	if h.retired {
+		h.mu.Unlock()
+		return
+	}
+	now := time.Now()
+	n := 0
+	for n < len(h.idle) && !h.idle[n].expires.After(now) {
+		n++
+	}
+	due := h.cut(n)
+	h.timer = nil
+	if len(h.idle) > 0 {
+		h.timer = time.AfterFunc(h.idle[0].expires.Sub(now), h.expire)
+	}
+	h.closing.Add(1)
+	h.mu.Unlock()
+	defer h.closing.Done()
+	quitAll(due)
+}
+
+// cut takes the first n idle connections out. h.mu is held.
+func (h *hop) cut(n int) []*conn {
+	due := append([]*conn(nil), h.idle[:n]...)
+	h.idle = append(h.idle[:0], h.idle[n:]...)
+	clear(h.idle[len(h.idle):cap(h.idle)])
+	h.metrics.idle.Sub(float64(n))
+	return due
+}
+
+// forget throws the idle connections away: one of them has just turned out to
+// lead nowhere, so the others are not to be trusted either.
+func (h *hop) forget() {
+	h.mu.Lock()
+	stale := h.cut(len(h.idle))
+	h.mu.Unlock()
+	for _, c := range stale {
+		c.close()
+	}
+}
+
+// retire ends all idle connections and waits for it.
+func (h *hop) retire() {
+	h.mu.Lock()
+	h.retired = true
+	due := h.cut(len(h.idle))
+	if h.timer != nil {
+		h.timer.Stop()
+		h.timer = nil
+	}
+	h.mu.Unlock()
+	quitAll(due)
+	h.closing.Wait()
+}
+
+func quitAll(conns []*conn) {
+	var wg sync.WaitGroup
+	for _, c := range conns {
+		wg.Go(c.quit)
+	}
+	wg.Wait()
+}
+
+// suspend makes h the last choice of its routes for a while, since it gave no
+// service; resume undoes that.
+func (h *hop) suspend(d time.Duration) {
+	h.mu.Lock()
+	h.down = time.Now().Add(d)
+	h.mu.Unlock()
+}
+
+func (h *hop) resume() {
+	h.mu.Lock()
+	h.down = time.Time{}
+	h.mu.Unlock()
+}
+
+// available reports whether h should be tried in its turn. The first who asks
+// after the suspension tries it; for the others it is suspended until that one
+// knows more.
+func (h *hop) available(d time.Duration) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.down.IsZero() {
+		return true
+	}
+	now := time.Now()
+	if now.Before(h.down) {
+		return false
+	}
+	h.down = now.Add(d)
+	return true
+}

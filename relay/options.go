@@ -1,0 +1,112 @@
+package relay
+
+import (
+	"context"
+	"crypto/x509"
+	"log/slog"
+	"net"
+	"strings"
+	"time"
+
+	"mailweir/mail"
+)
+
+// TLSPolicy says what a route demands of the connection.
+type TLSPolicy uint8
+
+// The policies.
+const (
+	// TLSOpportunistic encrypts when the next hop offers STARTTLS; any
+	// certificate will do, since clear text is the alternative (RFC 7435). A
+	// failed handshake is followed by a new connection in the clear.
+	TLSOpportunistic TLSPolicy = iota
+	// TLSRequired sends nothing but to a next hop whose certificate is valid
+	// for its configured name or address; otherwise the message is deferred.
+	TLSRequired
+)
+
+// Route is where the mail of a domain goes.
+type Route struct {
+	NextHops []string // host:port, in order of preference; host is a name or an address
+	TLS      TLSPolicy
+}
+
+// Timeouts bound each wait. Zero fields get the minimum of RFC 5321 section
+// 4.5.3.2; a connection attempt gets 30 s. One time-out covers a whole reply:
+// a next hop cannot stretch it by sending octet after octet.
+type Timeouts struct {
+	Connect time.Duration // TCP connection, all addresses of a name together: 30 s
+	Banner  time.Duration // the initial 220: 5 min
+	Command time.Duration // EHLO, STARTTLS and its handshake, MAIL, RCPT, RSET: 5 min
+	Data    time.Duration // 354: 2 min
+	Block   time.Duration // each write of content: 3 min
+	Final   time.Duration // the reply to the complete message: 10 min
+}
+
+// Options make a Relay. Reload takes the same.
+type Options struct {
+	Hostname string            // the argument of EHLO
+	Routes   map[string]*Route // by canonical domain (mail.CanonicalDomain)
+	Outbound *Route            // mail for all other domains; nil: it has no route
+
+	MaxConnections int           // at once to one next hop: 20
+	MaxMessages    int           // over one connection, before QUIT: 1000
+	MaxRecipients  int           // in one transaction: 100 (RFC 5321 section 4.5.3.1.8)
+	IdleTimeout    time.Duration // a kept connection is closed after it: 30 s
+	// HopRetry is how long a next hop that gave no service comes last in its
+	// route, so that a dead first choice does not cost each message a connect
+	// time-out: 30 s. It changes nothing for a route with one next hop.
+	HopRetry time.Duration
+	Timeouts Timeouts
+
+	RootCAs *x509.CertPool // for TLSRequired; nil: the system's
+	// Dial replaces net.Dialer, for a private resolver or a test network.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	Logger  *slog.Logger // nil: silent
+	Metrics *Metrics     // nil: not exported
+}
+
+func (o Options) withDefaults() Options {
+	o.MaxConnections = orDefault(o.MaxConnections, 20)
+	o.MaxMessages = orDefault(o.MaxMessages, 1000)
+	o.MaxRecipients = orDefault(o.MaxRecipients, 100)
+	o.IdleTimeout = orDefault(o.IdleTimeout, 30*time.Second)
+	o.HopRetry = orDefault(o.HopRetry, 30*time.Second)
+	t := &o.Timeouts
+	t.Connect = orDefault(t.Connect, 30*time.Second)
+	t.Banner = orDefault(t.Banner, 5*time.Minute)
+	t.Command = orDefault(t.Command, 5*time.Minute)
+	t.Data = orDefault(t.Data, 2*time.Minute)
+	t.Block = orDefault(t.Block, 3*time.Minute)
+	t.Final = orDefault(t.Final, 10*time.Minute)
+	if o.Hostname == "" {
+		o.Hostname = "localhost"
+	}
+	if o.Dial == nil {
+		o.Dial = new(net.Dialer).DialContext
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+func orDefault[T int | time.Duration](v, byDefault T) T {
+	if v <= 0 {
+		return byDefault
+	}
+	return v
+}
+
+// destination names a route by what it is, not by its domain: domains with the
+// same next hops share connections, scheduling and back-off, and the name stays
+// the same over restarts. "tls:" in front tells a route that requires TLS from
+// the same next hops without.
+func (r *Route) destination() mail.Destination {
+	d := strings.Join(r.NextHops, ",")
+	if r.TLS == TLSRequired {
+		d = "tls:" + d
+	}
+	return mail.Destination(d)
+}
