@@ -81,6 +81,9 @@ func New(o Options) *Pipeline {
 	}
 }
 
+// RulesHash names the rules in force.
+func (p *Pipeline) RulesHash() string { return p.scorer().Hash() }
+
 // Connection is what the connect phase found out about a client: shared by all
 // transactions of a session.
 type Connection struct {

@@ -73,7 +73,8 @@ func (g *Gateway) Open(ctx context.Context, client mail.Client) (smtp.Session, e
 	return s, nil
 }
 
-func (s *Settings) own(a netip.Addr) bool {
+// Own reports an address in own_networks.
+func (s *Settings) Own(a netip.Addr) bool {
 	for _, p := range s.OwnNetworks {
 		if p.Contains(a) {
 			return true

@@ -29,7 +29,7 @@ type Session struct {
 // connect starts the checks of the connect phase.
 func (s *Session) connect(set *Settings) {
 	s.set = set
-	s.client.Own = s.client.Addr.IsValid() && set.own(s.client.Addr)
+	s.client.Own = s.client.Addr.IsValid() && set.Own(s.client.Addr)
 	s.conn = set.Pipeline.Connect(s.ctx, s.client)
 }
 

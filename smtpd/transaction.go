@@ -76,7 +76,7 @@ func (tx *transaction) finish() error {
 	j := tx.inspection.Judge(ctx, content)
 	tx.judged = time.Now()
 	if j.Facts.Header.Hops > tx.s.set.MaxHops || j.Header.Count("Received") > tx.s.set.MaxHops {
-		return tx.fail(replyTooManyHops.With(tx.env.ID))
+		return tx.fail(TooManyHops(tx.env.ID))
 	}
 	d := tx.decide(j)
 	reply := ReplyFor(d.Verdict, tx.env.ID)
@@ -247,6 +247,9 @@ func ReplyFor(v filter.Verdict, id mail.ID) *smtp.SMTPError {
 	}
 	return Queued(id)
 }
+
+// TooManyHops is the reply to a message that loops.
+func TooManyHops(id mail.ID) *smtp.SMTPError { return replyTooManyHops.With(id) }
 
 func rejectReply(v filter.Verdict, id mail.ID) *smtp.SMTPError {
 	switch v.Reason {

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"mailweir/filter"
+)
+
+// chain is THE order of the checks: each phase begins when its input exists,
+// groups run one after the other, the checks of a group beside each other, and
+// reports are merged in the order written here. docs/flow.md follows it.
+func chain(c *checks) filter.Chain {
+	return filter.Chain{
+		Connect: group(c.dnsbl, c.iprev, c.allowNetwork),
+		Mail:    group(c.spf),
+		Data:    group(c.dkim, c.mime, c.clamav),
+		Done: []filter.Group{
+			group(c.dmarc),
+			group(c.allowDomain),
+		},
+	}
+}
+
+// checks are the parts that the chain is made of; a part that the config has
+// no use for is nil.
+type checks struct {
+	dnsbl, iprev, allowNetwork filter.Check
+	spf                        filter.Check
+	dkim, mime, clamav         filter.Check
+	dmarc, allowDomain         filter.Check
+}
+
+// needDNS are the checks that `gateway check --no-dns` skips.
+var needDNS = []string{"dnsbl", "iprev", "spf", "dkim", "dmarc"}
+
+// checkNames are what `[checks] disabled` may hold.
+var checkNames = []string{
+	"dnsbl", "iprev", "allow_network", "spf", "dkim", "mime", "clamav", "dmarc", "allow_domain", "rules",
+}
+
+func group(list ...filter.Check) filter.Group {
+	var g filter.Group
+	for _, c := range list {
+		if c != nil {
+			g = append(g, c)
+		}
+	}
+	return g
+}

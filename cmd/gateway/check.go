@@ -1,0 +1,438 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sort"
+	"strings"
+	"sync"
+	"time"
+
+	"mailweir/filter"
+	"mailweir/mail"
+	"mailweir/smtpd"
+)
+
+const checkHelp = `
+gateway check --config FILE [flags] FILE|DIR|-...
+
+Judges messages by the very same pipeline as the running gateway, and delivers
+nothing. Files with LF line ends are read as CRLF, and a leading mbox "From "
+line is dropped. Without --client-ip, the checks of the connection and SPF are
+skipped. A directory is read with everything below it; several files give one
+JSON object a line with --json.
+
+exit status for one file: 0 accept, 10 tag or quarantine, 20 defer, 30 reject
+or discard, 1 when it could not be judged; for several files: 0, or 1 when one
+could not be judged.
+`
+
+// checkOptions is the transaction that the messages are judged in.
+type checkOptions struct {
+	config   string
+	clientIP string
+	helo     string
+	mailFrom string
+	rcpts    stringList
+	noDNS    bool
+	json     bool
+}
+
+type stringList []string
+
+func (l *stringList) String() string     { return strings.Join(*l, ",") }
+func (l *stringList) Set(s string) error { *l = append(*l, s); return nil }
+
+func checkCommand(ctx context.Context, std stdio, args []string) (int, error) {
+	var o checkOptions
+	fs := flags(std, "check", checkHelp)
+	fs.StringVar(&o.config, "config", "", "config `FILE`")
+	fs.StringVar(&o.clientIP, "client-ip", "", "`ADDRESS` that the client connected from")
+	fs.StringVar(&o.helo, "helo", "", "`NAME` that it greeted with")
+	fs.StringVar(&o.mailFrom, "mail-from", "", "reverse-path `ADDRESS` (default: the message's Return-Path, or none)")
+	fs.Var(&o.rcpts, "rcpt", "recipient `ADDRESS`, may be repeated (default: one of the first domain)")
+	fs.BoolVar(&o.noDNS, "no-dns", false, "ask no DNS: checks that need it are skipped")
+	fs.BoolVar(&o.json, "json", false, "print one JSON object a message")
+	files, err := parse(fs, args)
+	if err != nil {
+		return 0, err
+	}
+	if len(files) == 0 || o.config == "" {
+		return 0, errUsage
+	}
+	c, err := newChecker(ctx, &o)
+	if err != nil {
+		return exitError, err
+	}
+	defer c.close()
+	return c.all(ctx, std, files)
+}
+
+// checker judges files with one set of parts.
+type checker struct {
+	o      *checkOptions
+	set    *smtpd.Settings
+	client mail.Client
+	from   mail.Path
+	rcpts  []mail.Path
+	close  func()
+}
+
+func newChecker(ctx context.Context, o *checkOptions) (*checker, error) {
+	cfg, err := loadConfig(o.config)
+	if err != nil {
+		return nil, err
+	}
+	c := &checker{o: o}
+	if c.client, err = o.client(); err != nil {
+		return nil, err
+	}
+	if o.mailFrom != "" {
+		if c.from, err = mail.ParsePath(strings.Trim(o.mailFrom, "<>"), true); err != nil {
+			return nil, fmt.Errorf("--mail-from %q is not an address", o.mailFrom)
+		}
+	}
+	if len(o.rcpts) == 0 {
+		o.rcpts = stringList{"check@" + string(cfg.Domains[0].Name)}
+	}
+	for _, r := range o.rcpts {
+		p, err := mail.ParsePath(strings.Trim(r, "<>"), true)
+		if err != nil || p.IsNull() {
+			return nil, fmt.Errorf("--rcpt %q is not an address", r)
+		}
+		c.rcpts = append(c.rcpts, p)
+	}
+	judge, err := newJudge(ctx, cfg, judgeOptions{noDNS: o.noDNS, offline: true})
+	if err != nil {
+		return nil, err
+	}
+	c.set, c.close = judge.settings, judge.close
+	for _, r := range c.rcpts {
+		if c.set.Domains[mail.CanonicalDomain(r.Domain())] == nil {
+			judge.close()
+			return nil, fmt.Errorf("--rcpt %s: no [[domain]] of the config serves it", r)
+		}
+	}
+	c.client.Own = c.set.Own(c.client.Addr)
+	return c, nil
+}
+
+func (o *checkOptions) client() (mail.Client, error) {
+	c := mail.Client{ESMTP: true}
+	if o.helo != "" {
+		if !mail.ValidDomain(o.helo, false) {
+			return c, fmt.Errorf("--helo %q is not a host name or address literal", o.helo)
+		}
+		c.Helo = o.helo
+	}
+	if o.clientIP != "" {
+		addr, err := netip.ParseAddr(o.clientIP)
+		if err != nil {
+			return c, fmt.Errorf("--client-ip %q is not an IP address", o.clientIP)
+		}
+		c.Addr = addr.Unmap()
+	}
+	return c, nil
+}
+
+// finding is the JSON of one message; its names are a public interface.
+type finding struct {
+	File       string               `json:"file"`
+	TraceID    string               `json:"trace_id"`
+	Action     filter.Action        `json:"action"`
+	Reason     filter.Reason        `json:"reason,omitempty"`
+	Score      float64              `json:"score"`
+	Required   float64              `json:"required"`
+	Reply      replyJSON            `json:"reply"`
+	Recipients []recipientJSON      `json:"recipients"`
+	SPF        resultJSON           `json:"spf"`
+	DKIM       []dkimJSON           `json:"dkim"`
+	DMARC      dmarcJSON            `json:"dmarc"`
+	ARC        resultJSON           `json:"arc"`
+	Symbols    []filter.Symbol      `json:"symbols"`
+	Stages     []filter.CheckResult `json:"stages"`
+	RulesHash  string               `json:"rules_hash"`
+	Error      string               `json:"error,omitempty"`
+}
+
+type replyJSON struct {
+	Code     int    `json:"code"`
+	Enhanced string `json:"enhanced"`
+	Text     string `json:"text"`
+}
+
+type recipientJSON struct {
+	Address string        `json:"address"`
+	Action  filter.Action `json:"action"`
+}
+
+type resultJSON struct {
+	Result string `json:"result"`
+}
+
+type dkimJSON struct {
+	Result   string `json:"result"`
+	Domain   string `json:"domain"`
+	Selector string `json:"selector"`
+}
+
+type dmarcJSON struct {
+	Result string `json:"result"`
+	Policy string `json:"policy"`
+	Domain string `json:"domain"`
+}
+
+// all judges every file, in parallel, and prints in order.
+func (c *checker) all(ctx context.Context, std stdio, args []string) (int, error) {
+	files, err := expand(args)
+	if err != nil {
+		return exitError, err
+	}
+	progress := newProgress(std.err, len(files))
+	results := make([]chan *finding, len(files))
+	for k := range results {
+		results[k] = make(chan *finding, 1)
+	}
+	var next sync.WaitGroup
+	work := make(chan int)
+	for range min(len(files), runtime.GOMAXPROCS(0)) {
+		next.Go(func() {
+			for k := range work {
+				results[k] <- c.file(ctx, std.in, files[k])
+			}
+		})
+	}
+	go func() {
+		for k := range files {
+			work <- k
+		}
+		close(work)
+	}()
+	code := exitOK
+	for k := range files {
+		f := <-results[k]
+		progress.step()
+		c.print(std.out, f, len(files) > 1)
+		switch {
+		case f.Error != "":
+			code = exitError
+		case len(files) == 1:
+			code = exitFor(f.Action)
+		}
+	}
+	progress.done()
+	next.Wait()
+	return code, nil
+}
+
+// expand replaces directories by the files below them, in order of name.
+func expand(args []string) ([]string, error) {
+	var files []string
+	for _, a := range args {
+		info, err := os.Stat(a)
+		if a == "-" || err == nil && !info.IsDir() {
+			files = append(files, a)
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		err = filepath.WalkDir(a, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && d.Type().IsRegular() {
+				files = append(files, path)
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("no files in %s", strings.Join(args, ", "))
+	}
+	return files, nil
+}
+
+func exitFor(a filter.Action) int {
+	switch a {
+	case filter.Tag, filter.Quarantine:
+		return 10
+	case filter.Defer:
+		return 20
+	case filter.Reject, filter.Discard:
+		return 30
+	}
+	return exitOK
+}
+
+func (c *checker) file(ctx context.Context, stdin io.Reader, name string) *finding {
+	var data []byte
+	var err error
+	if name == "-" {
+		data, err = io.ReadAll(stdin)
+	} else {
+		data, err = os.ReadFile(name)
+	}
+	if err == nil && len(data) == 0 {
+		err = fmt.Errorf("%s is empty", name)
+	}
+	if err != nil {
+		return &finding{File: name, Error: err.Error()}
+	}
+	f, err := c.message(ctx, normalize(data))
+	if err != nil {
+		return &finding{File: name, Error: err.Error()}
+	}
+	f.File = name
+	return f
+}
+
+// normalize makes of a stored message what a client would send: no mbox
+// separator, CRLF line ends, the last line complete.
+func normalize(data []byte) []byte {
+	if bytes.HasPrefix(data, []byte("From ")) {
+		_, data, _ = bytes.Cut(data, []byte("\n"))
+	}
+	if !bytes.Contains(data, []byte("\r\n")) {
+		data = bytes.ReplaceAll(data, []byte("\n"), []byte("\r\n"))
+	}
+	if !bytes.HasSuffix(data, []byte("\r\n")) {
+		data = append(data[:len(data):len(data)], "\r\n"...)
+	}
+	return data
+}
+
+// message runs one transaction: what smtpd does, without a client.
+func (c *checker) message(ctx context.Context, data []byte) (*finding, error) {
+	now := time.Now()
+	env := &mail.Envelope{ID: mail.NewID(now), Arrived: now, Client: c.client, ReversePath: c.from}
+	if c.o.mailFrom == "" {
+		env.ReversePath = returnPath(data)
+	}
+	for _, r := range c.rcpts {
+		env.Recipients = append(env.Recipients, mail.Recipient{Path: r})
+	}
+	conn := c.set.Pipeline.Connect(ctx, c.client)
+	defer conn.Close()
+	i := conn.Begin(ctx, c.client, env)
+	defer i.Close()
+	i.Receive(bytes.NewReader(data))
+	if err := i.Write(data); err != nil {
+		return nil, err
+	}
+	j := i.Judge(ctx, mail.Bytes(data))
+	return c.finding(i, j, env), ctx.Err()
+}
+
+func (c *checker) finding(i *filter.Inspection, j *filter.Judgement, env *mail.Envelope) *finding {
+	verdicts := make([]filter.Verdict, len(env.Recipients))
+	for k, r := range env.Recipients {
+		d := c.set.Domains[mail.CanonicalDomain(r.Path.Domain())]
+		verdicts[k] = filter.Decide(j.Symbols, d.PolicyFor(r.Path))
+		if v, listed := i.Listed(d.Policy); listed { // refused at RCPT already
+			v.Score = verdicts[k].Score
+			verdicts[k] = v
+		}
+	}
+	d := filter.Combine(verdicts)
+	reply := smtpd.ReplyFor(d.Verdict, env.ID)
+	if j.Header.Count("Received") > c.set.MaxHops {
+		reply = smtpd.TooManyHops(env.ID)
+		d.Verdict.Action, d.Verdict.Reason = filter.Reject, "loop"
+	}
+	f := &finding{
+		TraceID: env.ID.String(), Action: d.Verdict.Action, Reason: d.Verdict.Reason,
+		Score: verdicts[0].Score, Required: verdicts[0].Required,
+		Reply: replyJSON{reply.Code, fmt.Sprintf("%d.%d.%d", reply.EnhancedCode[0], reply.EnhancedCode[1], reply.EnhancedCode[2]), reply.Message},
+		SPF:   resultJSON{or(j.Facts.SPF.Result, "skipped")},
+		DMARC: dmarcJSON{or(j.Facts.DMARC.Result, "skipped"), j.Facts.DMARC.Policy, j.Facts.DMARC.Domain},
+		ARC:   resultJSON{or(j.Facts.ARC.Result, "skipped")},
+		DKIM:  []dkimJSON{}, Symbols: j.Symbols, Stages: j.Facts.Checks, RulesHash: j.Rules,
+	}
+	if f.Symbols == nil {
+		f.Symbols = []filter.Symbol{}
+	}
+	for _, s := range j.Facts.DKIM {
+		f.DKIM = append(f.DKIM, dkimJSON{s.Result, s.Domain, s.Selector})
+	}
+	for k, r := range env.Recipients {
+		f.Recipients = append(f.Recipients, recipientJSON{string(r.Path), d.Recipients[k]})
+	}
+	return f
+}
+
+func or(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}
+
+// returnPath is the reverse-path that a stored message kept, if it did.
+func returnPath(data []byte) mail.Path {
+	n, _ := mail.HeaderLength(data)
+	h := mail.ParseHeader(data[:n])
+	p, err := mail.ParsePath(strings.Trim(h.Value("Return-Path"), "<> "), true)
+	if err != nil {
+		return mail.NullPath
+	}
+	return p
+}
+
+func (c *checker) print(w io.Writer, f *finding, several bool) {
+	if c.o.json {
+		b, err := json.Marshal(f)
+		if err != nil { // NaN scores and the like cannot occur in checked rules
+			b, _ = json.Marshal(finding{File: f.File, Error: err.Error()})
+		}
+		fmt.Fprintf(w, "%s\n", b)
+		return
+	}
+	if f.Error != "" {
+		fmt.Fprintf(w, "%s: %s\n", f.File, f.Error)
+		return
+	}
+	if several {
+		fmt.Fprintf(w, "%-10s %6.2f  %s\n", f.Action, f.Score, f.File)
+		return
+	}
+	f.explain(w)
+}
+
+// explain is the long form: what was found, what it added up to, how long each
+// stage took.
+func (f *finding) explain(w io.Writer) {
+	fmt.Fprintf(w, "%s: %s", f.File, f.Action)
+	if f.Reason != "" {
+		fmt.Fprintf(w, " (%s)", f.Reason)
+	}
+	fmt.Fprintf(w, "\nreply      %d %s %s\n", f.Reply.Code, f.Reply.Enhanced, f.Reply.Text)
+	for _, r := range f.Recipients {
+		fmt.Fprintf(w, "recipient  %s: %s\n", r.Address, r.Action)
+	}
+	fmt.Fprintf(w, "spf        %s\n", f.SPF.Result)
+	for _, s := range f.DKIM {
+		fmt.Fprintf(w, "dkim       %s %s (selector %s)\n", s.Result, s.Domain, s.Selector)
+	}
+	fmt.Fprintf(w, "dmarc      %s %s %s\n", f.DMARC.Result, f.DMARC.Policy, f.DMARC.Domain)
+	fmt.Fprintln(w, "\nsymbols")
+	for _, s := range f.Symbols {
+		fmt.Fprintf(w, "  %7.2f  %-28s %s\n", s.Score, s.Name, s.Detail)
+	}
+	fmt.Fprintf(w, "  %7.2f  = score, tagged from %.2f (rules %s)\n", f.Score, f.Required, f.RulesHash)
+	fmt.Fprintln(w, "\nstages                     start       took")
+	stages := append([]filter.CheckResult(nil), f.Stages...)
+	sort.SliceStable(stages, func(a, b int) bool { return stages[a].Start < stages[b].Start })
+	for _, s := range stages {
+		fmt.Fprintf(w, "  %-14s %-8s %6.1f ms  %6.1f ms  %s\n",
+			s.Name, s.State, float64(s.Start)/1000, float64(s.Duration)/1000, s.Cause)
+	}
+}

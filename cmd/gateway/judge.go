@@ -1,0 +1,300 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+	"net/netip"
+	"os"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"mailweir/dnsbl"
+	"mailweir/filter"
+	"mailweir/filter/allow"
+	"mailweir/filter/clamav"
+	"mailweir/filter/dkim"
+	"mailweir/filter/dmarc"
+	"mailweir/filter/dnslist"
+	"mailweir/filter/iprev"
+	"mailweir/filter/mime"
+	"mailweir/filter/privacy"
+	"mailweir/filter/rules"
+	"mailweir/filter/spf"
+	"mailweir/internal/config"
+	"mailweir/internal/dns"
+	"mailweir/mail"
+	"mailweir/metrics"
+	"mailweir/smtpd"
+)
+
+// judge is everything that a verdict depends on, built from one config. `run`
+// and `check` build it the same way, which is why they agree. A reload builds
+// another one.
+type judge struct {
+	settings *smtpd.Settings
+	resolver *dns.Resolver
+	scanner  *clamav.Client // nil without [clamav]
+	lists    *dnsbl.Lists
+
+	stop context.CancelFunc // of the background loops
+	wg   sync.WaitGroup
+}
+
+// judgeOptions are what `run` and `check` do differently.
+type judgeOptions struct {
+	noDNS   bool
+	offline bool // no background loops: one probe of the lists, none of clamd
+	log     *slog.Logger
+	m       *instruments // nil: a registry of its own
+	ready   *metrics.Readiness
+	// verify makes the verifiers of recipients; nil accepts all: `check` asks
+	// no next hop.
+	verify func(*config.Domain) (smtpd.Verifier, error)
+}
+
+// instruments are the metrics of every part that judges. They are made once:
+// a reload goes on counting.
+type instruments struct {
+	filter *filter.Metrics
+	dns    *dns.Metrics
+	dnsbl  *dnsbl.Metrics
+	clamav *clamav.Metrics
+	pool   *filter.Pool
+}
+
+// workers bounds the checks that run in the background, mostly waiting for DNS
+// and the scanner. Each costs a few KiB while it waits.
+const workers = 512
+
+func newInstruments(reg prometheus.Registerer) *instruments {
+	m := &instruments{
+		filter: filter.NewMetrics(reg), dns: dns.NewMetrics(reg),
+		dnsbl: dnsbl.NewMetrics(reg), clamav: clamav.NewMetrics(reg),
+	}
+	m.pool = filter.NewPool(workers, m.filter)
+	return m
+}
+
+func newJudge(ctx context.Context, cfg *config.Config, o judgeOptions) (*judge, error) {
+	if o.log == nil {
+		o.log = slog.New(slog.DiscardHandler)
+	}
+	if o.m == nil {
+		o.m = newInstruments(prometheus.NewRegistry())
+	}
+	j := &judge{}
+	ctx, j.stop = context.WithCancel(ctx)
+	if err := j.build(cfg, o); err != nil {
+		j.close()
+		return nil, err
+	}
+	j.background(ctx, o)
+	return j, nil
+}
+
+func (j *judge) build(cfg *config.Config, o judgeOptions) error {
+	r, err := loadRules(cfg)
+	if err != nil {
+		return err
+	}
+	c, err := j.checks(cfg, r, o)
+	if err != nil {
+		return err
+	}
+	limits := filter.DefaultLimits()
+	limits.HeaderSection = int(cfg.Limits.HeaderSize)
+	var scorer filter.Scorer = r
+	off := switchedOff(cfg, o)
+	if _, none := off["rules"]; none {
+		scorer = unweighed{}
+	}
+	j.settings = &smtpd.Settings{
+		Hostname:    string(cfg.Hostname),
+		OwnNetworks: cfg.Privacy.OwnNetworks,
+		MaxHops:     maxHops,
+		Domains:     make(map[string]*smtpd.Domain, len(cfg.Domains)+1),
+		Pipeline: filter.New(filter.Options{
+			Chain: chain(c), Scorer: func() filter.Scorer { return scorer }, Off: off,
+			Limits: limits, Pool: o.m.pool, MaxListing: maxListing(cfg), Metrics: o.m.filter,
+		}),
+	}
+	return j.domains(cfg, o)
+}
+
+// maxHops is from how many Received fields a message counts as looping (RFC
+// 5321 section 6.3 wants at least 100).
+const maxHops = 100
+
+// unweighed is the scorer when the rules are disabled: only scores that come
+// from the config itself count.
+type unweighed struct{}
+
+func (unweighed) Eval(f *filter.Facts) []filter.Symbol { return f.Symbols }
+func (unweighed) Hash() string                         { return "disabled" }
+
+func loadRules(cfg *config.Config) (*rules.Rules, error) {
+	if len(cfg.Rules.Files) == 0 {
+		return rules.Default()
+	}
+	var files []rules.File
+	for _, path := range cfg.Rules.Files {
+		data, err := os.ReadFile(string(path))
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, rules.File{Name: string(path), Data: data})
+	}
+	return rules.Load(files...)
+}
+
+// checks makes the parts of the chain.
+func (j *judge) checks(cfg *config.Config, r *rules.Rules, o judgeOptions) (*checks, error) {
+	var err error
+	j.resolver, err = dns.New(dns.Options{
+		Servers: texts(cfg.DNS.Servers), Timeout: cfg.DNS.Timeout, Logger: o.log, Metrics: o.m.dns,
+	})
+	if err != nil {
+		return nil, err
+	}
+	c := &checks{
+		iprev: iprev.New(j.resolver),
+		spf:   spf.New(j.resolver, spf.Options{Receiver: string(cfg.Hostname)}),
+		dkim:  dkim.New(j.resolver, dkim.Options{}),
+		mime:  mime.New(mime.Options{Patterns: r.Patterns}),
+		dmarc: dmarc.New(j.resolver),
+	}
+	if len(cfg.DNSBL) > 0 {
+		j.lists = dnsbl.New(zones(cfg.DNSBL), j.resolver, o.m.dnsbl, o.log)
+		c.dnsbl = dnslist.New(j.lists)
+	}
+	if len(cfg.Allow) > 0 {
+		entries := allowEntries(cfg.Allow)
+		c.allowNetwork, c.allowDomain = allow.Network(entries), allow.Domain(entries)
+	}
+	if cfg.ClamAV.Address != "" {
+		j.scanner, err = clamav.New(clamav.Options{
+			Address: string(cfg.ClamAV.Address), Logger: o.log, Metrics: o.m.clamav,
+		})
+		if err != nil {
+			return nil, err
+		}
+		c.clamav = clamav.NewCheck(j.scanner)
+	}
+	return c, nil
+}
+
+// switchedOff names the checks that do not run, and why.
+func switchedOff(cfg *config.Config, o judgeOptions) map[string]string {
+	off := map[string]string{}
+	if o.noDNS {
+		for _, name := range needDNS {
+			off[name] = "no DNS was asked for"
+		}
+	}
+	for _, name := range cfg.Checks.Disabled {
+		off[name] = "disabled by the config"
+	}
+	return off
+}
+
+func maxListing(cfg *config.Config) float64 {
+	sum := 0.0
+	for _, z := range cfg.DNSBL {
+		sum += math.Max(0, z.Score)
+	}
+	return sum
+}
+
+// domains makes what differs from domain to domain.
+func (j *judge) domains(cfg *config.Config, o judgeOptions) error {
+	for k := range cfg.Domains {
+		d := &cfg.Domains[k]
+		class, err := privacy.ParseClass(d.Redact)
+		if err != nil {
+			return fmt.Errorf("domain %s: %w", d.Name, err)
+		}
+		policy := domainPolicy(d)
+		exempt := *policy
+		exempt.Postmaster = true
+		domain := &smtpd.Domain{
+			Policy: policy, Postmaster: &exempt,
+			Redact: class, SignedFields: cfg.Privacy.SignedFields,
+		}
+		if o.verify != nil {
+			if domain.Recipients, err = o.verify(d); err != nil {
+				return fmt.Errorf("domain %s: %w", d.Name, err)
+			}
+		}
+		j.settings.Domains[mail.CanonicalDomain(string(d.Name))] = domain
+		if k == 0 { // <postmaster> without a domain is the first domain's
+			j.settings.Domains[""] = domain
+		}
+	}
+	return nil
+}
+
+func domainPolicy(d *config.Domain) *filter.DomainPolicy {
+	return &filter.DomainPolicy{
+		Domain: string(d.Name), TagMode: d.Mode == "tag",
+		Tag: d.Score.Tag, Quarantine: d.Score.Quarantine, Reject: d.Score.Reject,
+		DMARCReject:    d.DMARC.Reject,
+		DNSOnError:     filter.Action(d.DNS.OnError),
+		ScannerOnError: filter.Action(d.ClamAV.OnError),
+		OnOversize:     filter.Action(d.ClamAV.OnOversize),
+	}
+}
+
+// background starts the loops that watch lists and scanner.
+func (j *judge) background(ctx context.Context, o judgeOptions) {
+	if o.offline {
+		return
+	}
+	if j.lists != nil {
+		j.wg.Go(func() { j.lists.Run(ctx) })
+	}
+	if j.scanner != nil {
+		j.wg.Go(func() { j.scanner.Run(ctx, o.ready) })
+	}
+}
+
+// close ends the loops and the resolver. Transactions that still use this
+// judge get temporary DNS failures from here on.
+func (j *judge) close() {
+	j.stop()
+	j.wg.Wait()
+	if j.resolver != nil {
+		j.resolver.Close()
+	}
+}
+
+func zones(list []config.DNSBL) []dnsbl.Zone {
+	out := make([]dnsbl.Zone, len(list))
+	for k, z := range list {
+		var codes []netip.Prefix
+		for _, c := range z.Codes {
+			codes = append(codes, c.Prefix())
+		}
+		out[k] = dnsbl.Zone{Name: string(z.Zone), Score: z.Score, Codes: codes}
+	}
+	return out
+}
+
+func allowEntries(list []config.Allow) []allow.Entry {
+	out := make([]allow.Entry, len(list))
+	for k, a := range list {
+		out[k] = allow.Entry{Network: a.Network, Domain: string(a.Domain), Reason: a.Reason}
+	}
+	return out
+}
+
+// texts turns a list of named string types into strings.
+func texts[T ~string](list []T) []string {
+	out := make([]string, len(list))
+	for k, s := range list {
+		out[k] = string(s)
+	}
+	return out
+}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"mailweir/internal/config"
+)
+
+const runHelp = `
+gateway run --config FILE
+
+Runs the gateway in the foreground. SIGTERM and SIGINT stop it in order: no new
+connections, 421 to idle clients, transactions under way are finished. SIGHUP
+reads config, rules, certificates and recipient files again; when one of them
+is wrong the old ones stay in force and the log says why. Listener addresses,
+data_dir and the metrics address need a restart.
+
+Sockets passed by systemd (LISTEN_FDS) are used for the listeners of the same
+address.
+
+exit status: 0 after an orderly stop, 1 when it could not start or run, 2 for
+wrong arguments.
+`
+
+// stopTimeout bounds an orderly stop: systemd kills after 90 s by default.
+const stopTimeout = 60 * time.Second
+
+func runCommand(ctx context.Context, std stdio, args []string) (int, error) {
+	fs := flags(std, "run", runHelp)
+	path := fs.String("config", "", "config `FILE`")
+	rest, err := parse(fs, args)
+	if err != nil {
+		return 0, err
+	}
+	if *path == "" || len(rest) > 0 {
+		return 0, errUsage
+	}
+	cfg, err := loadConfig(*path)
+	if err != nil {
+		return exitError, err
+	}
+	log, err := newLogger(std, cfg)
+	if err != nil {
+		return exitError, err
+	}
+	inherited, err := inheritedListeners()
+	if err != nil {
+		return exitError, err
+	}
+	g, err := start(ctx, cfg, log, inherited)
+	if err != nil {
+		return exitError, err
+	}
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	err = g.serve(ctx, hup, func() (*config.Config, error) { return loadConfig(*path) })
+	return exitOK, err
+}
+
+func loadConfig(path string) (*config.Config, error) {
+	return config.Load(path, config.Known{Checks: checkNames})
+}
+
+func newLogger(std stdio, cfg *config.Config) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(cfg.Log.Level)); err != nil {
+		return nil, fmt.Errorf("log.level: %w", err)
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if cfg.Log.Format == "text" {
+		return slog.New(slog.NewTextHandler(std.err, o)), nil
+	}
+	return slog.New(slog.NewJSONHandler(std.err, o)), nil
+}
+
+// serve runs until ctx ends or a part fails, and then stops in order.
+func (g *gateway) serve(ctx context.Context, hup <-chan os.Signal, load func() (*config.Config, error)) error {
+	var failed error
+	for running := true; running; {
+		select {
+		case <-ctx.Done():
+			running = false
+		case failed = <-g.failed:
+			g.log.Error("a part failed, stopping", "error", failed)
+			running = false
+		case <-hup:
+			g.reload(load)
+		}
+	}
+	g.log.Info("stopping")
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	return errors.Join(failed, g.stop(stopping))
+}
+
+// reload reads everything again; the old settings stay when the new are wrong.
+func (g *gateway) reload(load func() (*config.Config, error)) {
+	cfg, err := load()
+	if err == nil {
+		err = g.apply(cfg)
+	}
+	if err != nil {
+		g.m.reloads.failed.Inc()
+		g.m.reloads.ok.Set(0)
+		g.log.Error("reload failed, the old settings stay in force", "error", err)
+		return
+	}
+	g.m.reloads.done.Inc()
+	g.m.reloads.ok.Set(1)
+	g.m.reloads.at.SetToCurrentTime()
+	g.log.Info("reloaded", "rules", g.judge.settings.Pipeline.RulesHash())
+}
+
+// listen opens a listener's socket, or takes the one that systemd passed for
+// the same address.
+func listen(address string, inherited []net.Listener) (net.Listener, error) {
+	for _, l := range inherited {
+		if sameAddress(l.Addr().String(), address) {
+			return l, nil
+		}
+	}
+	return net.Listen("tcp", address)
+}
+
+// sameAddress compares addresses as they are bound: ":25" and "[::]:25" are
+// the same socket.
+func sameAddress(bound, configured string) bool {
+	bh, bp, err1 := net.SplitHostPort(bound)
+	ch, cp, err2 := net.SplitHostPort(configured)
+	if err1 != nil || err2 != nil || bp != cp {
+		return false
+	}
+	any := func(h string) bool { return h == "" || h == "::" || h == "0.0.0.0" }
+	return bh == ch || any(bh) && any(ch)
+}
+
+// spool and the other places below data_dir.
+func spoolDir(cfg *config.Config) string   { return filepath.Join(string(cfg.DataDir), "spool") }
+func historyDir(cfg *config.Config) string { return filepath.Join(string(cfg.DataDir), "history") }
+func tlsDir(cfg *config.Config) string     { return filepath.Join(string(cfg.DataDir), "tls") }
+func controlPath(cfg *config.Config) string {
+	return filepath.Join(string(cfg.DataDir), "control.sock")
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"mailweir/internal/history"
+	"mailweir/mail"
+	"mailweir/smtpd"
+)
+
+const whyHelp = `
+gateway why --config FILE ID [--json]
+
+Explains what became of a message, refused ones too: ID is the one in the reply
+to the client, in the log and in our Received field. Verdicts are kept for
+history.keep (7 days).
+
+exit status: 0, or 1 when nothing is known of the ID.
+`
+
+func whyCommand(_ context.Context, std stdio, args []string) (int, error) {
+	fs := flags(std, "why", whyHelp)
+	path := fs.String("config", "", "config `FILE`")
+	asJSON := fs.Bool("json", false, "print one JSON object for each event")
+	rest, err := parse(fs, args)
+	if err != nil {
+		return 0, err
+	}
+	if len(rest) != 1 || *path == "" {
+		return 0, errUsage
+	}
+	id, err := mail.ParseID(rest[0])
+	if err != nil {
+		return exitError, err
+	}
+	cfg, err := loadConfig(*path)
+	if err != nil {
+		return exitError, err
+	}
+	events, err := history.Find(historyDir(cfg), id)
+	if err != nil {
+		return exitError, err
+	}
+	if len(events) == 0 {
+		return exitError, fmt.Errorf("nothing is known of %s; verdicts are kept for %s", id, cfg.History.Keep)
+	}
+	for _, e := range events {
+		if *asJSON {
+			err = json.NewEncoder(std.out).Encode(e)
+		} else {
+			err = explainEvent(std.out, e)
+		}
+		if err != nil {
+			return exitError, err
+		}
+	}
+	return exitOK, nil
+}
+
+func explainEvent(w io.Writer, e history.Entry) error {
+	at := e.At.Format(time.DateTime)
+	switch e.Kind {
+	case "verdict":
+		var r smtpd.Record
+		if err := json.Unmarshal(e.Data, &r); err != nil {
+			return err
+		}
+		explainVerdict(w, at, &r)
+	case "attempt":
+		var a attemptRecord
+		if err := json.Unmarshal(e.Data, &a); err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "%s  delivery to <%s>: %s by %s: %s\n", at, a.Recipient, a.Result, or(a.NextHop, "nobody"), a.Reply)
+		if a.Next != nil {
+			fmt.Fprintf(w, "    next attempt %s\n", a.Next.Format(time.DateTime))
+		}
+	case "flush", "hold", "release", "delete":
+		fmt.Fprintf(w, "%s  %s by an admin\n", at, e.Kind)
+	default:
+		return errors.New("unknown kind of event: " + e.Kind)
+	}
+	return nil
+}
+
+func explainVerdict(w io.Writer, at string, r *smtpd.Record) {
+	fmt.Fprintf(w, "%s  from <%s>, client %s (%s)\n", at, r.ReversePath, or(r.Client, "unknown"), or(r.Helo, "no HELO"))
+	for _, rcpt := range r.Refused {
+		fmt.Fprintf(w, "    refused <%s>: %s\n", rcpt.Address, rcpt.Reply)
+	}
+	for _, rcpt := range r.Accepted {
+		fmt.Fprintf(w, "    recipient <%s>: %s\n", rcpt.Address, or(string(rcpt.Action), "no message was judged"))
+	}
+	if r.Reply != "" {
+		fmt.Fprintf(w, "    reply %s\n", r.Reply)
+	}
+	if r.Reason != "" {
+		fmt.Fprintf(w, "    because of %s %s\n", r.Reason, r.Symbol)
+	}
+	if r.Facts == nil {
+		return
+	}
+	for _, s := range r.Symbols {
+		fmt.Fprintf(w, "    %7.2f  %-28s %s\n", s.Score, s.Name, s.Detail)
+	}
+	fmt.Fprintf(w, "    %7.2f  = score, tagged from %.2f (rules %s)\n", r.Score, r.Required, r.Rules)
+	for _, c := range r.Facts.Checks {
+		if c.State != "ok" {
+			fmt.Fprintf(w, "    %s was %s: %s\n", c.Name, c.State, c.Cause)
+		}
+	}
+	for _, e := range r.Edits {
+		fmt.Fprintf(w, "    privacy: %s %s\n", e.Name, e.Kind)
+	}
+}
