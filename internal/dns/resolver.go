@@ -157,12 +157,18 @@ func (r *Resolver) lookup(ctx context.Context, name string, typ qtype) (*answer,
 	return a, nil
 }
 
+type freshKey struct{}
+
+// Fresh makes look-ups under the context ask the servers even when the cache
+// has an answer; what they say replaces it. Canary look-ups need that.
+func Fresh(ctx context.Context) context.Context { return context.WithValue(ctx, freshKey{}, true) }
+
 // find takes the answer from the cache or from a flight, which it starts when
 // there is none.
 func (r *Resolver) find(ctx context.Context, k key) (a *answer, how int) {
 	s := r.cache.shard(k)
 	s.mu.Lock()
-	if a := s.get(k, time.Now()); a != nil {
+	if a := s.get(k, time.Now()); a != nil && ctx.Value(freshKey{}) == nil {
 		s.mu.Unlock()
 		return a, cacheHit
 	}
@@ -203,14 +209,7 @@ func (r *Resolver) fly(s *shard, k key, f *flight) {
 	ctx, cancel := context.WithTimeout(r.ctx, r.timeout)
 	defer cancel()
 	start := time.Now()
-	select {
-	case r.slots <- struct{}{}:
-		f.answer = r.ask(ctx, k)
-		<-r.slots
-	case <-ctx.Done():
-		f.answer = failed(k, Temporary, errBusy)
-		f.answer.ttl = 0 // our own fault, no knowledge about the name
-	}
+	f.answer = r.inTurn(ctx, k)
 	now := time.Now()
 	r.metrics.observe(k.typ, now.Sub(start))
 	s.mu.Lock()
@@ -218,6 +217,26 @@ func (r *Resolver) fly(s *shard, k key, f *flight) {
 	s.put(k, f.answer, now)
 	s.mu.Unlock()
 	close(f.done)
+}
+
+// inTurn asks when there is a slot. A failure after a long wait for it says
+// nothing about the name: it is not kept.
+func (r *Resolver) inTurn(ctx context.Context, k key) *answer {
+	start := time.Now()
+	a := failed(k, Temporary, errBusy)
+	select {
+	case r.slots <- struct{}{}:
+		defer func() { <-r.slots }()
+	case <-ctx.Done():
+	}
+	waited := time.Since(start)
+	if ctx.Err() == nil {
+		a = r.ask(ctx, k)
+	}
+	if waited > r.timeout/2 && a.err != nil && a.err.Kind == Temporary {
+		a.ttl = 0
+	}
+	return a
 }
 
 func failed(k key, kind Kind, cause error) *answer {

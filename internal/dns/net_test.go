@@ -1,0 +1,211 @@
+package dns_test
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"testing"
+	"time"
+
+	"mailweir/internal/dns"
+	"mailweir/internal/dns/dnstest"
+)
+
+// A lost datagram, an answer that does not fit, a server without EDNS, a late
+// answer: all of them give the answer.
+func TestRecovery(t *testing.T) {
+	srv := dnstest.Run(t, `
+		lost.example     TXT "here"
+		truncate.example TXT "here"
+		formerr.example  TXT "here"
+		late.example     TXT "here"
+		flaky.example    TXT "here"
+		!drop     lost.example *1
+		!truncate truncate.example
+		!formerr  formerr.example
+		!late     late.example 350ms
+		!wrongid  flaky.example *1
+	`)
+	r := resolver(t, srv.Addr())
+	for name, queries := range map[string]int{
+		"lost.example": 2, "truncate.example": 2, "formerr.example": 2, "flaky.example": 2, "late.example": 3,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := r.LookupTXT(context.Background(), name)
+			if err != nil || len(got) != 1 || got[0] != "here" {
+				t.Errorf("%q, %v", got, err)
+			}
+			if n := srv.Count(name); n > queries {
+				t.Errorf("%d queries", n)
+			}
+		})
+	}
+}
+
+// What a record set does not fit into 1232 octets comes whole over TCP.
+func TestLargeAnswer(t *testing.T) {
+	zone := ""
+	for range 60 {
+		zone += `big.example TXT "` + longText + "\"\n"
+	}
+	srv := dnstest.Run(t, zone)
+	r := resolver(t, srv.Addr())
+	got, err := r.LookupTXT(context.Background(), "big.example")
+	if err != nil || len(got) != 60 {
+		t.Fatalf("%d records, %v", len(got), err)
+	}
+	q := srv.Queries()
+	if len(q) != 2 || q[0].Net != "udp" || q[1].Net != "tcp" || q[0].EDNS != 1232 {
+		t.Errorf("queries %+v", q)
+	}
+}
+
+const longText = "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
+
+// Ids and ports of queries are fresh: RFC 5452 section 9.2.
+func TestIDsAndPorts(t *testing.T) {
+	srv := dnstest.Run(t, "*.example A 192.0.2.1")
+	r := resolver(t, srv.Addr())
+	for i := range 40 {
+		if _, err := r.LookupA(context.Background(), string(rune('a'+i%26))+string(rune('a'+i/26))+".example"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ids, ports, steps := map[uint16]bool{}, map[int]bool{}, map[uint16]bool{}
+	var last uint16
+	for _, q := range srv.Queries() {
+		ids[q.ID], ports[q.Port], steps[q.ID-last] = true, true, true
+		last = q.ID
+	}
+	if len(ids) < 38 || len(steps) < 38 || len(ports) < 20 {
+		t.Errorf("%d ids, %d differences, %d ports of 40", len(ids), len(steps), len(ports))
+	}
+}
+
+// The real network has a dead first server too: one that refuses the port, and
+// one that says nothing.
+func TestFailoverOnTheWire(t *testing.T) {
+	silent := dnstest.Run(t, "!drop a.example\n!drop b.example\n!drop c.example")
+	good := dnstest.Start(t, "*.example A 192.0.2.1")
+	gone, err := dnstest.New("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.Close()
+	r := resolver(t, gone.Addr(), silent.Addr(), good)
+	for i, name := range []string{"a.example", "b.example", "c.example"} {
+		start := time.Now()
+		if _, err := r.LookupA(context.Background(), name); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if d := time.Since(start); i > 0 && d > 90*time.Millisecond {
+			t.Errorf("%s took %v", name, d)
+		}
+	}
+	if n := silent.Count("c.example"); n != 0 {
+		t.Errorf("the silent server was asked %d times for the last name", n)
+	}
+}
+
+// Fresh asks again, and what it learns replaces what was cached.
+func TestFresh(t *testing.T) {
+	srv := dnstest.Run(t, "x.example A 192.0.2.1")
+	r := resolver(t, srv.Addr())
+	ctx := context.Background()
+	if _, err := r.LookupA(ctx, "x.example"); err != nil {
+		t.Fatal(err)
+	}
+	if err := srv.Replace("y.example A 192.0.2.1"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.LookupA(ctx, "x.example"); err != nil {
+		t.Error("not from the cache:", err)
+	}
+	if _, err := r.LookupA(dns.Fresh(ctx), "x.example"); !dns.IsNotFound(err) {
+		t.Error("from the cache:", err)
+	}
+	if _, err := r.LookupA(ctx, "x.example"); !dns.IsNotFound(err) {
+		t.Error("the cache has the old answer:", err)
+	}
+}
+
+// A check's budget counts cached answers too, and its end is no absence.
+func TestLimited(t *testing.T) {
+	srv := dnstest.Run(t, records)
+	r := resolver(t, srv.Addr())
+	ctx := context.Background()
+	for range 2 { // cold and warm: the same
+		l := dns.Limit(r, 5, time.Time{})
+		errs := []error{}
+		ask := func(err error) { errs = append(errs, err) }
+		_, err := l.LookupA(ctx, "a.example.org")
+		ask(err)
+		_, err = l.LookupAAAA(ctx, "a.example.org")
+		ask(err)
+		_, err = l.LookupTXT(ctx, "example.org")
+		ask(err)
+		_, err = l.LookupMX(ctx, "example.org")
+		ask(err)
+		_, err = l.LookupPTR(ctx, netip.MustParseAddr("192.0.2.1"))
+		ask(err)
+		if err := errors.Join(errs...); err != nil || l.Left() != 0 {
+			t.Errorf("%v, %d left", err, l.Left())
+		}
+		for range 2 {
+			_, err = l.LookupA(ctx, "a.example.org")
+			if !errors.Is(err, dns.ErrBudget) || !dns.IsTemporary(err) || l.Left() != 0 {
+				t.Errorf("beyond the budget: %v", err)
+			}
+		}
+	}
+	past := dns.Limit(r, 5, time.Now().Add(-time.Second))
+	if _, err := past.LookupA(ctx, "a.example.org"); !errors.Is(err, dns.ErrBudget) {
+		t.Error("after the deadline:", err)
+	}
+	srv2 := dnstest.Run(t, "!drop x.example")
+	soon := dns.Limit(resolver(t, srv2.Addr()), 5, time.Now().Add(30*time.Millisecond))
+	if _, err := soon.LookupA(ctx, "x.example"); !errors.Is(err, dns.ErrBudget) || !dns.IsTemporary(err) {
+		t.Error("at the deadline:", err)
+	}
+}
+
+func BenchmarkCacheHit(b *testing.B) {
+	r := resolver(b, dnstest.Start(b, records))
+	ctx := context.Background()
+	addr := netip.MustParseAddr("192.0.2.1")
+	b.Run("TXT", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := r.LookupTXT(ctx, "example.org"); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("NotFound", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := r.LookupA(ctx, "2.2.0.192.zen.example"); !dns.IsNotFound(err) {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("PTR", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := r.LookupPTR(ctx, addr); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+func BenchmarkCacheMiss(b *testing.B) {
+	r := resolver(b, dnstest.Start(b, "*.example 0 A 192.0.2.1"))
+	ctx := dns.Fresh(context.Background())
+	for b.Loop() {
+		if _, err := r.LookupA(ctx, "x.example"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
