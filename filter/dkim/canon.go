@@ -1,0 +1,236 @@
+package dkim
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"hash"
+)
+
+// bodyHash hashes a body under one canonicalisation as it arrives (RFC 6376
+// sections 3.4.3 and 3.4.4). What ends up in the hash depends on what follows,
+// so the octets that may yet be dropped are only counted: empty lines, a space
+// run, a CR. Every octet is looked at a bounded number of times.
+type bodyHash struct {
+	hash    hash.Hash
+	relaxed bool
+	size    int64 // canonical octets, for l=
+	lines   int   // empty lines, or line ends, not yet hashed
+	space   bool  // white space not yet hashed (relaxed)
+	cr      bool  // a CR whose LF may follow
+	scratch []byte
+	sum     []byte
+}
+
+func newBodyHash(relaxed bool) *bodyHash {
+	return &bodyHash{hash: sha256.New(), relaxed: relaxed}
+}
+
+func (h *bodyHash) write(p []byte) {
+	if h.relaxed {
+		h.writeRelaxed(p)
+	} else {
+		h.writeSimple(p)
+	}
+}
+
+func (h *bodyHash) put(p []byte) {
+	h.hash.Write(p)
+	h.size += int64(len(p))
+}
+
+var lineEnds = bytes.Repeat([]byte("\r\n"), 512)
+
+// putLines hashes the line ends that turned out to be followed by something.
+func (h *bodyHash) putLines() {
+	for h.lines > 0 {
+		n := min(h.lines, len(lineEnds)/2)
+		h.put(lineEnds[:2*n])
+		h.lines -= n
+	}
+}
+
+// writeSimple passes everything through but the line ends at the very end.
+func (h *bodyHash) writeSimple(p []byte) {
+	if h.cr && len(p) > 0 {
+		h.cr = false
+		if p[0] == '\n' {
+			h.lines++
+			p = p[1:]
+		} else {
+			h.putLines()
+			h.put([]byte{'\r'})
+		}
+	}
+	for bytes.HasPrefix(p, lineEnds[:2]) {
+		h.lines++
+		p = p[2:]
+	}
+	end, cr := len(p), false
+	if end > 0 && p[end-1] == '\r' {
+		end, cr = end-1, true
+	}
+	lines := 0
+	for end >= 2 && p[end-2] == '\r' && p[end-1] == '\n' {
+		end -= 2
+		lines++
+	}
+	if end > 0 {
+		h.putLines()
+		h.put(p[:end])
+	}
+	h.lines += lines
+	h.cr = cr
+}
+
+// writeRelaxed hashes runs of lines that are canonical already straight from
+// p, and takes all others octet by octet.
+func (h *bodyHash) writeRelaxed(p []byte) {
+	for len(p) > 0 {
+		if !h.cr && !h.space {
+			n := cleanLines(p)
+			if n > 0 {
+				h.putLines()
+				h.put(p[:n-2])
+				h.lines = 1
+				p = p[n:]
+				continue
+			}
+		}
+		n := bytes.IndexByte(p, '\n') + 1
+		if n == 0 {
+			n = len(p)
+		}
+		h.relaxLine(p[:n])
+		p = p[n:]
+	}
+}
+
+var spaceSpace = []byte("  ")
+
+// cleanLines is the length of the complete lines at the start of p that
+// relaxing would not change: not empty, no tab, no run of spaces, no space at
+// the end.
+func cleanLines(p []byte) int {
+	n := 0
+	for n < len(p) {
+		i := bytes.IndexByte(p[n:], '\n')
+		if i < 2 || p[n+i-1] != '\r' || p[n+i-2] == ' ' {
+			break
+		}
+		line := p[n : n+i]
+		if bytes.IndexByte(line, '\t') >= 0 || bytes.Index(line, spaceSpace) >= 0 {
+			break
+		}
+		n += i + 1
+	}
+	return n
+}
+
+// relaxLine takes up to one line, or a part of one.
+func (h *bodyHash) relaxLine(p []byte) {
+	out := h.scratch[:0]
+	for _, c := range p {
+		if h.cr {
+			h.cr = false
+			if c == '\n' {
+				h.putScratch(&out)
+				h.space = false
+				h.lines++
+				continue
+			}
+			out = h.resume(out)
+			out = append(out, '\r')
+		}
+		switch c {
+		case ' ', '\t':
+			h.space = true
+		case '\r':
+			h.cr = true
+		default:
+			out = h.resume(out)
+			out = append(out, c)
+		}
+	}
+	h.putScratch(&out)
+	h.scratch = out
+}
+
+// resume emits what was held back, now that something follows it.
+func (h *bodyHash) resume(out []byte) []byte {
+	if h.lines > 0 {
+		h.putScratch(&out)
+		h.putLines()
+	}
+	if h.space {
+		h.space = false
+		out = append(out, ' ')
+	}
+	if len(out) >= 4096 {
+		h.putScratch(&out)
+	}
+	return out
+}
+
+func (h *bodyHash) putScratch(out *[]byte) {
+	if len(*out) > 0 {
+		h.put(*out)
+		*out = (*out)[:0]
+	}
+}
+
+// finish ends the body and returns its hash; it may be called again.
+func (h *bodyHash) finish() []byte {
+	if h.sum != nil {
+		return h.sum
+	}
+	if h.cr {
+		h.cr = false
+		h.putLines()
+		h.putSpace()
+		h.put([]byte{'\r'})
+		h.lines = 1
+	}
+	h.endLine()
+	h.sum = h.hash.Sum(nil)
+	return h.sum
+}
+
+func (h *bodyHash) putSpace() {
+	if h.space {
+		h.put([]byte{' '})
+		h.space = false
+	}
+}
+
+// endLine gives the last line its CRLF. An empty body is one CRLF under simple
+// and nothing under relaxed; trailing white space without a line end goes too.
+func (h *bodyHash) endLine() {
+	h.space = false
+	if !h.relaxed || h.size > 0 {
+		h.put(lineEnds[:2])
+	}
+	h.lines = 0
+}
+
+// appendRelaxed appends a field as section 3.4.2 wants it: lower-case name,
+// unfolded, single spaces, CRLF at the end.
+func appendRelaxed(dst []byte, name string, body []byte) []byte {
+	dst = append(append(dst, name...), ':')
+	start := len(dst)
+	space := false
+	for i := 0; i < len(body); i++ {
+		switch c := body[i]; {
+		case c == ' ' || c == '\t':
+			space = true
+		case c == '\r' && i+1 < len(body) && body[i+1] == '\n':
+			i++
+		default:
+			if space && len(dst) > start {
+				dst = append(dst, ' ')
+			}
+			space = false
+			dst = append(dst, c)
+		}
+	}
+	return append(dst, '\r', '\n')
+}

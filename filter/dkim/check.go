@@ -1,0 +1,161 @@
+package dkim
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"mailweir/filter"
+	"mailweir/mail"
+)
+
+// Options configure the check. It has none yet.
+type Options struct{}
+
+// Check is the filter.Streamer of the data phase.
+type Check struct {
+	resolver Resolver
+	now      func() time.Time
+}
+
+var _ filter.Streamer = (*Check)(nil)
+
+// New makes the check. It keeps no state between messages.
+func New(r Resolver, _ Options) *Check { return &Check{resolver: r, now: time.Now} }
+
+// Name implements filter.Check.
+func (*Check) Name() string { return "dkim" }
+
+// Start implements filter.Streamer: the key look-ups overlap with DATA.
+func (c *Check) Start(ctx context.Context, tx *filter.Transaction) filter.Stream {
+	return &stream{v: Start(ctx, c.resolver, tx.Header, c.now())}
+}
+
+// Run implements filter.Check for a message that is complete.
+func (c *Check) Run(ctx context.Context, tx *filter.Transaction) filter.Report {
+	s := c.Start(ctx, tx)
+	if err := feed(s, mail.Section(tx.Content, int64(len(tx.Header.Raw)))); err != nil {
+		s.Abort()
+		return filter.Report{State: filter.Error, Cause: err}
+	}
+	return s.End(ctx)
+}
+
+func feed(s filter.Stream, body mail.Content) error {
+	if b, ok := body.(mail.Bytes); ok {
+		s.Write(b)
+		return nil
+	}
+	r, err := body.Open()
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(writer{s}, r)
+	return errors.Join(err, r.Close())
+}
+
+type writer struct{ s filter.Stream }
+
+func (w writer) Write(p []byte) (int, error) {
+	w.s.Write(p)
+	return len(p), nil
+}
+
+type stream struct{ v *Verification }
+
+func (s *stream) Write(p []byte) { s.v.Write(p) }
+func (s *stream) Abort()         { s.v.Abort() }
+
+// End implements filter.Stream. A temperror of DKIM's own, because DNS failed,
+// is a finding with State OK; State Timeout is for the stage's deadline alone.
+func (s *stream) End(ctx context.Context) filter.Report {
+	results := s.v.End(ctx)
+	report := filter.Report{State: filter.OK, Symbols: []filter.Symbol{summary(results)}}
+	facts := make([]filter.DKIMFacts, len(results))
+	for i, r := range results {
+		facts[i] = r.facts()
+		if r.Status == TempError && ctx.Err() != nil {
+			report.State, report.Cause = filter.Timeout, ctx.Err()
+		}
+		if i < maxAuth || r.Status == Pass {
+			report.Auth = append(report.Auth, r.auth())
+		}
+	}
+	if len(results) == 0 {
+		report.Auth = []filter.AuthResult{{Method: "dkim", Result: "none"}}
+	}
+	report.Set = func(f *filter.Facts) { f.DKIM = facts }
+	return report
+}
+
+// maxAuth bounds the results in Authentication-Results; passes are always there.
+const maxAuth = 10
+
+// ranking is the order in which one signature's result speaks for the message.
+var ranking = []struct {
+	status Status
+	symbol string
+}{
+	{Pass, filter.SymDKIMPass},
+	{TempError, filter.SymDKIMTempError},
+	{Fail, filter.SymDKIMFail},
+	{PermError, filter.SymDKIMPermError},
+	{Neutral, filter.SymDKIMPermError},
+}
+
+// summary is the one symbol. A signature that fails under a key with t=y is as
+// good as none: RFC 6376 section 3.6.1 forbids to treat it otherwise.
+func summary(results []Result) filter.Symbol {
+	for _, rank := range ranking {
+		for i := range results {
+			if r := &results[i]; r.Status == rank.status && (r.Status == Pass || !r.Testing) {
+				return filter.Symbol{Name: rank.symbol, Detail: r.detail()}
+			}
+		}
+	}
+	return filter.Symbol{Name: filter.SymDKIMNone}
+}
+
+func (r *Result) detail() string {
+	s := "d=" + r.Domain + " s=" + r.Selector
+	if r.Reason != "" {
+		s += ": " + r.Reason
+	}
+	return printable(s)
+}
+
+func (r *Result) facts() filter.DKIMFacts {
+	return filter.DKIMFacts{
+		Result: string(r.Status), Domain: printable(r.Domain), Selector: printable(r.Selector),
+		Identity: printable(r.Identity), Algo: printable(r.Algorithm), KeyBits: r.KeyBits,
+		Testing: r.Testing, Reason: printable(r.Reason), Fields: r.Fields, SignatureIndex: r.Index,
+	}
+}
+
+// auth is the result for RFC 8601 section 2.7.1 and RFC 6008.
+func (r *Result) auth() filter.AuthResult {
+	a := filter.AuthResult{Method: "dkim", Result: string(r.Status), Reason: printable(r.Reason)}
+	for _, p := range []struct{ property, value string }{
+		{"d", r.Domain}, {"i", r.Identity}, {"s", r.Selector}, {"a", r.Algorithm},
+		{"b", r.Signature[:min(len(r.Signature), 8)]},
+	} {
+		if p.value != "" {
+			a.Props = append(a.Props, filter.AuthProp{Type: "header", Property: p.property, Value: printable(p.value)})
+		}
+	}
+	return a
+}
+
+// printable makes text from outside safe to show, and bounds it. Octets of
+// UTF-8 are kept: domains and identities may have them (RFC 8616).
+func printable(s string) string {
+	b := []byte(s)
+	b = b[:min(len(b), 253)]
+	for i, c := range b {
+		if c < ' ' || c == 0x7f {
+			b[i] = '?'
+		}
+	}
+	return string(b)
+}

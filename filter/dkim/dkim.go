@@ -1,0 +1,198 @@
+// Package dkim verifies the DKIM signatures of a message while it arrives
+// (RFC 6376, with RFC 8301, RFC 8463 and RFC 8616), and adapts that to
+// filter.Streamer.
+//
+// Start parses the signatures and begins the key look-ups; Write hashes the
+// body, once for each canonicalisation that a signature asks for; End joins
+// the keys and checks the signatures. The cost is linear in the message, and
+// the number of signatures that are checked is bounded. See docs/adr/0003.
+package dkim
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"mailweir/mail"
+)
+
+// Status is a result of RFC 8601 section 2.7.1.
+type Status string
+
+// The results of one signature. Neutral is one that was not checked, because
+// the message has too many.
+const (
+	Pass      Status = "pass"
+	Fail      Status = "fail"
+	Neutral   Status = "neutral"
+	TempError Status = "temperror"
+	PermError Status = "permerror"
+)
+
+// The limits.
+const (
+	MaxSignatures = 5       // whose keys are looked up and that are checked
+	MaxHeader     = 1 << 20 // octets of header section
+	MaxSignature  = 16 << 10
+	maxKeyRecord  = 8 << 10
+	maxRSABits    = 8192 // RFC 8301 section 3.2 asks for 4096
+)
+
+// Resolver is what verification asks of DNS. Errors are told apart by
+// dns.IsNotFound; every other error is temporary.
+type Resolver interface {
+	LookupTXT(ctx context.Context, name string) ([]string, error)
+}
+
+// Result is what became of one signature.
+type Result struct {
+	Status    Status
+	Domain    string // d=, canonical
+	Selector  string // s=
+	Identity  string // i=, as it came, "" when absent
+	Algorithm string // a=
+	Signature string // b=, without white space
+	Fields    []string
+	Index     int // of the DKIM-Signature in the header
+	KeyBits   int
+	Testing   bool   // the key has t=y
+	Reason    string // why it is no pass; for people
+}
+
+// Verification is the verification of one message. It is used by one
+// goroutine; Write is the only method that may be called more than once.
+type Verification struct {
+	header *mail.Header
+	sigs   []*signature // all, in the header's order
+	chosen []*signature // those that are checked
+	simple *bodyHash    // nil when no signature wants it
+	relax  *bodyHash
+	keys   *keyFetch
+}
+
+// Start begins the verification of a message with this header. The look-ups
+// of keys run in the background until End or Abort, or until ctx ends.
+func Start(ctx context.Context, r Resolver, h *mail.Header, now time.Time) *Verification {
+	v := &Verification{header: h}
+	for i, f := range h.Fields {
+		if f.Is("DKIM-Signature") {
+			v.sigs = append(v.sigs, parseSignature(f, i, now))
+		}
+	}
+	if len(v.sigs) == 0 {
+		return v
+	}
+	if len(h.Raw) > MaxHeader {
+		for _, s := range v.sigs {
+			s.end(PermError, "header section too large")
+		}
+	}
+	v.choose(authorDomains(h))
+	for _, s := range v.chosen {
+		if s.bodyRelaxed && v.relax == nil {
+			v.relax = newBodyHash(true)
+		} else if !s.bodyRelaxed && v.simple == nil {
+			v.simple = newBodyHash(false)
+		}
+	}
+	v.keys = fetchKeys(ctx, r, v.chosen)
+	return v
+}
+
+// choose picks the signatures that are worth a key look-up. Those of a domain
+// related to the author's come first, as DMARC needs them: whoever puts junk
+// on top of a message cannot push the signature that counts over the limit.
+func (v *Verification) choose(authors []string) {
+	for _, related := range []bool{true, false} {
+		for _, s := range v.sigs {
+			if s.done() || s.relatedTo(authors) != related {
+				continue
+			}
+			if len(v.chosen) == MaxSignatures {
+				s.end(Neutral, "too many signatures")
+				continue
+			}
+			v.chosen = append(v.chosen, s)
+		}
+	}
+}
+
+func (s *signature) relatedTo(authors []string) bool {
+	return slices.ContainsFunc(authors, func(a string) bool {
+		return underDomain(a, s.Domain) || underDomain(s.Domain, a)
+	})
+}
+
+// authorDomains are the domains that may stand in From, by a scan that knows
+// no grammar: it only orders the work.
+func authorDomains(h *mail.Header) []string {
+	f, ok := h.Get("From")
+	if !ok {
+		return nil
+	}
+	var out []string
+	for rest := string(f.Body()); len(out) < 8; {
+		_, after, found := strings.Cut(rest, "@")
+		if !found {
+			break
+		}
+		n := strings.IndexAny(after, " \t\r\n<>\",;()@")
+		if n < 0 {
+			n = len(after)
+		}
+		out = append(out, mail.CanonicalDomain(after[:n]))
+		rest = after[n:]
+	}
+	return out
+}
+
+// underDomain reports that d is parent or a subdomain of it.
+func underDomain(d, parent string) bool {
+	n := len(d) - len(parent)
+	return n >= 0 && d[n:] == parent && (n == 0 || d[n-1] == '.')
+}
+
+// Write takes the next octets of the body: CRLF line ends, dots unstuffed.
+func (v *Verification) Write(p []byte) {
+	if v.simple != nil {
+		v.simple.write(p)
+	}
+	if v.relax != nil {
+		v.relax.write(p)
+	}
+}
+
+// End checks the signatures, waiting for keys within ctx. The results stand in
+// the header's order.
+func (v *Verification) End(ctx context.Context) []Result {
+	if len(v.chosen) > 0 {
+		v.keys.wait(ctx)
+		names := indexFields(v.header)
+		for _, s := range v.chosen {
+			v.check(s, names)
+		}
+	}
+	v.Abort()
+	out := make([]Result, len(v.sigs))
+	for i, s := range v.sigs {
+		out[i] = s.Result
+	}
+	return out
+}
+
+// Abort ends the look-ups. It is idempotent.
+func (v *Verification) Abort() {
+	if v.keys != nil {
+		v.keys.stop()
+	}
+}
+
+// Verify verifies a whole message in memory.
+func Verify(ctx context.Context, r Resolver, message []byte, now time.Time) []Result {
+	n, _ := mail.HeaderLength(message)
+	h := mail.ParseHeader(message[:n])
+	v := Start(ctx, r, &h, now)
+	v.Write(message[n:])
+	return v.End(ctx)
+}
