@@ -1,0 +1,131 @@
+package dmarc
+
+import (
+	"context"
+	"sync"
+
+	"mailweir/filter"
+)
+
+// Options configure the check. It has none yet.
+type Options struct{}
+
+// Check is the filter.Check that joins SPF, DKIM and From. It reads Facts.SPF
+// and Facts.DKIM, so that it belongs into a group behind theirs.
+type Check struct{ resolver Resolver }
+
+var _ filter.Check = (*Check)(nil)
+
+// New makes the check. It keeps no state between messages.
+func New(r Resolver, _ Options) *Check { return &Check{r} }
+
+// Name implements filter.Check.
+func (*Check) Name() string { return "dmarc" }
+
+// Run implements filter.Check. A temperror of DMARC's own, because DNS failed,
+// is a finding with State OK; State Timeout is for the stage's deadline alone.
+func (c *Check) Run(ctx context.Context, tx *filter.Transaction) filter.Report {
+	res := Evaluate(ctx, c.resolver, input(tx))
+	facts := filter.DMARCFacts{
+		Result: string(res.Status), Policy: string(res.Policy), Domain: res.Domain, From: res.Author,
+		AlignedSPF: res.AlignedSPF, AlignedDKIM: res.AlignedDKIM, Testing: res.Testing,
+	}
+	report := filter.Report{
+		State:   filter.OK,
+		Symbols: []filter.Symbol{{Name: res.symbol(), Detail: res.detail()}},
+		Set:     func(f *filter.Facts) { f.DMARC = facts },
+		Auth:    []filter.AuthResult{res.auth()},
+	}
+	if res.Status == TempError && ctx.Err() != nil {
+		report.State, report.Cause = filter.Timeout, ctx.Err()
+	}
+	return report
+}
+
+// Prefetch asks for the records of the author's tree walk all at once, so that
+// they are in the resolver's cache when Run comes: a walk is then one round
+// trip instead of eight. Optional; call the returned function to end it.
+func (c *Check) Prefetch(ctx context.Context, tx *filter.Transaction) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var group sync.WaitGroup
+	if authors := ParseAuthors(tx.Header); len(authors.Domains) == 1 {
+		for name := authors.Domains[0]; name != ""; name = parent(name) {
+			group.Go(func() { c.resolver.LookupTXT(ctx, "_dmarc."+name) })
+		}
+	}
+	return func() {
+		cancel()
+		group.Wait()
+	}
+}
+
+// input gathers what earlier checks found. Under the null reverse-path SPF's
+// identity is postmaster@HELO, which is the MAIL FROM identity (RFC 7208
+// section 2.4): it counts.
+func input(tx *filter.Transaction) Input {
+	in := Input{Authors: ParseAuthors(tx.Header)}
+	spf := &tx.Facts.SPF
+	in.SPF = Identifier{Domain: spf.Domain, Pass: spf.Result == "pass", Temp: spf.Result == "temperror"}
+	for i := range tx.Facts.DKIM {
+		if d := &tx.Facts.DKIM[i]; d.Result == "pass" || d.Result == "temperror" {
+			in.DKIM = append(in.DKIM, Identifier{Domain: d.Domain, Pass: d.Result == "pass", Temp: d.Result == "temperror"})
+		}
+	}
+	return in
+}
+
+func (r *Result) symbol() string {
+	switch r.Status {
+	case Pass:
+		return filter.SymDMARCPass
+	case TempError:
+		return filter.SymDMARCTempError
+	case PermError:
+		return filter.SymDMARCPermError
+	case None:
+		return filter.SymDMARCNA
+	}
+	switch r.Requested() {
+	case PolicyReject:
+		return filter.SymDMARCReject
+	case PolicyQuarantine:
+		return filter.SymDMARCQuarantine
+	}
+	return filter.SymDMARCNone
+}
+
+func (r *Result) detail() string {
+	s := r.Author
+	if r.Policy != "" {
+		s += " p=" + string(r.Policy)
+	}
+	if r.Reason != "" {
+		s += ": " + r.Reason
+	}
+	return printable(s)
+}
+
+// auth is the result for Authentication-Results (RFC 7489 section 11.1, kept
+// by RFC 9989): header.from and the policy that was published.
+func (r *Result) auth() filter.AuthResult {
+	a := filter.AuthResult{Method: "dmarc", Result: string(r.Status), Reason: printable(r.Reason)}
+	if r.Author != "" {
+		a.Props = append(a.Props, filter.AuthProp{Type: "header", Property: "from", Value: r.Author})
+	}
+	if r.Policy != "" {
+		a.Props = append(a.Props, filter.AuthProp{Type: "policy", Property: "published-domain-policy", Value: string(r.Policy)})
+	}
+	return a
+}
+
+// printable makes text from outside safe to show, and bounds it.
+func printable(s string) string {
+	b := []byte(s)
+	b = b[:min(len(b), 200)]
+	for i, c := range b {
+		if c < ' ' || c == 0x7f {
+			b[i] = '?'
+		}
+	}
+	return string(b)
+}

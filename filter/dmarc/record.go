@@ -1,0 +1,153 @@
+package dmarc
+
+import (
+	"errors"
+	"strings"
+)
+
+// Policy is a Domain Owner Assessment Policy (RFC 9989 section 4.7).
+type Policy string
+
+// The policies, mildest first.
+const (
+	PolicyNone       Policy = "none"
+	PolicyQuarantine Policy = "quarantine"
+	PolicyReject     Policy = "reject"
+)
+
+// Record is a DMARC Policy Record (RFC 9989 section 4.7). Tags of RFC 7489 that
+// the new RFC dropped (pct, rf, ri) are read over like any unknown tag.
+type Record struct {
+	Policy     Policy // p
+	Subdomain  Policy // sp, "" when absent
+	NonExist   Policy // np, "" when absent
+	StrictDKIM bool   // adkim=s
+	StrictSPF  bool   // aspf=s
+	PSD        byte   // 'y', 'n' or 'u'
+	Testing    bool   // t=y
+	RUA        []string
+
+	// Void marks a record that is there, and counts for the tree walk, but
+	// has no usable policy and no address to report that to: section 4.10.1
+	// says that no DMARC processing applies then.
+	Void bool
+}
+
+// ErrRecord is returned for text that is not a DMARC record at all.
+var ErrRecord = errors.New("dmarc: not a DMARC record")
+
+// ParseRecord parses a record. "v=DMARC1" must be its first tag; a syntax
+// error behind that only costs the tag that has it.
+func ParseRecord(txt string) (*Record, error) {
+	first, rest, _ := strings.Cut(txt, ";")
+	name, value, ok := cutTag(first)
+	if !ok || name != "v" || value != "DMARC1" {
+		return nil, ErrRecord
+	}
+	r := &Record{PSD: 'u'}
+	seen, invalid := map[string]bool{}, false
+	for part := range strings.SplitSeq(rest, ";") {
+		name, value, ok := cutTag(part)
+		if !ok || seen[name] {
+			continue
+		}
+		seen[name] = true
+		invalid = !r.set(name, value) || invalid
+	}
+	if invalid || r.Policy == "" {
+		// Section 4.10.1: an unusable p, sp or np makes p=none, if there is
+		// somebody to tell.
+		r.Policy, r.Subdomain, r.NonExist = PolicyNone, "", ""
+		r.Void = len(r.RUA) == 0
+	}
+	return r, nil
+}
+
+// cutTag splits "name = value". Names compare without case, as ABNF literals.
+func cutTag(s string) (name, value string, ok bool) {
+	name, value, ok = strings.Cut(s, "=")
+	name, value = strings.Trim(name, " \t"), strings.Trim(value, " \t")
+	if !ok || name == "" || value == "" {
+		return "", "", false
+	}
+	return strings.ToLower(name), value, true
+}
+
+// set stores one tag; false means that a policy is not valid.
+func (r *Record) set(name, value string) bool {
+	low := strings.ToLower(value)
+	switch name {
+	case "p":
+		return setPolicy(&r.Policy, low)
+	case "sp":
+		return setPolicy(&r.Subdomain, low)
+	case "np":
+		return setPolicy(&r.NonExist, low)
+	case "adkim":
+		r.StrictDKIM = low == "s"
+	case "aspf":
+		r.StrictSPF = low == "s"
+	case "t":
+		r.Testing = low == "y"
+	case "psd":
+		if low == "y" || low == "n" {
+			r.PSD = low[0]
+		}
+	case "rua":
+		r.RUA = reportURIs(value)
+	}
+	return true
+}
+
+func setPolicy(p *Policy, value string) bool {
+	switch Policy(value) {
+	case PolicyNone, PolicyQuarantine, PolicyReject:
+		*p = Policy(value)
+		return true
+	}
+	return false
+}
+
+// maxRUA bounds the addresses that are kept of one record.
+const maxRUA = 16
+
+// reportURIs are the syntactically valid URIs of rua (RFC 3986): a scheme, a
+// colon, and something.
+func reportURIs(value string) []string {
+	var out []string
+	for uri := range strings.SplitSeq(value, ",") {
+		uri = strings.Trim(uri, " \t")
+		scheme, rest, ok := strings.Cut(uri, ":")
+		if !ok || rest == "" || !validScheme(scheme) || strings.ContainsAny(rest, " \t<>\"") {
+			continue
+		}
+		if strings.EqualFold(scheme, "mailto") && strings.IndexByte(rest, '@') <= 0 {
+			continue
+		}
+		if len(out) < maxRUA {
+			out = append(out, uri)
+		}
+	}
+	return out
+}
+
+func validScheme(s string) bool {
+	for i := 0; i < len(s); i++ {
+		c := s[i] | 0x20
+		if !('a' <= c && c <= 'z') && (i == 0 || !strings.ContainsRune("0123456789+-.", rune(s[i]))) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// Policy for a subdomain of the domain that published the record.
+func (r *Record) forSubdomain(exists bool) Policy {
+	if !exists && r.NonExist != "" {
+		return r.NonExist
+	}
+	if r.Subdomain != "" {
+		return r.Subdomain
+	}
+	return r.Policy
+}
