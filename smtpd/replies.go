@@ -24,7 +24,7 @@ var (
 	replyTooManyConns  = Reply{421, ec(4, 7, 0), "Too many connections from your network, try again later", true}
 	replyTimeout       = Reply{421, ec(4, 4, 2), "Timeout, closing connection", true}
 	replyTooManyErrors = Reply{421, ec(4, 7, 0), "Too many errors, closing connection", true}
-	replySessionFault  = Reply{421, ec(4, 3, 0), "Internal fault, try again later", true}
+	replySessionFault  = Reply{421, ec(4, 3, 0), "Internal fault, closing connection, try again later", true}
 
 	// Commands.
 	replyOK              = Reply{250, ec(2, 0, 0), "Ok", false}
@@ -56,6 +56,9 @@ var (
 	// Data.
 	replyStart          = Reply{354, smtp.NoEnhancedCode, "End data with <CR><LF>.<CR><LF>", false}
 	replyChunk          = Reply{250, ec(2, 0, 0), "Chunk ok", false}
+	replyBadChunk       = Reply{501, ec(5, 5, 4), "Bad BDAT argument: cannot tell where the chunk ends, closing connection", true}
+	replyUnterminated   = Reply{550, ec(5, 5, 2), "Message does not end with CRLF", false}
+	replyFault          = Reply{451, ec(4, 3, 0), "Internal fault, try again later", false}
 	replyBdatOrder      = Reply{503, ec(5, 5, 1), "BDAT and DATA must not be mixed", false}
 	replyBare           = Reply{550, ec(5, 5, 2), "Bare CR, bare LF or NUL in message: lines must end with CRLF", false}
 	replyLineTooLong    = Reply{550, ec(5, 6, 0), "Line too long in message", false}
