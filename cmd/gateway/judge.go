@@ -164,7 +164,7 @@ func (j *judge) checks(cfg *config.Config, r *rules.Rules, o judgeOptions) (*che
 		spf:   spf.New(j.resolver, spf.Options{Receiver: string(cfg.Hostname)}),
 		dkim:  dkim.New(j.resolver, dkim.Options{}),
 		mime:  mime.New(mime.Options{Patterns: r.Patterns}),
-		dmarc: dmarc.New(j.resolver),
+		dmarc: dmarc.New(j.resolver, dmarc.Options{}),
 	}
 	if len(cfg.DNSBL) > 0 {
 		j.lists = dnsbl.New(zones(cfg.DNSBL), j.resolver, o.m.dnsbl, o.log)
@@ -172,7 +172,7 @@ func (j *judge) checks(cfg *config.Config, r *rules.Rules, o judgeOptions) (*che
 	}
 	if len(cfg.Allow) > 0 {
 		entries := allowEntries(cfg.Allow)
-		c.allowNetwork, c.allowDomain = allow.Network(entries), allow.Domain(entries)
+		c.allowNetwork, c.allowDomain = allow.NewNetwork(entries), allow.NewDomain(entries)
 	}
 	if cfg.ClamAV.Address != "" {
 		j.scanner, err = clamav.New(clamav.Options{

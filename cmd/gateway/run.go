@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"mailweir/internal/config"
+	"mailweir/smtpd"
 )
 
 const runHelp = `
@@ -52,11 +53,11 @@ func runCommand(ctx context.Context, std stdio, args []string) (int, error) {
 	if err != nil {
 		return exitError, err
 	}
-	inherited, err := inheritedListeners()
+	inherited, err := smtpd.ListenFDs()
 	if err != nil {
 		return exitError, err
 	}
-	g, err := start(ctx, cfg, log, inherited)
+	g, err := start(ctx, cfg, log, startOptions{inherited: inherited})
 	if err != nil {
 		return exitError, err
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -58,9 +57,15 @@ func (g *gateway) onStop(name string, fn func(context.Context) error) {
 	g.stops = append(g.stops, stop{name, fn})
 }
 
+// startOptions are what the config does not say.
+type startOptions struct {
+	inherited []net.Listener // sockets that systemd passed
+	tee       smtpd.Recorder // sees every record too; nil: none
+}
+
 // start builds and starts all parts, from the disk up to the sockets: nothing
 // is accepted before everything behind it is there.
-func start(ctx context.Context, cfg *config.Config, log *slog.Logger, inherited []net.Listener) (*gateway, error) {
+func start(ctx context.Context, cfg *config.Config, log *slog.Logger, o startOptions) (*gateway, error) {
 	ctx = context.WithoutCancel(ctx) // parts end by stop, in order, not all at once
 	g := &gateway{cfg: cfg, log: log, ready: metrics.NewReadiness(), failed: make(chan error, 8)}
 	g.setOwn(cfg)
@@ -69,7 +74,7 @@ func start(ctx context.Context, cfg *config.Config, log *slog.Logger, inherited 
 	}
 	for _, step := range []func(context.Context) error{
 		g.startState, g.startMetrics, g.startJudge, g.startQueue, g.startControl,
-		func(ctx context.Context) error { return g.startServer(ctx, inherited) },
+		func(context.Context) error { return g.startServer(o) },
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, g.stop(ctx))
@@ -255,18 +260,23 @@ func (g *gateway) observe(a queue.Attempt) {
 	g.history.Append(a.ID, "attempt", time.Now(), r)
 }
 
-func (g *gateway) startServer(_ context.Context, inherited []net.Listener) error {
-	certificate, err := g.certificates()
-	if err != nil {
-		return err
+func (g *gateway) startServer(o startOptions) error {
+	var err error
+	if g.certs, err = g.certificates(); err != nil {
+		return fmt.Errorf("tls: %w", err)
 	}
-	g.session = smtpd.NewGateway(g.judge.settings, acceptor{g.queue}, g.history, g.log, g.m.session)
+	g.m.certificate(g.certs)
+	var recorder smtpd.Recorder = g.history
+	if o.tee != nil {
+		recorder = both{g.history, o.tee}
+	}
+	g.session = smtpd.NewGateway(g.judge.settings, acceptor{g.queue}, recorder, g.log, g.m.session)
 	g.server = smtpd.NewServer(smtpd.Options{
-		Hostname: string(g.cfg.Hostname), Limits: limits(g.cfg), TLS: certificate,
+		Hostname: string(g.cfg.Hostname), Limits: limits(g.cfg), TLS: g.certs.Config(),
 		Exempt: g.isOwn, Logger: g.log, Metrics: g.m.smtpd,
 	}, g.session)
 	for k := range g.cfg.Listeners {
-		l, err := listen(string(g.cfg.Listeners[k].Address), inherited)
+		l, err := listen(string(g.cfg.Listeners[k].Address), o.inherited)
 		if err != nil {
 			return fmt.Errorf("listener: %w", err)
 		}
@@ -289,19 +299,26 @@ func (g *gateway) startServer(_ context.Context, inherited []net.Listener) error
 	return nil
 }
 
+// both records twice.
+type both struct{ a, b smtpd.Recorder }
+
+func (r both) Append(id mail.ID, kind string, at time.Time, v any) {
+	r.a.Append(id, kind, at, v)
+	r.b.Append(id, kind, at, v)
+}
+
 // certificates are those of the config, or a self-signed one.
-func (g *gateway) certificates() (*tls.Config, error) {
-	var err error
+func (g *gateway) certificates() (c *smtpd.Certificates, err error) {
 	if g.cfg.TLS.Certificate != "" {
-		g.certs, err = smtpd.LoadCertificates(string(g.cfg.TLS.Certificate), string(g.cfg.TLS.Key))
-	} else {
-		g.certs, err = smtpd.SelfSigned(tlsDir(g.cfg), string(g.cfg.Hostname))
+		return smtpd.LoadCertificates(string(g.cfg.TLS.Certificate), string(g.cfg.TLS.Key), func(err error) {
+			g.log.Error("the new certificate is wrong, the old one stays in use", "error", err)
+		})
 	}
-	if err != nil {
-		return nil, fmt.Errorf("tls: %w", err)
+	c, made, err := smtpd.SelfSigned(tlsDir(g.cfg), string(g.cfg.Hostname))
+	if made {
+		g.log.Warn("made a self-signed certificate", "dir", tlsDir(g.cfg))
 	}
-	g.m.certificate(g.certs)
-	return &tls.Config{GetCertificate: g.certs.GetCertificate, MinVersion: tls.VersionTLS12}, nil
+	return c, err
 }
 
 func limits(cfg *config.Config) smtpd.Limits {
@@ -350,7 +367,7 @@ func (g *gateway) apply(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	if err := g.certs.Reload(string(cfg.TLS.Certificate), string(cfg.TLS.Key)); err != nil {
+	if err := g.certs.Reload(); err != nil {
 		next.close()
 		return fmt.Errorf("tls: %w", err)
 	}
@@ -399,6 +416,7 @@ func sameSockets(old, cfg *config.Config) error {
 		fixed("a listener", listeners),
 		fixed("data_dir", old.DataDir == cfg.DataDir),
 		fixed("hostname", old.Hostname == cfg.Hostname),
+		fixed("[tls]", old.TLS == cfg.TLS),
 		fixed("metrics.address", old.Metrics.Address == cfg.Metrics.Address),
 		fixed("[queue]", old.Queue == cfg.Queue),
 	)

@@ -32,6 +32,7 @@ func (v *verifiers) make(cfg *config.Config, d *config.Domain) (smtpd.Verifier, 
 		if v.probes[key] == nil {
 			v.probes[key] = recipients.NewProbe(recipients.ProbeOptions{
 				Hostname: string(cfg.Hostname), NextHops: texts(d.NextHops), Logger: v.log,
+				RequireTLS: cfg.Relay.TLS == "required",
 			})
 		}
 		return v.probes[key], nil
