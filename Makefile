@@ -1,0 +1,50 @@
+# make demo   the gateway at work, on loopback
+# make test   what the README calls the tests
+# make check  what a change must pass: vet, staticcheck, race detector, short fuzz
+# make bench  our own figures; see docs/performance.md
+# make torture  the long forms of the crash and fault harnesses
+
+GO         ?= go
+FUZZTIME   ?= 5s
+VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.PHONY: build demo test check vet staticcheck race fuzz bench torture clean
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o gateway ./cmd/gateway
+
+demo:
+	$(GO) run ./cmd/gateway demo
+
+test:
+	$(GO) test ./...
+
+check: vet staticcheck race fuzz
+
+vet:
+	test -z "$$(gofmt -l $$(git ls-files '*.go'))"
+	$(GO) vet ./...
+
+staticcheck:
+	$(GO) run $(STATICCHECK) ./...
+
+race:
+	$(GO) test -race ./...
+
+# Every fuzz target for a moment; `make fuzz FUZZTIME=10m` for longer.
+fuzz:
+	@set -e; for p in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
+	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p | grep -v '^fuzz: elapsed'; \
+	  done; \
+	done
+
+bench:
+	$(GO) run ./bench
+
+torture:
+	$(GO) test ./queue -run . -torture -timeout 6h -v
+
+clean:
+	rm -f gateway bench/bench
