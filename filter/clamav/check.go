@@ -93,6 +93,8 @@ func (k *Check) report(v Verdict, err error) filter.Report {
 		return filter.Report{State: filter.Error, Cause: err}
 	case v.Clean:
 		return filter.Report{State: filter.OK, Set: k.facts(filter.VirusFacts{Scanned: true})}
+	case v.Signature == "": // the zero Verdict, which says nothing
+		return filter.Report{State: filter.Error, Cause: ErrReply}
 	}
 	name := printable(v.Signature)
 	return filter.Report{

@@ -129,7 +129,7 @@ func refused(conn net.Conn, cause error) error {
 }
 
 // readReply reads up to the NUL that ends a reply to a z command.
-func readReply(conn net.Conn) (Verdict, error) {
+func readReply(conn io.Reader) (Verdict, error) {
 	b, err := readUntilNUL(conn)
 	if err != nil {
 		return Verdict{}, err
@@ -137,7 +137,7 @@ func readReply(conn net.Conn) (Verdict, error) {
 	return parseReply(b)
 }
 
-func readUntilNUL(conn net.Conn) ([]byte, error) {
+func readUntilNUL(conn io.Reader) ([]byte, error) {
 	buf := make([]byte, 0, 256)
 	for {
 		n, err := conn.Read(buf[len(buf):cap(buf)])
