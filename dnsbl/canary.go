@@ -50,9 +50,10 @@ func (l *Lists) Run(ctx context.Context) {
 	}
 }
 
-// Canaries makes one round.
+// Canaries makes one round. It asks past the resolver's cache: what was true
+// when the answer was cached is not the question.
 func (l *Lists) Canaries(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, canaryTimeout)
+	ctx, cancel := context.WithTimeout(dns.Fresh(ctx), canaryTimeout)
 	defer cancel()
 	var wg sync.WaitGroup
 	for _, z := range l.zones {

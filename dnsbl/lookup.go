@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +17,12 @@ import (
 // Resolver is what this package needs of one.
 type Resolver interface {
 	LookupA(ctx context.Context, name string) ([]netip.Addr, error)
+}
+
+// cacher is what a Resolver with a cache can do besides: *dns.Resolver. Known
+// answers then need no goroutine.
+type cacher interface {
+	CachedA(name string) ([]netip.Addr, error) // dns.ErrNotCached: ask
 }
 
 // State is how the question to one zone ended.
@@ -52,6 +57,7 @@ var ErrCode = errors.New("the list answers with an error code")
 type Lists struct {
 	zones    []*zone
 	resolver Resolver
+	cache    cacher // nil without one
 	metrics  *Metrics
 	logger   *slog.Logger
 }
@@ -72,6 +78,7 @@ func New(zones []Zone, r Resolver, m *Metrics, logger *slog.Logger) *Lists {
 		logger = slog.New(slog.DiscardHandler)
 	}
 	l := &Lists{resolver: r, metrics: m, logger: logger}
+	l.cache, _ = r.(cacher)
 	for _, z := range zones {
 		l.zones = append(l.zones, &zone{Zone: z, metrics: m.zone(z.Name)})
 	}
@@ -98,26 +105,47 @@ func (l *Lists) Lookup(ctx context.Context, addr netip.Addr) []Result {
 	reversed := dns.AppendReverse(buf[:0], addr)
 	var wg sync.WaitGroup
 	for i, z := range l.zones {
-		name := string(append(reversed, z.Name...))
-		if i == len(l.zones)-1 { // the last one needs no goroutine
-			results[i] = l.ask(ctx, z, addr, name)
-			break
+		if !z.asks(addr) {
+			results[i] = z.count(Result{Zone: z.Name, State: Off})
+			continue
 		}
-		wg.Go(func() { results[i] = l.ask(ctx, z, addr, name) })
+		name := string(append(reversed, z.Name...))
+		if res, ok := l.cached(z, name); ok {
+			results[i] = z.count(res)
+			continue
+		}
+		wg.Go(func() { results[i] = z.count(l.ask(ctx, z, name)) })
 	}
 	wg.Wait()
 	return results
 }
 
-// ask puts one question to one zone, and counts it.
-func (l *Lists) ask(ctx context.Context, z *zone, addr netip.Addr, name string) Result {
-	if z.off.Load() || z.NoIPv4 && addr.Is4() || z.NoIPv6 && addr.Is6() {
-		z.metrics.results[Off].Inc()
-		return Result{Zone: z.Name, State: Off}
+// asks reports that the zone is on, and has addresses of the family.
+func (z *zone) asks(addr netip.Addr) bool {
+	return !z.off.Load() && !(z.NoIPv4 && addr.Is4()) && !(z.NoIPv6 && addr.Is6())
+}
+
+func (z *zone) count(r Result) Result {
+	z.metrics.results[r.State].Inc()
+	return r
+}
+
+// cached is the result that the resolver's cache knows.
+func (l *Lists) cached(z *zone, name string) (res Result, ok bool) {
+	if l.cache == nil {
+		return Result{}, false
 	}
+	codes, err := l.cache.CachedA(name)
+	if errors.Is(err, dns.ErrNotCached) {
+		return Result{}, false
+	}
+	return z.judge(codes, err), true
+}
+
+// ask puts one question to one zone.
+func (l *Lists) ask(ctx context.Context, z *zone, name string) Result {
 	start := time.Now()
 	res := z.judge(l.resolver.LookupA(ctx, name))
-	z.metrics.results[res.State].Inc()
 	l.metrics.duration.Observe(time.Since(start).Seconds())
 	return res
 }
@@ -131,7 +159,7 @@ func (z *zone) judge(codes []netip.Addr, err error) Result {
 	case err == nil:
 	case dns.IsNotFound(err):
 		return res
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), dns.IsTimeout(err):
+	case dns.IsTimeout(err):
 		res.State, res.Err = Timeout, err
 		return res
 	default:

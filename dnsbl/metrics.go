@@ -33,8 +33,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}, []string{"zone", "result"}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "mailweir_dnsbl_lookup_duration_seconds",
-			Help:    "Time of one question to one DNS list, cached answers included.",
-			Buckets: []float64{.00001, .0001, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2, 5},
+			Help:    "Time of one question to one DNS list, answers that were cached left out.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2, 5},
 		}),
 	}
 	reg.MustRegister(m.lookups, m.up, m.canaries, m.duration)

@@ -113,6 +113,31 @@ func (r *Resolver) LookupA(ctx context.Context, name string) ([]netip.Addr, erro
 	return slices.Clone(a.addrs), err
 }
 
+// ErrNotCached is CachedA's way to say that a server must be asked.
+var ErrNotCached = errors.New("answer not in the cache")
+
+// CachedA is LookupA as far as the cache knows the answer. It never waits: who
+// asks several names at once needs goroutines only for the rest.
+func (r *Resolver) CachedA(name string) ([]netip.Addr, error) {
+	canon, ok := canonical(name)
+	if !ok {
+		return nil, ErrNotCached
+	}
+	k := key{canon, typeA}
+	s := r.cache.shard(k)
+	s.mu.Lock()
+	a := s.get(k, time.Now())
+	s.mu.Unlock()
+	if a == nil {
+		return nil, ErrNotCached
+	}
+	r.metrics.lookup(typeA, a.err, cacheHit)
+	if a.err != nil {
+		return nil, a.err
+	}
+	return slices.Clone(a.addrs), nil
+}
+
 // LookupAAAA returns IPv6 addresses.
 func (r *Resolver) LookupAAAA(ctx context.Context, name string) ([]netip.Addr, error) {
 	a, err := r.lookup(ctx, name, typeAAAA)
