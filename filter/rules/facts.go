@@ -1,0 +1,215 @@
+package rules
+
+import (
+	"strings"
+
+	"golang.org/x/net/publicsuffix"
+
+	"mailweir/filter"
+)
+
+// fact is one name that conditions may use. The table below is the whole
+// vocabulary: it makes the environment that expressions are type-checked
+// against, fills it, and is what docs/rules.md lists (a test compares them).
+type fact struct {
+	name string
+	doc  string
+	get  func(v *view) any
+}
+
+// view is a message's facts with what is derived from them once.
+type view struct {
+	*filter.Facts
+	from, replyTo  filter.Address
+	fromOrg        string
+	urls           urlSummary
+	subjectLetters int
+	subjectUpper   int
+	dkim           string
+	attachments    int
+	idDomain       string
+}
+
+type urlSummary struct {
+	count, domains, ip, userinfo, disguised, port, punycode, own, foreign, plain int
+}
+
+func newView(f *filter.Facts) *view {
+	v := &view{Facts: f}
+	if len(f.Header.From) > 0 {
+		v.from = f.Header.From[0]
+	}
+	if len(f.Header.ReplyTo) > 0 {
+		v.replyTo = f.Header.ReplyTo[0]
+	}
+	v.fromOrg = org(v.from.Domain)
+	v.urls = summarize(f.Body.URLs, v.fromOrg)
+	v.subjectLetters, v.subjectUpper = capitals(f.Header.Subject)
+	v.dkim = bestDKIM(f.DKIM)
+	for _, p := range f.Body.Parts {
+		if p.Disposition == "attachment" || p.Name != "" && !strings.HasPrefix(p.Type, "image/") {
+			v.attachments++
+		}
+	}
+	id := strings.Trim(f.Header.MessageID, "<> \t")
+	if i := strings.LastIndexByte(id, '@'); i >= 0 {
+		v.idDomain = strings.ToLower(id[i+1:])
+	}
+	return v
+}
+
+// org is the registered domain, which is what two names of one owner share.
+func org(domain string) string {
+	d, err := publicsuffix.EffectiveTLDPlusOne(domain)
+	if err != nil {
+		return domain
+	}
+	return d
+}
+
+func summarize(urls []filter.URL, fromOrg string) urlSummary {
+	var s urlSummary
+	seen := make(map[string]bool, 8)
+	for i := range urls {
+		u := &urls[i]
+		if u.Image {
+			continue
+		}
+		s.count++
+		count(&s.ip, u.IP)
+		count(&s.userinfo, u.Userinfo)
+		count(&s.disguised, u.Disguised)
+		count(&s.port, u.Port != "" && u.Port != "80" && u.Port != "443")
+		count(&s.punycode, strings.HasPrefix(u.Host, "xn--") || strings.Contains(u.Host, ".xn--"))
+		count(&s.plain, u.Scheme == "http")
+		owner := u.Domain
+		if owner == "" {
+			owner = u.Host
+		}
+		count(&s.own, owner == fromOrg)
+		count(&s.foreign, owner != fromOrg)
+		if !seen[owner] {
+			seen[owner] = true
+			s.domains++
+		}
+	}
+	return s
+}
+
+func count(n *int, is bool) {
+	if is {
+		*n++
+	}
+}
+
+// capitals counts the ASCII letters of s and the capitals among them.
+func capitals(s string) (letters, upper int) {
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case 'A' <= c && c <= 'Z':
+			upper++
+			letters++
+		case 'a' <= c && c <= 'z':
+			letters++
+		}
+	}
+	return letters, upper
+}
+
+// bestDKIM is the result that speaks best for the message.
+func bestDKIM(results []filter.DKIMFacts) string {
+	best := "none"
+	for _, d := range results {
+		if d.Result == "pass" {
+			return "pass"
+		}
+		best = d.Result
+	}
+	return best
+}
+
+var facts = []fact{
+	{"client_address", "the client's IP address", func(v *view) any { return v.Client.Address }},
+	{"client_name", "its forward-confirmed host name", func(v *view) any { return v.Client.Name }},
+	{"client_own", "it is in own_networks", func(v *view) any { return v.Client.Own }},
+	{"client_tls", "the session is encrypted", func(v *view) any { return v.Client.TLS != "" }},
+	{"helo", "argument of HELO or EHLO", func(v *view) any { return v.Client.Helo }},
+	{"mail_from", "reverse-path, empty for a DSN", func(v *view) any { return v.Envelope.From }},
+	{"mail_from_domain", "its domain", func(v *view) any { return v.Envelope.FromDomain }},
+	{"recipients", "number of recipients", func(v *view) any { return len(v.Envelope.Recipients) }},
+	{"size", "octets of the message", func(v *view) any { return int(v.Size) }},
+
+	{"iprev", "reverse DNS: pass, fail, temperror, permerror", func(v *view) any { return v.IPRev }},
+	{"spf", "SPF result", func(v *view) any { return v.SPF.Result }},
+	{"dkim", "pass when any signature passed, none without one", func(v *view) any { return v.dkim }},
+	{"dkim_count", "number of signatures", func(v *view) any { return len(v.DKIM) }},
+	{"dmarc", "DMARC result", func(v *view) any { return v.DMARC.Result }},
+	{"dmarc_policy", "none, quarantine or reject", func(v *view) any { return v.DMARC.Policy }},
+	{"arc", "ARC chain result", func(v *view) any { return v.ARC.Result }},
+	{"listings", "number of DNSBL listings", func(v *view) any { return len(v.Listings) }},
+
+	{"from_name", "display name of the first From mailbox", func(v *view) any { return v.from.Name }},
+	{"from_addr", "its address", func(v *view) any { return v.from.Addr }},
+	{"from_domain", "its domain", func(v *view) any { return v.from.Domain }},
+	{"from_org", "its registered domain", func(v *view) any { return v.fromOrg }},
+	{"from_count", "mailboxes in From", func(v *view) any { return len(v.Header.From) }},
+	{"reply_to_addr", "address of the first Reply-To mailbox", func(v *view) any { return v.replyTo.Addr }},
+	{"reply_to_domain", "its domain", func(v *view) any { return v.replyTo.Domain }},
+	{"reply_to_org", "its registered domain", func(v *view) any { return org(v.replyTo.Domain) }},
+	{"to_count", "mailboxes in To", func(v *view) any { return len(v.Header.To) }},
+	{"cc_count", "mailboxes in Cc", func(v *view) any { return len(v.Header.Cc) }},
+	{"subject", "decoded Subject", func(v *view) any { return v.Header.Subject }},
+	{"subject_letters", "ASCII letters in it", func(v *view) any { return v.subjectLetters }},
+	{"subject_upper", "capitals among them", func(v *view) any { return v.subjectUpper }},
+	{"message_id", "Message-ID as it came", func(v *view) any { return v.Header.MessageID }},
+	{"message_id_domain", "what follows its @", func(v *view) any { return v.idDomain }},
+	{"list_id", "List-Id", func(v *view) any { return v.Header.ListID }},
+	{"mailer", "X-Mailer or User-Agent", func(v *view) any { return v.Header.Mailer }},
+	{"hops", "number of Received fields", func(v *view) any { return v.Header.Hops }},
+	{"has_date", "there is a Date that can be read", func(v *view) any { return v.Header.HasDate }},
+	{"date_offset", "Date minus time of reception, seconds", func(v *view) any { return int(v.Header.DateOffset) }},
+	{"has_trace", "Date and the topmost Received can be compared", func(v *view) any { return v.Header.HasTrace }},
+	{"trace_offset", "Date minus date of the topmost Received, seconds", func(v *view) any { return int(v.Header.TraceOffset) }},
+
+	{"text_length", "characters of the displayed text", func(v *view) any { return v.Body.TextLength }},
+	{"html_length", "octets of HTML", func(v *view) any { return v.Body.HTMLLength }},
+	{"plain_length", "octets of plain text", func(v *view) any { return v.Body.LeafText }},
+	{"hidden", "characters hidden by style", func(v *view) any { return v.Body.Hidden }},
+	{"upper", "capitals among the letters of the text, percent", func(v *view) any { return v.Body.Upper }},
+	{"quoted", "quoted lines of plain text", func(v *view) any { return v.Body.Quoted }},
+	{"invisible", "zero-width characters", func(v *view) any { return v.Body.Invisible }},
+	{"mixed", "words of mixed scripts or mathematical letters", func(v *view) any { return v.Body.Mixed }},
+	{"split", "words split by markup", func(v *view) any { return v.Body.Split }},
+	{"images", "number of images", func(v *view) any { return v.Body.Images }},
+	{"remote_images", "images fetched from elsewhere", func(v *view) any { return v.Body.Remote }},
+	{"forms", "number of forms", func(v *view) any { return v.Body.Forms }},
+	{"passwords", "password inputs", func(v *view) any { return v.Body.Passwords }},
+	{"scripts", "number of scripts", func(v *view) any { return v.Body.Scripts }},
+	{"frames", "frames and embedded objects", func(v *view) any { return v.Body.Frames }},
+	{"refreshes", "meta refreshes", func(v *view) any { return v.Body.Refreshes }},
+	{"links", "links in HTML", func(v *view) any { return v.Body.Links }},
+	{"mailtos", "mailto links", func(v *view) any { return v.Body.Mailtos }},
+	{"cut", "there is more text than was looked at", func(v *view) any { return v.Body.Cut }},
+	{"charsets", "labels of the text parts, a list", func(v *view) any { return nonNil(v.Body.Charsets) }},
+
+	{"urls", "different addresses, images not counted", func(v *view) any { return v.urls.count }},
+	{"url_domains", "different registered domains among them", func(v *view) any { return v.urls.domains }},
+	{"url_ip", "with an IP address as host", func(v *view) any { return v.urls.ip }},
+	{"url_userinfo", "with a user before the host", func(v *view) any { return v.urls.userinfo }},
+	{"url_disguised", "whose link text shows another domain", func(v *view) any { return v.urls.disguised }},
+	{"url_port", "with an unusual port", func(v *view) any { return v.urls.port }},
+	{"url_punycode", "with an internationalized host", func(v *view) any { return v.urls.punycode }},
+	{"url_plain", "over http", func(v *view) any { return v.urls.plain }},
+	{"url_own", "in the registered domain of From", func(v *view) any { return v.urls.own }},
+	{"url_foreign", "in another registered domain than From", func(v *view) any { return v.urls.foreign }},
+
+	{"parts", "entities of the MIME tree", func(v *view) any { return len(v.Body.Parts) }},
+	{"attachments", "attached files", func(v *view) any { return v.attachments }},
+}
+
+func nonNil(s []string) []string {
+	if s == nil {
+		return []string{}
+	}
+	return s
+}

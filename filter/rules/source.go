@@ -1,0 +1,280 @@
+package rules
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2/unstable"
+)
+
+// File is one rules file. Name is what errors call it.
+type File struct {
+	Name string
+	Data []byte
+}
+
+// place is where something was written.
+type place struct {
+	File string
+	Line int
+}
+
+// source is what the files say, in their order, before it is compiled.
+type source struct {
+	Scores   []scoreSource
+	Groups   []groupSource
+	Patterns []patternSource
+	Rules    []ruleSource
+}
+
+type scoreSource struct {
+	place  `json:"-"`
+	Symbol string
+	Score  float64
+}
+
+type groupSource struct {
+	place   `json:"-"`
+	Name    string
+	Cap     float64
+	Symbols []string
+}
+
+type patternSource struct {
+	place    `json:"-"`
+	Name     string
+	In       string
+	Any      []string
+	Regex    string
+	Scored   bool // Score was given: the pattern is a symbol by itself
+	Score    float64
+	Describe string
+	Group    string
+}
+
+type ruleSource struct {
+	place    `json:"-"`
+	Symbol   string
+	Score    float64
+	When     string
+	Describe string
+	Group    string
+}
+
+// Errors are all faults of the rules files.
+type Errors []error
+
+// Error has a line a fault.
+func (e Errors) Error() string {
+	lines := make([]string, len(e))
+	for i, err := range e {
+		lines[i] = err.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (e *Errors) add(at place, format string, args ...any) {
+	*e = append(*e, fmt.Errorf("%s:%d: %s", at.File, at.Line, fmt.Sprintf(format, args...)))
+}
+
+var (
+	symbolName = regexp.MustCompile(`^[A-Z][A-Z0-9_]{1,63}$`)
+	groupName  = regexp.MustCompile(`^[a-z][a-z0-9_]{1,63}$`)
+)
+
+// reader turns one file into source.
+type reader struct {
+	parser  unstable.Parser
+	file    string
+	out     *source
+	errs    *Errors
+	table   string
+	entry   map[string]value // of the open [[table]]
+	entryAt place
+}
+
+// value is a TOML value of the kinds that rules need.
+type value struct {
+	place
+	kind unstable.Kind
+	text string
+	num  float64
+	list []string
+}
+
+func readFile(f File, out *source, errs *Errors) {
+	r := &reader{file: f.Name, out: out, errs: errs}
+	r.parser.Reset(f.Data)
+	for r.parser.NextExpression() {
+		switch e := r.parser.Expression(); e.Kind {
+		case unstable.Table, unstable.ArrayTable:
+			r.close()
+			r.open(e)
+		case unstable.KeyValue:
+			r.keyValue(e)
+		}
+	}
+	r.close()
+	if err := r.parser.Error(); err != nil {
+		line := 1
+		if pe, ok := err.(*unstable.ParserError); ok && len(pe.Highlight) > 0 {
+			line = r.parser.Shape(r.parser.Range(pe.Highlight)).Start.Line
+		}
+		errs.add(place{f.Name, line}, "not TOML: %s", strings.TrimPrefix(err.Error(), "toml: "))
+	}
+}
+
+// key is the dotted key of a node, and its line.
+func (r *reader) key(e *unstable.Node) (string, place) {
+	var parts []string
+	at := place{r.file, 1}
+	for it := e.Key(); it.Next(); {
+		n := it.Node()
+		if len(parts) == 0 {
+			at.Line = r.parser.Shape(n.Raw).Start.Line
+		}
+		parts = append(parts, string(n.Data))
+	}
+	return strings.Join(parts, "."), at
+}
+
+func (r *reader) open(e *unstable.Node) {
+	name, at := r.key(e)
+	r.table, r.entry, r.entryAt = name, nil, at
+	array := e.Kind == unstable.ArrayTable
+	switch {
+	case name == "scores" && !array:
+	case (name == "pattern" || name == "rule" || name == "group") && array:
+		r.entry = make(map[string]value)
+	default:
+		r.errs.add(at, "no table %q here: there are [scores], [[group]], [[pattern]] and [[rule]]", name)
+		r.table = ""
+	}
+}
+
+func (r *reader) keyValue(e *unstable.Node) {
+	name, at := r.key(e)
+	v, err := r.value(e.Value())
+	v.place = at
+	switch {
+	case err != nil:
+		r.errs.add(at, "%s: %v", name, err)
+	case r.table == "scores":
+		r.score(name, v)
+	case r.entry != nil:
+		if _, twice := r.entry[name]; twice {
+			r.errs.add(at, "%s is there twice", name)
+		}
+		r.entry[name] = v
+	case r.table == "" && r.entryAt.Line == 0:
+		r.errs.add(at, "%s stands outside of a table", name)
+	}
+}
+
+func (r *reader) value(n *unstable.Node) (value, error) {
+	v := value{kind: n.Kind}
+	switch n.Kind {
+	case unstable.String:
+		v.text = string(n.Data)
+	case unstable.Integer, unstable.Float:
+		f, err := strconv.ParseFloat(strings.ReplaceAll(string(n.Data), "_", ""), 64)
+		if err != nil || f != f || f > 1e6 || f < -1e6 {
+			return v, fmt.Errorf("%s is no number between -1000000 and 1000000", n.Data)
+		}
+		v.kind, v.num = unstable.Float, f
+	case unstable.Array:
+		for it := n.Children(); it.Next(); {
+			c := it.Node()
+			if c.Kind != unstable.String {
+				return v, fmt.Errorf("want a list of strings")
+			}
+			v.list = append(v.list, string(c.Data))
+		}
+	default:
+		return v, fmt.Errorf("want a string, a number or a list of strings")
+	}
+	return v, nil
+}
+
+func (r *reader) score(name string, v value) {
+	if !symbolName.MatchString(name) {
+		r.errs.add(v.place, "%q is no symbol: want UPPER_SNAKE", name)
+		return
+	}
+	if v.kind != unstable.Float {
+		r.errs.add(v.place, "%s: want a number", name)
+		return
+	}
+	r.out.Scores = append(r.out.Scores, scoreSource{v.place, name, v.num})
+}
+
+// close takes the open [[table]] into source.
+func (r *reader) close() {
+	if r.entry == nil {
+		return
+	}
+	e := entry{r.entry, r.entryAt, r.errs}
+	switch r.table {
+	case "group":
+		r.out.Groups = append(r.out.Groups, groupSource{
+			place: r.entryAt, Name: e.text("name", true), Cap: e.number("cap", true), Symbols: e.strings("symbols"),
+		})
+	case "pattern":
+		_, scored := r.entry["score"]
+		r.out.Patterns = append(r.out.Patterns, patternSource{
+			place: r.entryAt, Name: e.text("name", true), In: e.text("in", true), Any: e.strings("any"),
+			Regex: e.text("regex", false), Scored: scored, Score: e.number("score", false),
+			Describe: e.text("describe", scored), Group: e.text("group", false),
+		})
+	case "rule":
+		r.out.Rules = append(r.out.Rules, ruleSource{
+			place: r.entryAt, Symbol: e.text("symbol", true), Score: e.number("score", true),
+			When: e.text("when", true), Describe: e.text("describe", true), Group: e.text("group", false),
+		})
+	}
+	e.unknown(r.table)
+	r.entry = nil
+}
+
+// entry takes typed values out of a table, so that unknown reports the rest.
+type entry struct {
+	values map[string]value
+	at     place
+	errs   *Errors
+}
+
+func (e entry) take(name string, kind unstable.Kind, want string, required bool) (value, bool) {
+	v, ok := e.values[name]
+	delete(e.values, name)
+	switch {
+	case !ok && required:
+		e.errs.add(e.at, "%s is missing", name)
+	case ok && v.kind != kind:
+		e.errs.add(v.place, "%s: want %s", name, want)
+		return v, false
+	}
+	return v, ok
+}
+
+func (e entry) text(name string, required bool) string {
+	v, _ := e.take(name, unstable.String, "a string", required)
+	return v.text
+}
+
+func (e entry) number(name string, required bool) float64 {
+	v, _ := e.take(name, unstable.Float, "a number", required)
+	return v.num
+}
+
+func (e entry) strings(name string) []string {
+	v, _ := e.take(name, unstable.Array, "a list of strings", false)
+	return v.list
+}
+
+func (e entry) unknown(table string) {
+	for name, v := range e.values {
+		e.errs.add(v.place, "[[%s]] has no %q", table, name)
+	}
+}
