@@ -1,0 +1,106 @@
+package privacy
+
+import (
+	"fmt"
+	"net/netip"
+
+	"mailweir/filter"
+	"mailweir/mail"
+)
+
+// Class is whose clients are redacted.
+type Class int
+
+// The classes, as `redact` in the config names them.
+const (
+	None Class = iota
+	Own
+	All
+)
+
+// ParseClass reads the config's word.
+func ParseClass(s string) (Class, error) {
+	switch s {
+	case "none":
+		return None, nil
+	case "own":
+		return Own, nil
+	case "all":
+		return All, nil
+	}
+	return None, fmt.Errorf("privacy: %q is not a class: none, own or all", s)
+}
+
+// String is the config's word.
+func (c Class) String() string {
+	switch c {
+	case Own:
+		return "own"
+	case All:
+		return "all"
+	}
+	return "none"
+}
+
+// The values of Options.SignedFields.
+const (
+	KeepSigned   = "keep"
+	RedactSigned = "redact"
+)
+
+// Options say what to redact. The same Options serve all messages of a client
+// to domains of one class.
+type Options struct {
+	Class        Class
+	OwnNetworks  []netip.Prefix
+	SignedFields string // KeepSigned (also ""), or RedactSigned
+	ClientOwn    bool   // the connecting client is in OwnNetworks
+	// Authserv is our own authserv-id: Authentication-Results under it are
+	// ours, and were written to obey the class.
+	Authserv string
+}
+
+// HidesClient reports whether our own Received and Authentication-Results must
+// not tell the connecting client's address, host name or HELO.
+func (o Options) HidesClient() bool {
+	return o.Class == All || o.Class == Own && o.ClientOwn
+}
+
+// Kind is what happened to a field.
+type Kind string
+
+// The kinds of edits.
+const (
+	Removed    Kind = "removed"
+	Redacted   Kind = "redacted"
+	KeptSigned Kind = "kept_signed" // names a client, and a DKIM signature covers it
+)
+
+// Edit is what happened to one field.
+type Edit struct {
+	Field  int    `json:"field"` // index into Header.Fields
+	Name   string `json:"name"`
+	Kind   Kind   `json:"kind"`
+	Reason string `json:"reason"`
+}
+
+// Result is the redacted header section. Head is nil when nothing changed:
+// then the section as received is the one to send. Edits are in the order of
+// the fields.
+type Result struct {
+	Head  []byte
+	Edits []Edit
+}
+
+// Redact applies o to h. dkim tells which signatures are known to be broken;
+// every other DKIM-Signature in h counts as valid, whether it was checked or
+// not. h is not changed.
+func Redact(h *mail.Header, dkim []filter.DKIMFacts, o Options) Result {
+	if !o.HidesClient() {
+		return Result{}
+	}
+	r := redactor{header: h, dkim: dkim, options: o}
+	r.trace()
+	r.clientFields()
+	return r.result()
+}

@@ -1,0 +1,149 @@
+package privacy
+
+import (
+	"bytes"
+	"encoding/base64"
+	"strings"
+)
+
+// scanner finds the tokens of text that may hold addresses and host names
+// anywhere: unlike the lexer it looks into comments, quotes and brackets.
+type scanner struct {
+	b          []byte
+	start, end int  // the token
+	depth      int  // of comments around it
+	section    int  // how many top-level ";" stand before it
+	encoded    bool // it is an encoded word (RFC 2047)
+	gap        int  // where the token before ended
+	scratch    []byte
+}
+
+const delimiters = " \t\r\n()<>[]{}\",;=@/'|&"
+
+var delimiter = func() (set [256]bool) {
+	for _, c := range []byte(delimiters) {
+		set[c] = true
+	}
+	return set
+}()
+
+// next advances to the next token; false at the end.
+func (s *scanner) next() bool {
+	s.gap = s.end
+	i := s.end
+	for ; i < len(s.b) && delimiter[s.b[i]]; i++ {
+		switch s.b[i] {
+		case '(':
+			s.depth++
+		case ')':
+			s.depth = max(0, s.depth-1)
+		case ';':
+			if s.depth == 0 {
+				s.section++
+			}
+		case '=':
+			if n := encodedWord(s.b[i:]); n > 0 {
+				s.start, s.end, s.encoded = i, i+n, true
+				return true
+			}
+		}
+	}
+	if i == len(s.b) {
+		s.end = i
+		return false
+	}
+	s.start, s.encoded = i, false
+	for i < len(s.b) && !delimiter[s.b[i]] {
+		if s.b[i] == '\\' && i+1 < len(s.b) {
+			i++
+		}
+		i++
+	}
+	s.end = i
+	return true
+}
+
+// encodedWord is the length of the encoded word that b starts with, 0 for none.
+func encodedWord(b []byte) int {
+	if len(b) < 8 || b[1] != '?' {
+		return 0
+	}
+	marks := 0
+	for i := 1; i < len(b) && i < 256; i++ {
+		switch c := b[i]; {
+		case c <= ' ':
+			return 0
+		case c == '?':
+			if marks++; marks == 4 {
+				if i+1 < len(b) && b[i+1] == '=' {
+					return i + 2
+				}
+				return 0
+			}
+		}
+	}
+	return 0
+}
+
+// token is the text of the token without its backslashes (RFC 5322 section
+// 3.2.1), valid until the next call.
+func (s *scanner) token() []byte {
+	t := s.b[s.start:s.end]
+	if bytes.IndexByte(t, '\\') < 0 {
+		return t
+	}
+	s.scratch = s.scratch[:0]
+	for i, c := range t {
+		if c != '\\' || i > 0 && t[i-1] == '\\' {
+			s.scratch = append(s.scratch, c)
+		}
+	}
+	return bytes.Trim(s.scratch, delimiters)
+}
+
+// between is what stands between the token before and this one.
+func (s *scanner) between() []byte { return s.b[s.gap:s.start] }
+
+// atSign reports that the token is the local-part or the domain of a mail
+// address, and so no host that sends.
+func (s *scanner) atSign() bool {
+	return s.start > 0 && s.b[s.start-1] == '@' || s.end < len(s.b) && s.b[s.end] == '@'
+}
+
+// value reports that "=" stands before the token: key is the token before.
+func (s *scanner) value() bool { return bytes.IndexByte(s.between(), '=') >= 0 }
+
+// decodeWord is the text of an encoded word. The character set does not
+// matter: addresses and host names are ASCII in all that mail uses, but for
+// UTF-16, whose NULs go.
+func decodeWord(w []byte) []byte {
+	parts := strings.SplitN(string(w[2:len(w)-2]), "?", 3)
+	if len(parts) != 3 {
+		return nil
+	}
+	var text []byte
+	switch strings.ToLower(parts[1]) {
+	case "b":
+		data := strings.TrimRight(parts[2], "=")
+		text, _ = base64.RawStdEncoding.DecodeString(data)
+	case "q":
+		text = decodeQ(parts[2])
+	}
+	return bytes.ReplaceAll(text, []byte{0}, nil)
+}
+
+func decodeQ(s string) []byte {
+	text := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] == '_':
+			text = append(text, ' ')
+		case s[i] == '=' && i+2 < len(s) && hexDigit(s[i+1]) >= 0 && hexDigit(s[i+2]) >= 0:
+			text = append(text, byte(hexDigit(s[i+1])<<4|hexDigit(s[i+2])))
+			i += 2
+		default:
+			text = append(text, s[i])
+		}
+	}
+	return text
+}
