@@ -9,18 +9,21 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/pem"
 	"testing"
 	"time"
 
 	msgauth "github.com/emersion/go-msgauth/dkim"
 
 	"mailweir/internal/dns"
+	"mailweir/mail"
 )
 
 // testKeys are made once; tests sign with go-msgauth, which shares no code
 // with the verifier.
 type testKeys struct {
 	rsa     *rsa.PrivateKey
+	small   *rsa.PrivateKey // 1024 bits: cheap to sign with
 	ed25519 ed25519.PrivateKey
 	zone    map[string][]string
 }
@@ -28,6 +31,10 @@ type testKeys struct {
 func newTestKeys(t testing.TB) *testKeys {
 	t.Helper()
 	k, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	small, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,10 +46,12 @@ func newTestKeys(t testing.TB) *testKeys {
 	if err != nil {
 		t.Fatal(err)
 	}
+	bare := x509.MarshalPKCS1PublicKey(&small.PublicKey)
 	b64 := base64.StdEncoding.EncodeToString
-	return &testKeys{k, e, map[string][]string{
-		"rsa._domainkey.example.org": {"v=DKIM1; k=rsa; p=" + b64(der)},
-		"ed._domainkey.example.org":  {"v=DKIM1; k=ed25519; p=" + b64(e.Public().(ed25519.PublicKey))},
+	return &testKeys{k, small, e, map[string][]string{
+		"rsa._domainkey.example.org":   {"v=DKIM1; k=rsa; p=" + b64(der)},
+		"small._domainkey.example.org": {"p=" + b64(bare)},
+		"ed._domainkey.example.org":    {"v=DKIM1; k=ed25519; p=" + b64(e.Public().(ed25519.PublicKey))},
 	}}
 }
 
@@ -58,8 +67,11 @@ func (k *testKeys) sign(t testing.TB, message []byte, change func(*msgauth.SignO
 	if change != nil {
 		change(o)
 	}
-	if o.Selector == "ed" {
+	switch o.Selector {
+	case "ed":
 		o.Signer = k.ed25519
+	case "small":
+		o.Signer = k.small
 	}
 	var out bytes.Buffer
 	if err := msgauth.Sign(&out, bytes.NewReader(message), o); err != nil {
@@ -90,4 +102,14 @@ func TestSignAndVerify(t *testing.T) {
 			}
 		}
 	}
+}
+
+func (k *testKeys) pem() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(k.small)})
+}
+
+func split(m []byte) (*mail.Header, []byte) {
+	n, _ := mail.HeaderLength(m)
+	h := mail.ParseHeader(m[:n])
+	return &h, m[n:]
 }

@@ -1,7 +1,6 @@
 package dkim
 
 import (
-	"crypto/sha256"
 	"strconv"
 	"strings"
 	"time"
@@ -142,13 +141,17 @@ func (s *signature) readCrypto(tags []tag) string {
 	default:
 		return "unknown algorithm"
 	}
-	var err error
-	if s.sig, err = decodeBase64(b.value); err != nil || !ok || len(s.sig) == 0 {
-		return "missing or malformed b="
+	bh, hasDigest := lookup(tags, "bh")
+	if !ok || !hasDigest {
+		return "missing b= or bh="
 	}
-	bh, _ := lookup(tags, "bh")
-	if s.digest, err = decodeBase64(bh.value); err != nil || len(s.digest) != sha256.Size {
-		return "missing or malformed bh="
+	// A value of the wrong length is a mismatch, not an error of syntax.
+	var err error
+	if s.sig, err = decodeBase64(b.value); err != nil {
+		return "malformed b="
+	}
+	if s.digest, err = decodeBase64(bh.value); err != nil {
+		return "malformed bh="
 	}
 	return ""
 }

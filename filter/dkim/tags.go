@@ -26,12 +26,14 @@ func parseTags(text string) ([]tag, error) {
 		} else {
 			end += pos
 		}
+		// An empty tag is outside of the grammar, but harmless and seen in the
+		// wild.
+		if strings.Trim(text[pos:end], fws) == "" {
+			pos = end + 1
+			continue
+		}
 		t, err := parseTag(text, pos, end)
 		if err != nil {
-			// Only white space may follow the last semicolon.
-			if strings.Trim(text[pos:], fws) == "" && len(tags) > 0 {
-				break
-			}
 			return nil, err
 		}
 		if _, found := lookup(tags, t.name); found || len(tags) == 64 {
