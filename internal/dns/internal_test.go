@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -436,9 +439,27 @@ func TestMetricsLint(t *testing.T) {
 	}
 }
 
-func TestSystemServers(t *testing.T) {
-	if _, err := systemServers(t.TempDir() + "/none"); err == nil {
-		t.Error("a missing file gave servers")
+func TestServers(t *testing.T) {
+	dir := t.TempDir()
+	write := func(text string) string {
+		t.Helper()
+		file := filepath.Join(dir, "resolv.conf")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	for text, want := range map[string][]string{
+		"nameserver 192.0.2.53\nnameserver 2001:db8::53\n": {"192.0.2.53:53", "[2001:db8::53]:53"},
+		"search example.org\n":                             {"127.0.0.1:53"},
+		"":                                                 {"127.0.0.1:53"},
+	} {
+		if got, err := systemServers(write(text)); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
+	if got, err := systemServers(dir + "/none"); err != nil || !slices.Equal(got, []string{"127.0.0.1:53"}) {
+		t.Errorf("no file: %v, %v", got, err)
 	}
 	if _, err := New(Options{Servers: []string{"192.0.2.1"}}); err == nil {
 		t.Error("a server without a port was taken")

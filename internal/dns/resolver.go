@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -82,13 +83,15 @@ func New(o Options) (*Resolver, error) {
 	return r, nil
 }
 
+// systemServers reads resolv.conf(5): where it names no server, or is not
+// there, the server is the one on this machine.
 func systemServers(file string) ([]string, error) {
 	conf, err := wire.ClientConfigFromFile(file)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist), err == nil && len(conf.Servers) == 0:
+		return []string{"127.0.0.1:53"}, nil
+	case err != nil:
 		return nil, fmt.Errorf("dns servers of the system: %w", err)
-	}
-	if len(conf.Servers) == 0 {
-		return nil, fmt.Errorf("dns servers of the system: %s names none", file)
 	}
 	var servers []string
 	for _, s := range conf.Servers {
