@@ -30,8 +30,7 @@ func (c *conn) checkBdat(arg []byte) *Reply {
 		return &replyBadChunk
 	}
 	if size > 2*c.limits.MessageSize {
-		c.closing, c.linger = true, true
-		return &replyTooBig
+		return &replyChunkTooBig
 	}
 	c.cmd.chunk, c.cmd.last = size, last
 	return nil
@@ -41,8 +40,14 @@ func (c *conn) checkBdat(arg []byte) *Reply {
 func (c *conn) doBdat() {
 	m := c.newMessage(true)
 	m.startChunk()
-	if err := c.beginChunks(); err != nil {
+	if r := c.checkOrder(); r != nil {
+		c.dropChunk(m, r.Err())
+		return
+	}
+	if err := c.startData(); err != nil {
 		c.dropChunk(m, err)
+		c.endTransaction()
+		c.tx.refused = true
 		return
 	}
 	c.tx.chunking = true
@@ -60,33 +65,19 @@ func (c *conn) doBdat() {
 	c.answer(m, err)
 }
 
-// beginChunks is what DATA checks before its 354.
-func (c *conn) beginChunks() error {
-	r := c.inTransaction()
-	if r == nil && c.tx.rcpts == 0 {
-		r = &replyNeedRcpt
-	}
-	if r != nil {
-		return r.Err()
-	}
-	return c.startData()
-}
-
-// dropChunk reads a chunk that belongs to no transaction, and then refuses it.
-// A pipelining client has more of them under way (RFC 3030 section 2): they
-// follow from its first mistake and are not counted.
+// dropChunk reads a chunk that will be part of no message, and then refuses
+// it. A pipelining client has more of them under way (RFC 3030 section 2):
+// they follow from its first mistake and are no errors of their own.
 func (c *conn) dropChunk(m *message, err error) {
 	if !m.finish() {
 		c.abandon(m, err)
 		return
 	}
-	followUp := c.tx.refused
 	code := c.replyError(err, &replyFault)
-	if !followUp {
+	if c.tx.refused {
+		c.waste()
+	} else {
 		c.punish(code)
-	}
-	if c.tx.open {
-		c.endTransaction()
 	}
 	c.tx.refused = true
 }
@@ -114,7 +105,7 @@ func (m *message) nextChunk() {
 		}
 		switch verbOf(line) {
 		case "BDAT":
-			if c.takeChunk(line) {
+			if c.takeChunk(line) && !c.closing {
 				m.startChunk()
 				return
 			}
@@ -135,6 +126,9 @@ func (c *conn) takeChunk(line []byte) bool {
 	if r := c.checkBdat(arg); r != nil {
 		c.refuse(r)
 		return false
+	}
+	if c.cmd.chunk == 0 && !c.cmd.last {
+		c.waste()
 	}
 	return true
 }

@@ -69,19 +69,27 @@ func (c *conn) dispatch(line []byte) {
 	}
 	c.srv.metrics.commands[string(name)].Inc()
 	if command.junk {
-		if c.junk++; c.junk > c.limits.Commands {
-			c.srv.metrics.errors[errorTooMany].Inc()
-			c.reply(&replyTooManyErrors)
-			return
-		}
+		c.waste()
+	}
+	if c.closing {
+		return
 	}
 	switch r := command.check(c, arg); {
 	case r == nil:
 		command.proceed(c)
 	case c.tx.refused && (r == &replyNeedMail || r == &replyNeedRcpt):
 		c.reply(r) // a pipelining client could not know yet: no error of its own
+		c.waste()
 	default:
 		c.refuse(r)
+	}
+}
+
+// waste counts a command that brought no message forward.
+func (c *conn) waste() {
+	if c.junk++; c.junk > c.limits.Commands && !c.closing {
+		c.srv.metrics.errors[errorTooMany].Inc()
+		c.reply(&replyTooManyErrors)
 	}
 }
 
@@ -106,12 +114,16 @@ func (c *conn) readCommand() ([]byte, error) {
 // awaitLine reads until a line is complete. The time is for the whole line, so
 // that an octet now and then does not help.
 func (c *conn) awaitLine() ([]byte, error) {
-	if c.in.empty() {
-		c.in.shrink()
-	}
 	deadline := c.deadline(c.limits.CommandTimeout)
 	dropped := 0
 	for {
+		if n := len(c.in.unused()); n >= c.limits.CommandLine {
+			if dropped += n; dropped > maxDropped {
+				return nil, errLineSize
+			}
+			c.in.r = c.in.w
+		}
+		c.in.shrink()
 		if err := c.fill(deadline); err != nil {
 			return nil, err
 		}
@@ -120,12 +132,6 @@ func (c *conn) awaitLine() ([]byte, error) {
 				return longLine, nil
 			}
 			return c.shortLine(line), nil
-		}
-		if n := len(c.in.unused()); n >= c.limits.CommandLine {
-			if dropped += n; dropped > maxDropped {
-				return nil, errLineSize
-			}
-			c.in.r = c.in.w
 		}
 	}
 }

@@ -116,7 +116,7 @@ func (c *conn) admit() bool {
 		return false
 	}
 	admitted := c.count()
-	if c.li.ImplicitTLS && !c.startTLS() {
+	if c.li.ImplicitTLS && (c.srv.tls == nil || !c.startTLS()) {
 		c.srv.metrics.connections[connTLSError].Inc()
 		return false
 	}
@@ -210,6 +210,7 @@ func (c *conn) broken(err error) {
 	case err == errShutdown:
 		m.shutdown.Inc()
 		c.reply(&replyShutdown)
+		c.linger = !c.in.empty()
 	case err == errLineSize:
 		m.errors[errorSyntax].Inc()
 		c.reply(&replySyntax)

@@ -41,18 +41,22 @@ func (c *conn) newMessage(chunked bool) *message {
 }
 
 func (c *conn) checkData(arg []byte) *Reply {
-	if r := c.inTransaction(); r != nil {
-		return r
-	}
 	switch {
 	case c.tx.chunking:
 		return &replyBdatOrder
 	case len(arg) > 0:
 		return &replyBadArgument
-	case c.tx.rcpts == 0:
+	}
+	return c.checkOrder()
+}
+
+// checkOrder refuses data without an envelope.
+func (c *conn) checkOrder() *Reply {
+	r := c.inTransaction()
+	if r == nil && c.tx.rcpts == 0 {
 		return &replyNeedRcpt
 	}
-	return nil
+	return r
 }
 
 // doData receives one message with DATA (RFC 5321 section 4.1.1.4).
@@ -124,9 +128,11 @@ func (c *conn) abandon(m *message, err error) {
 		c.closing, c.linger = true, true
 		return
 	}
-	if m.broken == io.EOF {
+	switch m.broken {
+	case errOutOfStep:
+	case io.EOF:
 		c.srv.metrics.errors[errorTruncated].Inc()
-	} else {
+	default:
 		c.broken(m.broken)
 	}
 	c.closing = true

@@ -33,7 +33,9 @@ func (in *input) init() {
 
 // release gives the buffers back; in must not be used after it.
 func (in *input) release() {
-	in.shrink()
+	if in.large != nil {
+		largeBuffers.Put(in.large)
+	}
 	smallBuffers.Put(in.small)
 	*in = input{}
 }
@@ -46,20 +48,22 @@ func (in *input) grow() {
 	if in.large != nil {
 		return
 	}
-	in.large = largeBuffers.Get().(*[largeBuffer]byte)
-	in.w = copy(in.large[:], in.unused())
+	large := largeBuffers.Get().(*[largeBuffer]byte)
+	in.w = copy(large[:], in.unused())
 	in.r = 0
-	in.buf = in.large[:]
+	in.buf, in.large = large[:], large
 }
 
-// shrink goes back to the small buffer; what is unused is dropped.
+// shrink goes back to the small buffer, which must hold all that is unused.
 func (in *input) shrink() {
-	in.r, in.w = 0, 0
-	if in.large != nil {
-		in.buf = in.small[:]
-		largeBuffers.Put(in.large)
-		in.large = nil
+	if in.large == nil {
+		return
 	}
+	in.w = copy(in.small[:], in.unused())
+	in.r = 0
+	in.buf = in.small[:]
+	largeBuffers.Put(in.large)
+	in.large = nil
 }
 
 // room is where to read to: never empty, but when the buffer is full of

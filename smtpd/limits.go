@@ -31,7 +31,8 @@ type Limits struct {
 	// message before 421 ends the session.
 	Errors int
 	// Commands is how many commands that bring no message forward (NOOP, RSET,
-	// VRFY, EHLO, ...) a client may send since the last message.
+	// VRFY, EHLO, what a pipelining client sent behind a refused MAIL, ...) a
+	// client may send since the last message.
 	Commands int
 
 	// CommandTimeout bounds the wait for one whole command line; RFC 5321
@@ -67,7 +68,7 @@ func DefaultLimits() Limits {
 		MessageSize:           50 << 20,
 		Recipients:            100,
 		Errors:                20,
-		Commands:              100,
+		Commands:              200,
 		CommandTimeout:        5 * time.Minute,
 		DataTimeout:           3 * time.Minute,
 		SessionTimeout:        time.Hour,

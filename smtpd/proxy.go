@@ -151,18 +151,19 @@ func (c *conn) readProxy() bool {
 		if h.addr.IsValid() {
 			c.client.Addr, c.client.Port = h.addr, h.port
 		}
-		if c.li.ImplicitTLS && !c.in.empty() {
-			c.unreadForTLS()
-		}
 		return true
 	}
 }
 
-// unreadForTLS gives what came behind the header to the handshake.
-func (c *conn) unreadForTLS() {
-	c.tcp = &prefixConn{Conn: c.tcp, prefix: bytes.Clone(c.in.unused())}
-	c.nc = c.tcp
+// unread is the connection with what came behind the PROXY header and was read
+// too early: the start of a handshake.
+func (c *conn) unread() net.Conn {
+	if c.in.empty() {
+		return c.tcp
+	}
+	p := &prefixConn{Conn: c.tcp, prefix: bytes.Clone(c.in.unused())}
 	c.in.r = c.in.w
+	return p
 }
 
 // prefixConn is a connection of which some octets were read too early.

@@ -57,6 +57,7 @@ var (
 	replyStart          = Reply{354, smtp.NoEnhancedCode, "End data with <CR><LF>.<CR><LF>", false}
 	replyChunk          = Reply{250, ec(2, 0, 0), "Chunk ok", false}
 	replyBadChunk       = Reply{501, ec(5, 5, 4), "Bad BDAT argument: cannot tell where the chunk ends, closing connection", true}
+	replyChunkTooBig    = Reply{552, ec(5, 3, 4), "Message too big, closing connection", true}
 	replyUnterminated   = Reply{550, ec(5, 5, 2), "Message does not end with CRLF", false}
 	replyFault          = Reply{451, ec(4, 3, 0), "Internal fault, try again later", false}
 	replyBdatOrder      = Reply{503, ec(5, 5, 1), "BDAT and DATA must not be mixed", false}

@@ -22,10 +22,18 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		s.closeConns()
-		<-gone
-		return ctx.Err()
 	}
+	select {
+	case <-gone:
+	case <-time.After(lastPatience):
+		s.log.Error("sessions do not end", "wait_ms", lastPatience.Milliseconds())
+	}
+	return ctx.Err()
 }
+
+// lastPatience is how long a session may go on after its context has ended and
+// its connection was closed. It is a bug when one takes it.
+const lastPatience = 5 * time.Second
 
 // Close ends everything at once: clients see their connection break, which
 // they take for a transient failure.

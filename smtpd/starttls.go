@@ -50,7 +50,7 @@ func (c *conn) doStartTLS() {
 // startTLS does the handshake, within its own time. After a failure there is
 // nothing that could be said in a way that the client understands.
 func (c *conn) startTLS() bool {
-	t := tls.Server(c.tcp, c.srv.tls)
+	t := tls.Server(c.unread(), c.srv.tls)
 	c.tcp.SetDeadline(c.deadline(c.limits.HandshakeTimeout))
 	if err := t.Handshake(); err != nil {
 		c.srv.metrics.tls.WithLabelValues("none", "error").Inc()
