@@ -1,0 +1,132 @@
+package dkim
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mailweir/filter"
+	"mailweir/internal/dns"
+	"mailweir/mail"
+)
+
+func transaction(m string) *filter.Transaction {
+	h, _ := split([]byte(m))
+	return &filter.Transaction{Header: h, Content: mail.Bytes(m), Facts: &filter.Facts{}}
+}
+
+// TestReport checks the one symbol, the facts and the header results for each
+// mix of signatures.
+func TestReport(t *testing.T) {
+	keys := newTestKeys(t)
+	const tail = ruleFields + "\r\n" + ruleBody
+	pass := handSign(keys.ed25519, goodTags, ruleBody)
+	fail := handSign(keys.ed25519, goodTags, "other\r\n")
+	perm := handSign(keys.ed25519, strings.Replace(goodTags, "s=ed", "s=none", 1), ruleBody)
+	temp := handSign(keys.ed25519, strings.Replace(goodTags, "s=ed", "s=down", 1), ruleBody)
+	test := handSign(keys.ed25519, strings.Replace(goodTags, "s=ed", "s=test", 1), "other\r\n")
+	r := keys.resolver()
+	r.Fail = map[string]bool{"down._domainkey.example.org": true}
+	r.TXT["test._domainkey.example.org"] = []string{r.TXT["ed._domainkey.example.org"][0] + "; t=y"}
+	for _, c := range []struct{ what, message, symbol, results string }{
+		{"none", tail, filter.SymDKIMNone, "none"},
+		{"pass", pass + tail, filter.SymDKIMPass, "pass"},
+		{"fail", fail + tail, filter.SymDKIMFail, "fail"},
+		{"permerror", perm + tail, filter.SymDKIMPermError, "permerror"},
+		{"pass wins", temp + fail + perm + pass + tail, filter.SymDKIMPass, "temperror fail permerror pass"},
+		{"temperror before fail", fail + temp + perm + tail, filter.SymDKIMTempError, "fail temperror permerror"},
+		{"fail before permerror", perm + fail + tail, filter.SymDKIMFail, "permerror fail"},
+		{"testing is as good as unsigned", test + tail, filter.SymDKIMNone, "fail"},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			tx := transaction(c.message)
+			report := New(r, Options{}).Run(context.Background(), tx)
+			if report.State != filter.OK || len(report.Symbols) != 1 || report.Symbols[0].Name != c.symbol {
+				t.Errorf("%s %v, want %s", report.State, report.Symbols, c.symbol)
+			}
+			var results []string
+			for _, a := range report.Auth {
+				results = append(results, a.Result)
+			}
+			if got := strings.Join(results, " "); got != c.results {
+				t.Errorf("results %q, want %q", got, c.results)
+			}
+			report.Set(tx.Facts)
+			if n := strings.Count(c.message, "DKIM-Signature:"); len(tx.Facts.DKIM) != n {
+				t.Errorf("%d facts for %d signatures", len(tx.Facts.DKIM), n)
+			}
+		})
+	}
+}
+
+func TestFactsAndProperties(t *testing.T) {
+	keys := newTestKeys(t)
+	m := handSign(keys.ed25519, goodTags+"; i=joe@mail.example.org", ruleBody) + ruleFields + "\r\n" + ruleBody
+	tx := transaction("X: 1\r\n" + m)
+	report := New(keys.resolver(), Options{}).Run(context.Background(), tx)
+	report.Set(tx.Facts)
+	f := tx.Facts.DKIM[0]
+	if f.Result != "pass" || f.Domain != "example.org" || f.Selector != "ed" || f.Identity != "joe@mail.example.org" ||
+		f.Algo != "ed25519-sha256" || f.KeyBits != 256 || f.SignatureIndex != 1 || strings.Join(f.Fields, " ") != "from subject" {
+		t.Errorf("%+v", f)
+	}
+	var props []string
+	for _, p := range report.Auth[0].Props {
+		props = append(props, p.Type+"."+p.Property+"="+p.Value)
+	}
+	want := "header.d=example.org header.i=joe@mail.example.org header.s=ed header.a=ed25519-sha256 header.b="
+	if got := strings.Join(props, " "); !strings.HasPrefix(got, want) || len(got) != len(want)+8 {
+		t.Errorf("%s", got)
+	}
+}
+
+// TestTimeoutState: only the stage's own deadline makes State Timeout; what is
+// known by then is still reported.
+func TestTimeoutState(t *testing.T) {
+	keys := newTestKeys(t)
+	m := handSign(keys.ed25519, goodTags, ruleBody) + ruleFields + "\r\n" + ruleBody
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		tx := transaction(m)
+		report := New(hanging{}, Options{}).Run(ctx, tx)
+		report.Set(tx.Facts)
+		if report.State != filter.Timeout || report.Cause == nil || report.Symbols[0].Name != filter.SymDKIMTempError {
+			t.Errorf("%+v", report)
+		}
+		if f := tx.Facts.DKIM[0]; f.Result != "temperror" || len(f.Fields) != 2 {
+			t.Errorf("%+v", f)
+		}
+	})
+}
+
+// brokenContent fails half way.
+type brokenContent struct{ mail.Bytes }
+
+func (b brokenContent) Open() (io.ReadCloser, error) {
+	return io.NopCloser(io.MultiReader(bytes.NewReader(b.Bytes[:len(b.Bytes)/2]), errReader{})), nil
+}
+
+type errReader struct{}
+
+var errDisk = errors.New("disk")
+
+func (errReader) Read([]byte) (int, error) { return 0, errDisk }
+
+func TestUnreadableContentIsAnError(t *testing.T) {
+	keys := newTestKeys(t)
+	m := handSign(keys.ed25519, goodTags, ruleBody) + ruleFields + "\r\n" + ruleBody
+	tx := transaction(m)
+	tx.Content = brokenContent{mail.Bytes(m)}
+	report := New(keys.resolver(), Options{}).Run(context.Background(), tx)
+	if report.State != filter.Error || !errors.Is(report.Cause, errDisk) || report.Symbols != nil {
+		t.Errorf("%+v", report)
+	}
+}
+
+var _ Resolver = (*dns.Fake)(nil)
