@@ -82,6 +82,9 @@ func (rr *replyReader) read(rep *reply) error {
 func (rr *replyReader) line(limit int) (line []byte, n int, err error) {
 	for {
 		if i := bytes.IndexByte(rr.buf[rr.r:rr.w], '\n'); i >= 0 {
+			if i >= limit {
+				return nil, 0, errReplyLength
+			}
 			line = rr.buf[rr.r : rr.r+i]
 			rr.r += i + 1
 			return cutLine(line), i + 1, nil
