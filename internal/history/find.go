@@ -45,13 +45,12 @@ func Find(dir string, id mail.ID) ([]Entry, error) {
 		return nil, fmt.Errorf("history: %w", err)
 	}
 	first := dayOf(id.Time().Add(-clockSlack))
-	prefix := append(id.AppendTo([]byte(linePrefix)), '"')
 	var found []Entry
 	for _, d := range list {
 		if d < first {
 			continue
 		}
-		found, err = findIn(filepath.Join(dir, d.file()), prefix, found)
+		found, err = findIn(filepath.Join(dir, d.file()), id, found)
 		if err != nil {
 			return found, fmt.Errorf("history: %w", err)
 		}
@@ -59,8 +58,8 @@ func Find(dir string, id mail.ID) ([]Entry, error) {
 	return found, nil
 }
 
-// findIn appends the entries of one file whose line begins with prefix.
-func findIn(path string, prefix []byte, found []Entry) ([]Entry, error) {
+// findIn appends the entries of id in one file.
+func findIn(path string, id mail.ID, found []Entry) ([]Entry, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) { // deleted since it was listed
 		return found, nil
@@ -69,12 +68,13 @@ func findIn(path string, prefix []byte, found []Entry) ([]Entry, error) {
 		return found, err
 	}
 	defer f.Close()
+	prefix := append(id.AppendTo([]byte(linePrefix)), '"')
 	err = eachLine(f, func(line []byte) {
 		if !bytes.HasPrefix(line, prefix) {
 			return
 		}
 		var e Entry
-		if json.Unmarshal(line, &e) == nil { // else torn
+		if json.Unmarshal(line, &e) == nil && e.ID == id { // else torn, or not ours
 			found = append(found, e)
 		}
 	})
