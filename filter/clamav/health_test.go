@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"mailweir/metrics"
+	"mailweir/metrics/metricslint"
 )
 
 // plant is a clamd on a net.Pipe whose state a test changes, for tests on the
@@ -243,7 +244,7 @@ func TestMetrics(t *testing.T) {
 	if n := testutil.ToFloat64(m.results["virus"]); n != 1 {
 		t.Errorf("virus: %v", n)
 	}
-	problems, err := testutil.GatherAndLint(reg)
+	problems, err := metricslint.Problems(reg)
 	if err != nil || len(problems) > 0 {
 		t.Errorf("%v, %v", problems, err)
 	}
