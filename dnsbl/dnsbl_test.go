@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -213,11 +214,11 @@ func TestCanariesOfIPv6List(t *testing.T) {
 	}
 }
 
-// counting is a resolver that says "not found" and counts.
-type counting struct{ n int }
+// counting is a resolver that fails and counts.
+type counting struct{ n atomic.Int64 }
 
 func (c *counting) LookupA(context.Context, string) ([]netip.Addr, error) {
-	c.n++
+	c.n.Add(1)
 	return nil, &dns.Error{Kind: dns.Temporary, Cause: errors.New("down")}
 }
 
@@ -231,8 +232,8 @@ func TestRun(t *testing.T) {
 		go func() { l.Run(ctx); close(done) }()
 		for round := 1; round <= 4; round++ {
 			synctest.Wait()
-			if c.n != round {
-				t.Errorf("%d questions after round %d", c.n, round)
+			if got := c.n.Load(); got != int64(round) {
+				t.Errorf("%d questions after round %d", got, round)
 			}
 			time.Sleep(10 * time.Minute)
 		}

@@ -34,24 +34,29 @@ type attempt struct {
 // attempts: those that answer first, then those that are behind.
 func (r *Resolver) plan(k key) []*server {
 	now := time.Now()
-	var good, bad []*server
+	var good, bad, due []*server
 	for _, s := range r.servers {
 		behind, probe := s.state(now)
+		if !behind {
+			good = append(good, s)
+			continue
+		}
+		bad = append(bad, s)
 		if probe {
+			due = append(due, s)
+		}
+	}
+	if len(good) > 0 { // else the look-up itself is the probe
+		for _, s := range due {
 			r.spawn(func() { r.probe(s, k) })
 		}
-		if behind {
-			bad = append(bad, s)
-		} else {
-			good = append(good, s)
-		}
 	}
-	good = append(good, bad...)
-	n := min(max(len(good), minAttempts), maxAttempts)
-	for i := 0; len(good) < n; i++ {
-		good = append(good, good[i])
+	plan := append(good, bad...)
+	n := min(max(len(plan), minAttempts), maxAttempts)
+	for i := 0; len(plan) < n; i++ {
+		plan = append(plan, plan[i])
 	}
-	return good[:n]
+	return plan[:n]
 }
 
 // probe asks a server that is behind, beside the look-up and at nobody's cost,
@@ -127,17 +132,17 @@ func (r *Resolver) ask(ctx context.Context, k key) *answer {
 	return failed(k, Temporary, cause)
 }
 
-// launch starts one attempt.
+// launch starts one attempt. Until it is in results, answer and err are its
+// goroutine's, and late is the caller's.
 func (r *Resolver) launch(ctx context.Context, s *server, k key, results chan<- *attempt) *attempt {
 	a := &attempt{srv: s, started: time.Now()}
-	done := *a
 	run := func() {
-		done.answer, done.err = r.query(ctx, s, k)
-		results <- &done
+		a.answer, a.err = r.query(ctx, s, k)
+		results <- a // has room for all attempts: never blocks
 	}
 	if !r.spawn(run) {
-		done.err = errClosed
-		results <- &done
+		a.err = errClosed
+		results <- a
 	}
 	return a
 }

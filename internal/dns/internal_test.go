@@ -233,6 +233,28 @@ func TestSlowNameIsNotADeadServer(t *testing.T) {
 	})
 }
 
+// One attempt is one failure, even if it is late first and wrong then.
+func TestFailureCountedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := scripted(t, "a", "b")
+		defer r.Close()
+		s.set("a:53", func(ctx context.Context, q *query) (*wire.Msg, error) {
+			time.Sleep(900 * time.Millisecond)
+			return nil, errGarbage
+		})
+		s.set("b:53", records(t, 1200*time.Millisecond, "x.example. 60 A 192.0.2.1"))
+		if _, err := r.LookupA(t.Context(), "x.example"); err != nil {
+			t.Error(err)
+		}
+		failures := func(server, reason string) float64 {
+			return testutil.ToFloat64(r.metrics.failures.WithLabelValues(server, reason))
+		}
+		if failures("1", "timeout")+failures("1", "garbage") != 2 { // two attempts: both late, one of them garbage later
+			t.Errorf("server 1: %v timeouts, %v garbage", failures("1", "timeout"), failures("1", "garbage"))
+		}
+	})
+}
+
 // Late is better than never: an answer to the first query is still taken when
 // a second one has been sent.
 func TestLateAnswerIsTaken(t *testing.T) {

@@ -3,9 +3,13 @@ package dns_test
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
+
+	wire "github.com/miekg/dns"
 
 	"mailweir/internal/dns"
 	"mailweir/internal/dns/dnstest"
@@ -206,6 +210,92 @@ func BenchmarkCacheMiss(b *testing.B) {
 	for b.Loop() {
 		if _, err := r.LookupA(ctx, "x.example"); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// CachedA says what LookupA would say, or that it does not know.
+func TestCachedA(t *testing.T) {
+	r := resolver(t, dnstest.Start(t, records))
+	ctx := context.Background()
+	for _, name := range []string{"a.example.org", "A.example.org", "nx.example", ""} {
+		_, want := r.LookupA(ctx, name)
+		got, err := r.CachedA(name)
+		if name == "" {
+			want = dns.ErrNotCached
+		}
+		if !errors.Is(err, want) || err == nil && len(got) != 1 {
+			t.Errorf("%q: %v %v, want %v", name, got, err, want)
+		}
+	}
+	if _, err := r.CachedA("other.example"); !errors.Is(err, dns.ErrNotCached) {
+		t.Error(err)
+	}
+	if _, err := r.LookupPTR(ctx, netip.Addr{}); !dns.IsNotFound(err) {
+		t.Error(err)
+	}
+}
+
+// A flood of forged replies does not hide the true one, and too large a flood
+// ends the attempt instead of giving the forger more guesses.
+func TestForgedReplies(t *testing.T) {
+	for _, c := range []struct {
+		forged int
+		ok     bool
+	}{{5, true}, {60, false}} {
+		pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() { forge(pc, c.forged) })
+		r := resolver(t, pc.LocalAddr().String())
+		addrs, err := r.LookupA(context.Background(), "x.example")
+		if (err == nil) != c.ok || err != nil && !dns.IsTemporary(err) {
+			t.Errorf("%d forged: %v %v", c.forged, addrs, err)
+		}
+		for _, a := range addrs {
+			if a != netip.MustParseAddr("192.0.2.1") {
+				t.Errorf("forged %v was taken", a)
+			}
+		}
+		_ = pc.Close()
+		wg.Wait()
+	}
+}
+
+// forge answers each query with replies that are wrong in one way each, and
+// then with the true one.
+func forge(pc net.PacketConn, n int) {
+	buf := make([]byte, 2048)
+	for {
+		size, from, err := pc.ReadFrom(buf)
+		if err != nil {
+			return
+		}
+		var q wire.Msg
+		if q.Unpack(buf[:size]) != nil {
+			return
+		}
+		for i := range n + 1 {
+			m := new(wire.Msg).SetReply(&q)
+			addr := "192.0.2.66"
+			switch {
+			case i == n:
+				addr = "192.0.2.1"
+			case i%4 == 0:
+				m.Id++
+			case i%4 == 1:
+				m.Question[0].Name = "y.example."
+			case i%4 == 2:
+				m.Response = false
+			default:
+				m.Question = nil
+			}
+			rr, _ := wire.NewRR("x.example. 60 A " + addr)
+			m.Answer = []wire.RR{rr}
+			raw, _ := m.Pack()
+			_, _ = pc.WriteTo(raw, from)
 		}
 	}
 }
