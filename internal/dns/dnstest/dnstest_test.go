@@ -79,7 +79,16 @@ func TestFaults(t *testing.T) {
 		!servfail x.example A
 		!huge huge.example
 		!late late.example 10s
+		!refused *.dead.example
+		!servfail one.dead.example
 	`)
+	for name, code := range map[string]int{
+		"a.b.dead.example.": dns.RcodeRefused, "one.dead.example.": dns.RcodeServerFailure, "dead.example.": dns.RcodeNameError,
+	} {
+		if r, err := exchange(t, "udp", s.Addr(), name, dns.TypeTXT); err != nil || r.Rcode != code {
+			t.Errorf("%s: %v %v", name, r, err)
+		}
+	}
 	if r, err := exchange(t, "udp", s.Addr(), "x.example.", dns.TypeTXT); err == nil {
 		t.Errorf("the first query was answered: %v", r)
 	}

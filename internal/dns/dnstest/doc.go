@@ -24,6 +24,7 @@
 //	!garbage   noise.example           the reply's records are noise
 //	!huge      huge.example            a TXT answer of nearly 64 KiB
 //	!servfail  flaky.example *1        only the first query
+//	!drop      *.dead.example          all names below
 //
 // A CNAME loop needs no fault: write the records, and the server follows them
 // until it is tired, as some do.

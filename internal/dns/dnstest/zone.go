@@ -90,10 +90,18 @@ func (z *zone) addFault(line string) error {
 	return nil
 }
 
-// fault returns what spoils this query, and uses it up once. The caller holds
-// the server's lock.
+// fault returns what spoils this query, and uses it up once: a fault of the
+// name itself, else of a "*." above it. The caller holds the server's lock.
 func (z *zone) fault(name string, typ uint16) Fault {
-	for _, f := range z.faults[name] {
+	f := use(z.faults[name], typ)
+	for off, end := dns.NextLabel(name, 0); !end && f.Kind == ""; off, end = dns.NextLabel(name, off) {
+		f = use(z.faults["*."+name[off:]], typ)
+	}
+	return f
+}
+
+func use(faults []*Fault, typ uint16) Fault {
+	for _, f := range faults {
 		if f.Type != 0 && f.Type != typ || f.Times < 0 {
 			continue
 		}
