@@ -39,6 +39,15 @@ type Stream interface {
 	Abort()
 }
 
+// Prefetcher is a Check of the last phase that can begin its look-ups when the
+// header section is complete, long before its turn comes.
+type Prefetcher interface {
+	Check
+	// Prefetch starts look-ups, bound to ctx, whose answers Run will find in
+	// the resolver's cache. stop ends them and waits for them.
+	Prefetch(ctx context.Context, tx *Transaction) (stop func())
+}
+
 // State is how a check ended. There is no fifth way.
 type State string
 

@@ -24,7 +24,8 @@ type Inspection struct {
 	arrival arrival
 	mail    []*run
 	data    []*run
-	head    []byte // the header section so far
+	stops   []func() // of the Prefetchers
+	head    []byte   // the header section so far
 	header  mail.Header
 	size    int64
 	closed  bool
@@ -132,6 +133,9 @@ func (i *Inspection) startData() {
 		}
 		view := i.tx // Content and Facts are set later, by the session alone
 		i.data = append(i.data, i.p.background(i.ctx, check, &view, i.p.limits.Data))
+	}
+	for _, pf := range i.p.prefetchers {
+		i.stops = append(i.stops, pf.Prefetch(i.ctx, &i.tx))
 	}
 }
 
@@ -250,6 +254,9 @@ func (i *Inspection) Close() {
 	}
 	for _, r := range i.data {
 		r.abort()
+	}
+	for _, stop := range i.stops {
+		stop()
 	}
 }
 

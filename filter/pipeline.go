@@ -71,14 +71,26 @@ type Pipeline struct {
 	pool       *Pool
 	maxListing float64
 	m          *Metrics
+
+	prefetchers []Prefetcher // those of chain.Done that are not switched off
 }
 
 // New makes a pipeline.
 func New(o Options) *Pipeline {
-	return &Pipeline{
+	p := &Pipeline{
 		chain: o.Chain, scorer: o.Scorer, off: o.Off, limits: o.Limits,
 		pool: o.Pool, maxListing: o.MaxListing, m: o.Metrics,
 	}
+	for _, g := range o.Chain.Done {
+		for _, c := range g {
+			if pf, ok := c.(Prefetcher); ok {
+				if _, off := o.Off[c.Name()]; !off {
+					p.prefetchers = append(p.prefetchers, pf)
+				}
+			}
+		}
+	}
+	return p
 }
 
 // RulesHash names the rules in force.

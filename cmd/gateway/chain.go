@@ -33,7 +33,7 @@ var needDNS = []string{"dnsbl", "iprev", "spf", "dkim", "dmarc"}
 
 // checkNames are what `[checks] disabled` may hold.
 var checkNames = []string{
-	"dnsbl", "iprev", "allow_network", "spf", "dkim", "mime", "clamav", "dmarc", "allow_domain", "rules",
+	"dnsbl", "iprev", "allow_network", "spf", "dkim", "mime", "content", "clamav", "dmarc", "allow_domain", "rules",
 }
 
 func group(list ...filter.Check) filter.Group {

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,6 +16,7 @@ import (
 	"mailweir/filter"
 	"mailweir/filter/allow"
 	"mailweir/filter/clamav"
+	"mailweir/filter/content"
 	"mailweir/filter/dkim"
 	"mailweir/filter/dmarc"
 	"mailweir/filter/dnslist"
@@ -159,11 +161,16 @@ func (j *judge) checks(cfg *config.Config, r *rules.Rules, o judgeOptions) (*che
 	if err != nil {
 		return nil, err
 	}
+	reader := content.New(r.Patterns)
+	text := func(tx *filter.Transaction) mime.Text { return reader.Open(tx) }
+	if slices.Contains(cfg.Checks.Disabled, reader.Name()) {
+		text = nil
+	}
 	c := &checks{
 		iprev: iprev.New(j.resolver),
 		spf:   spf.New(j.resolver, spf.Options{Receiver: string(cfg.Hostname)}),
 		dkim:  dkim.New(j.resolver, dkim.Options{}),
-		mime:  mime.New(mime.Options{Patterns: r.Patterns}),
+		mime:  mime.New(text),
 		dmarc: dmarc.New(j.resolver, dmarc.Options{}),
 	}
 	if len(cfg.DNSBL) > 0 {
