@@ -107,6 +107,17 @@ func (c *cache) shard(k key) *shard {
 	return &c.shards[maphash.String(c.seed, k.name)%cacheShards]
 }
 
+func (c *cache) clear() {
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		for len(s.entries) > 0 {
+			s.remove(s.list.prev)
+		}
+		s.mu.Unlock()
+	}
+}
+
 // get returns a live answer or nil. The caller holds mu.
 func (s *shard) get(k key, now time.Time) *answer {
 	e := s.entries[k]

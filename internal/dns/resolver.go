@@ -100,13 +100,15 @@ func systemServers(file string) ([]string, error) {
 	return servers, nil
 }
 
-// Close ends all look-ups, which fail temporarily, and waits for them.
+// Close ends all look-ups, which fail temporarily, waits for them, and drops
+// the cache: the metrics may belong to the next resolver too.
 func (r *Resolver) Close() {
 	r.mu.Lock()
 	r.closed = true
 	r.mu.Unlock()
 	r.cancel()
 	r.wg.Wait()
+	r.cache.clear()
 }
 
 // LookupA returns IPv4 addresses. The slice is the caller's own, as those of
