@@ -246,6 +246,7 @@ func (c *conn) hangUp() {
 const (
 	lingerTime  = time.Second
 	lingerBytes = 1 << 20
+	lastWrite   = 10 * time.Second // for the reply before a close
 )
 
 // fill reads more, once; all replies are sent before it blocks.
@@ -288,7 +289,11 @@ func (c *conn) flush() error {
 	if len(c.out) == 0 {
 		return nil
 	}
-	c.tcp.SetWriteDeadline(time.Now().Add(c.limits.CommandTimeout))
+	patience := c.limits.CommandTimeout
+	if c.closing {
+		patience = min(patience, lastWrite)
+	}
+	c.tcp.SetWriteDeadline(time.Now().Add(patience))
 	_, err := c.nc.Write(c.out)
 	c.out = c.out[:0]
 	if cap(c.out) > keepOut {
