@@ -158,15 +158,16 @@ func (p *fromParser) endMailbox() {
 	}
 }
 
-// domain reads what follows an "@": atoms and dots with CFWS between them, as
-// the obsolete form allows, or a literal.
+// domain reads what follows an "@". In angle brackets without a local-part it
+// is a source route (section 4.4), which names no author.
 func (p *fromParser) domain() {
 	p.started = true
-	if p.words == 0 && !p.angle {
-		p.malformed() // no local-part; in brackets it is a source route
-	}
-	if p.at++; p.at > 1 {
+	route := p.angle && p.words == 0
+	if p.words == 0 && !route || p.at > 0 {
 		p.malformed()
+	}
+	if !route {
+		p.at++
 	}
 	p.skipCFWS()
 	if len(p.rest) > 0 && p.rest[0] == '[' {
@@ -178,22 +179,25 @@ func (p *fromParser) domain() {
 		p.malformed() // no domain that DMARC could ask for
 		return
 	}
+	if name := p.domainName(); !route {
+		p.authors.add(name)
+	}
+}
+
+// domainName reads atoms and dots, with CFWS between them as the obsolete form
+// allows.
+func (p *fromParser) domainName() string {
 	var name []byte
 	for {
 		n := atomLength(p.rest)
 		name = append(name, p.rest[:min(n, 512)]...)
 		p.rest = p.rest[n:]
-		before := p.rest
 		p.skipCFWS()
-		dot := len(p.rest) > 0 && p.rest[0] == '.' || bytes.HasSuffix(name, []byte("."))
-		if n == 0 || len(name) > 512 || !dot || len(p.rest) == 0 {
-			if !dot && len(before) != len(p.rest) && atomLength(p.rest) > 0 && !p.angle {
-				p.malformed() // "joe@example.org trailing words"
-			}
-			break
+		more := len(p.rest) > 0 && (p.rest[0] == '.' || bytes.HasSuffix(name, []byte(".")))
+		if n == 0 || !more || len(name) > 512 {
+			return string(bytes.TrimSuffix(name, []byte(".")))
 		}
 	}
-	p.authors.add(string(bytes.TrimSuffix(name, []byte("."))))
 }
 
 // atomLength is the length of the run of atext, dots and UTF-8 at the start.

@@ -1,0 +1,64 @@
+package dmarc
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mailweir/filter"
+	"mailweir/internal/dns"
+)
+
+// hanging answers only when its context ends.
+type hanging struct {
+	*dns.Fake
+	mu    sync.Mutex
+	asked int
+}
+
+func (h *hanging) LookupTXT(ctx context.Context, _ string) ([]string, error) {
+	h.mu.Lock()
+	h.asked++
+	h.mu.Unlock()
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// TestTimeoutState: only the stage's own deadline makes State Timeout.
+func TestTimeoutState(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		tx := transaction("From: a@example.org", "spf pass example.org")
+		report := New(&hanging{}, Options{}).Run(ctx, tx)
+		if report.State != filter.Timeout || report.Cause == nil || report.Symbols[0].Name != filter.SymDMARCTempError {
+			t.Errorf("%+v", report)
+		}
+	})
+}
+
+// TestPrefetch asks for every name of the walk at once and leaves no goroutine.
+func TestPrefetch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &hanging{}
+		stop := New(h, Options{}).Prefetch(context.Background(), transaction("From: a@x.mail.example.org", ""))
+		synctest.Wait()
+		if h.asked != 4 {
+			t.Errorf("%d look-ups, want 4", h.asked)
+		}
+		stop()
+	})
+}
+
+func TestAuthResult(t *testing.T) {
+	tx := transaction("From: a@x.example.org", "spf fail example.org")
+	r := parseZone(t, "_dmarc.example.org TXT v=DMARC1; p=none; sp=reject")
+	a := New(r, Options{}).Run(context.Background(), tx).Auth[0]
+	if a.Method != "dmarc" || a.Result != "fail" || len(a.Props) != 2 ||
+		a.Props[0] != (filter.AuthProp{Type: "header", Property: "from", Value: "x.example.org"}) ||
+		a.Props[1] != (filter.AuthProp{Type: "policy", Property: "published-domain-policy", Value: "reject"}) {
+		t.Errorf("%+v", a)
+	}
+}
