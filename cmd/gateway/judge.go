@@ -38,6 +38,7 @@ import (
 type judge struct {
 	settings *smtpd.Settings
 	resolver *dns.Resolver
+	lent     bool           // the resolver is not ours to close
 	scanner  *clamav.Client // nil without [clamav]
 	lists    *dnsbl.Lists
 
@@ -52,6 +53,9 @@ type judgeOptions struct {
 	log     *slog.Logger
 	m       *instruments // nil: a registry of its own
 	ready   *metrics.Readiness
+	// resolver is used, and left open, when it is given: a reload keeps the
+	// cache warm.
+	resolver *dns.Resolver
 	// verify makes the verifiers of recipients; nil accepts all: `check` asks
 	// no next hop.
 	verify func(*config.Domain) (smtpd.Verifier, error)
@@ -155,11 +159,10 @@ func loadRules(cfg *config.Config) (*rules.Rules, error) {
 // checks makes the parts of the chain.
 func (j *judge) checks(cfg *config.Config, r *rules.Rules, o judgeOptions) (*checks, error) {
 	var err error
-	j.resolver, err = dns.New(dns.Options{
-		Servers: texts(cfg.DNS.Servers), Timeout: cfg.DNS.Timeout, Logger: o.log, Metrics: o.m.dns,
-	})
-	if err != nil {
-		return nil, err
+	if j.resolver, j.lent = o.resolver, o.resolver != nil; !j.lent {
+		if j.resolver, err = newResolver(cfg, o.log, o.m); err != nil {
+			return nil, err
+		}
 	}
 	reader := content.New(r.Patterns)
 	text := func(tx *filter.Transaction) mime.Text { return reader.Open(tx) }
@@ -191,6 +194,12 @@ func (j *judge) checks(cfg *config.Config, r *rules.Rules, o judgeOptions) (*che
 		c.clamav = clamav.NewCheck(j.scanner)
 	}
 	return c, nil
+}
+
+func newResolver(cfg *config.Config, log *slog.Logger, m *instruments) (*dns.Resolver, error) {
+	return dns.New(dns.Options{
+		Servers: texts(cfg.DNS.Servers), Timeout: cfg.DNS.Timeout, Logger: log, Metrics: m.dns,
+	})
 }
 
 // switchedOff names the checks that do not run, and why.
@@ -272,7 +281,7 @@ func (j *judge) background(ctx context.Context, o judgeOptions) {
 func (j *judge) close() {
 	j.stop()
 	j.wg.Wait()
-	if j.resolver != nil {
+	if j.resolver != nil && !j.lent {
 		j.resolver.Close()
 	}
 }

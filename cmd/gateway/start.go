@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"mailweir/internal/config"
+	"mailweir/internal/dns"
 	"mailweir/internal/fsx"
 	"mailweir/internal/history"
 	"mailweir/mail"
@@ -31,6 +33,7 @@ type gateway struct {
 	log     *slog.Logger
 	m       *gatewayMetrics
 	ready   *metrics.Readiness
+	dns     *dns.Resolver
 	judge   *judge
 	verify  *verifiers
 	history *history.Log
@@ -146,20 +149,23 @@ func (g *gateway) problems() []metrics.Problem {
 func (g *gateway) startJudge(ctx context.Context) error {
 	g.verify = newVerifiers(g.log)
 	var err error
-	g.judge, err = g.newJudge(ctx, g.cfg)
-	if err != nil {
+	if g.dns, err = newResolver(g.cfg, g.log, g.m.judge); err != nil {
+		return fmt.Errorf("dns: %w", err)
+	}
+	g.onStop("dns", func(context.Context) error { g.dns.Close(); return nil })
+	if g.judge, err = g.newJudge(ctx, g.cfg, g.dns); err != nil {
 		return err
 	}
 	g.onStop("judge", func(context.Context) error { g.judge.close(); return nil })
 	return nil
 }
 
-func (g *gateway) newJudge(ctx context.Context, cfg *config.Config) (*judge, error) {
+func (g *gateway) newJudge(ctx context.Context, cfg *config.Config, resolver *dns.Resolver) (*judge, error) {
 	if cfg.ClamAV.Address == "" {
 		g.ready.Set("clamav", metrics.Degraded, "not configured: mail is not scanned for viruses")
 	}
 	return newJudge(ctx, cfg, judgeOptions{
-		log: g.log, m: g.m.judge, ready: g.ready,
+		log: g.log, m: g.m.judge, ready: g.ready, resolver: resolver,
 		verify: func(d *config.Domain) (smtpd.Verifier, error) { return g.verify.make(cfg, d) },
 	})
 }
@@ -363,7 +369,11 @@ func (g *gateway) apply(cfg *config.Config) error {
 	if err := sameSockets(g.cfg, cfg); err != nil {
 		return err
 	}
-	next, err := g.newJudge(context.Background(), cfg)
+	resolver, err := g.resolverFor(cfg)
+	if err != nil {
+		return err
+	}
+	next, err := g.newJudge(context.Background(), cfg, resolver)
 	if err != nil {
 		return err
 	}
@@ -372,7 +382,10 @@ func (g *gateway) apply(cfg *config.Config) error {
 		return fmt.Errorf("tls: %w", err)
 	}
 	old := g.judge
-	g.cfg, g.judge = cfg, next
+	if resolver != g.dns {
+		g.retire("old resolver", g.dns.Close)
+	}
+	g.cfg, g.judge, g.dns = cfg, next, resolver
 	g.setOwn(cfg)
 	g.session.Reload(next.settings)
 	g.relay.Reload(g.relayOptions(cfg))
@@ -381,22 +394,32 @@ func (g *gateway) apply(cfg *config.Config) error {
 		g.server.SetTrustedProxies(l, cfg.Listeners[k].TrustedProxies)
 	}
 	// Sessions under way keep the old parts until their next transaction.
-	g.retire(old)
+	g.retire("old settings", old.close)
 	return nil
+}
+
+// resolverFor keeps the resolver, and with it a warm cache, while [dns] stays
+// the same.
+func (g *gateway) resolverFor(cfg *config.Config) (*dns.Resolver, error) {
+	if slices.Equal(cfg.DNS.Servers, g.cfg.DNS.Servers) && cfg.DNS.Timeout == g.cfg.DNS.Timeout {
+		return g.dns, nil
+	}
+	return newResolver(cfg, g.log, g.m.judge)
 }
 
 // retireAfter is how long the parts of old settings live on: longer than any
 // transaction that began with them may take.
 const retireAfter = 30 * time.Minute
 
-func (g *gateway) retire(old *judge) {
-	t := time.AfterFunc(retireAfter, old.close)
-	g.onStop("old settings", func(context.Context) error {
+func (g *gateway) retire(name string, end func()) {
+	t := time.AfterFunc(retireAfter, end)
+	// Stops last: transactions under way may still use it.
+	g.stops = slices.Insert(g.stops, 0, stop{name, func(context.Context) error {
 		if t.Stop() {
-			old.close()
+			end()
 		}
 		return nil
-	})
+	}})
 }
 
 // sameSockets refuses what cannot change while running.
