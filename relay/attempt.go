@@ -2,9 +2,7 @@ package relay
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -115,6 +113,9 @@ func (a *attempt) run(d mail.Destination) {
 			a.relay.metrics.failovers.Inc()
 		}
 	}
+	if a.open == 0 {
+		return
+	}
 	if last == nil {
 		last = &errNoService{what: "relay", code: mail.EnhancedCode{4, 3, 0}, cause: errInterrupted}
 	}
@@ -161,9 +162,9 @@ func (a *attempt) try(h *hop) *errNoService {
 			return err
 		}
 		kept := c.messages > 0
-		var no *errNoService
-		switch err := a.use(c); {
-		case !errors.As(err, &no):
+		no := a.use(c)
+		switch {
+		case no == nil:
 			fresh = false // the connection was used up, not dead
 		case kept && !fresh && !a.t.answered && !a.t.sent && a.ctx.Err() == nil:
 			// It had died, and nothing can have been taken on it. The others
@@ -197,16 +198,15 @@ func (a *attempt) connection(h *hop, fresh bool) (*conn, *errNoService) {
 }
 
 // use runs transactions over c until everybody is settled or c is used up, and
-// keeps c when it is good for more.
-func (a *attempt) use(c *conn) (err error) {
+// keeps c when it is good for more. It returns an error when c gave no service.
+func (a *attempt) use(c *conn) *errNoService {
 	limit := a.state.MaxMessages
 	if n := c.ext.maxMail; n > 0 {
 		limit = min(limit, n)
 	}
-	err = io.ErrUnexpectedEOF // unless we get to the end: a panic
+	good := false // until we get to the end: not in a panic either
 	defer func() {
-		if c.unbind() && err == nil {
-			c.usedAt = time.Now()
+		if c.unbind() && good {
 			c.hop.put(c, a.state.IdleTimeout, limit)
 			return
 		}
@@ -218,14 +218,16 @@ func (a *attempt) use(c *conn) (err error) {
 		}
 		kind := min(c.messages, 1)
 		a.relay.metrics.transactions[kind].Inc()
-		runErr := a.t.run()
+		err := a.t.run()
 		a.t.content.close()
-		if runErr != nil {
-			return runErr
+		if err != nil {
+			no, _ := err.(*errNoService) // else errSettled
+			return no
 		}
 		c.messages++
 		c.usedAt = time.Now()
 	}
+	good = true
 	return nil
 }
 

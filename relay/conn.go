@@ -19,6 +19,7 @@ type conn struct {
 	tcp  net.Conn // for deadlines
 	nc   net.Conn // the same, or a *tls.Conn over it
 	raw  syscall.RawConn
+	poll poll
 	addr string // that we are connected to
 
 	timeouts *Timeouts
@@ -36,8 +37,9 @@ type conn struct {
 	expires  time.Time
 	resetDue bool // a transaction may still be open at the next hop: RSET first
 
-	ctx  context.Context // of the attempt that uses the connection
-	stop func() bool
+	ctx       context.Context // of the attempt that uses the connection
+	stop      func() bool
+	interrupt func()
 }
 
 // errNoService is why a next hop is given up for this attempt: it said 421, or
@@ -92,8 +94,11 @@ var (
 
 // bind makes the end of ctx end every wait on c.
 func (c *conn) bind(ctx context.Context) {
+	if c.interrupt == nil {
+		c.interrupt = func() { c.tcp.SetDeadline(time.Unix(1, 0)) }
+	}
 	c.ctx = ctx
-	c.stop = context.AfterFunc(ctx, func() { c.tcp.SetDeadline(time.Unix(1, 0)) })
+	c.stop = context.AfterFunc(ctx, c.interrupt)
 }
 
 // unbind reports whether c was left alone by ctx until now.
@@ -180,13 +185,24 @@ func (c *conn) readable() bool {
 	if c.raw == nil {
 		return false
 	}
-	ready := true
-	err := c.raw.Control(func(fd uintptr) {
-		fds := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}}
-		n, err := unix.Poll(fds[:], 0)
-		ready = n != 0 || err != nil
-	})
-	return ready || err != nil
+	if c.poll.look == nil {
+		c.poll.look = c.poll.run // once: a method value is an allocation
+	}
+	err := c.raw.Control(c.poll.look)
+	return c.poll.ready || err != nil
+}
+
+// poll asks the kernel whether there is something to read, without waiting.
+type poll struct {
+	look  func(fd uintptr)
+	fds   [1]unix.PollFd
+	ready bool
+}
+
+func (p *poll) run(fd uintptr) {
+	p.fds[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}
+	n, err := unix.Poll(p.fds[:], 0)
+	p.ready = n != 0 || err != nil
 }
 
 // close closes the connection without a word.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +16,13 @@ import (
 	"mailweir/mail"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if extensions := os.Getenv(sinkVariable); extensions != "" {
+		runBenchSink(extensions)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // message is a message with one header section for the recipients.
 func message(body string, rcpts ...string) *mail.Message {
