@@ -57,6 +57,15 @@ func hexDigit(c byte) int {
 	return -1
 }
 
+// address is the address that a token is beyond doubt.
+func address(tok []byte) (netip.Addr, bool) {
+	if len(tok) < 2 || len(tok) > maxToken {
+		return netip.Addr{}, false
+	}
+	s := trimAddress(tok)
+	return plain(tok[s.start:s.end])
+}
+
 // plain is the address that text is beyond doubt: a dotted quad, leading zeros
 // allowed, 0x and eight digits, or IPv6.
 func plain(b []byte) (netip.Addr, bool) {
@@ -81,10 +90,16 @@ func parse6(b []byte) (netip.Addr, bool) {
 	if len(b) < 2 || len(b) > 45 {
 		return netip.Addr{}, false
 	}
+	colons := 0
 	for _, c := range b {
-		if hexDigit(c) < 0 && c != ':' && c != '.' {
+		if c == ':' {
+			colons++
+		} else if hexDigit(c) < 0 && c != '.' {
 			return netip.Addr{}, false
 		}
+	}
+	if colons < 6 && !bytes.Contains(b, []byte("::")) {
+		return netip.Addr{}, false // 10:20:30, a time
 	}
 	a, err := netip.ParseAddr(string(b))
 	return a.Unmap(), err == nil

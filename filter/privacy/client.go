@@ -1,60 +1,100 @@
 package privacy
 
 import (
+	"bytes"
 	"net/netip"
 )
 
 // client is what from-clauses have told of clients: the text that must not
-// stand anywhere else in the trace.
+// stand anywhere else in the trace. Few messages tell more than a handful of
+// each, which are quickest to compare one by one; maps take what a hostile one
+// has more.
 type client struct {
-	addrs map[netip.Addr]struct{}
-	names map[string]struct{} // lower case
-	buf   []netip.Addr        // scratch
-	text  []byte              // scratch
+	addrs     []netip.Addr
+	names     [][]byte // in the header section itself
+	moreAddrs map[netip.Addr]struct{}
+	moreNames map[string]struct{} // lower case
+
+	buf  []netip.Addr // scratch
+	text []byte       // scratch
 }
+
+// few is how many of each are compared one by one.
+const few = 16
 
 func (c *client) reset() {
-	clear(c.addrs)
-	clear(c.names)
+	c.addrs, c.names = c.addrs[:0], c.names[:0]
+	clear(c.moreAddrs)
+	clear(c.moreNames)
 }
 
-func (c *client) empty() bool { return len(c.addrs) == 0 && len(c.names) == 0 }
-
 // learn takes in the addresses and host names of a from-clause. Mail addresses
-// in it ("Authenticated sender: …") are no hosts.
+// in it ("Authenticated sender: ...") are no hosts. What is in doubt, such as one
+// large number, is an address where it stands in brackets.
 func (c *client) learn(clause []byte) {
 	for s := (scanner{b: clause}); s.next(); {
 		tok := s.token()
-		if a, ok := plain(tok[trimAddress(tok).start:trimAddress(tok).end]); ok {
+		a, ok := address(tok)
+		switch {
+		case ok:
 			c.learnAddr(a)
-			continue
-		}
-		if isHostName(tok) && !s.atSign() {
-			c.learnName(tok)
+		case s.start > 0 && clause[s.start-1] == '[':
+			c.learnAll(embedded(readings(c.buf[:0], tok), tok))
+		case !s.atSign():
+			if isHostName(tok) {
+				c.learnName(s.stable(tok))
+			}
+			c.learnAll(embedded(c.buf[:0], tok))
 		}
 	}
 }
 
+func (c *client) learnAll(list []netip.Addr) {
+	for _, a := range list {
+		c.learnAddr(a)
+	}
+	c.buf = list[:0]
+}
+
 func (c *client) learnAddr(a netip.Addr) {
-	if !tells(a) {
-		return
+	switch {
+	case !tells(a) || c.knowsAddr(a):
+	case len(c.addrs) < few:
+		c.addrs = append(c.addrs, a)
+	default:
+		if c.moreAddrs == nil {
+			c.moreAddrs = map[netip.Addr]struct{}{}
+		}
+		c.moreAddrs[a] = struct{}{}
 	}
-	if c.addrs == nil {
-		c.addrs = make(map[netip.Addr]struct{}, 8)
+}
+
+func (c *client) knowsAddr(a netip.Addr) bool {
+	for _, known := range c.addrs {
+		if known == a {
+			return true
+		}
 	}
-	c.addrs[a] = struct{}{}
+	_, ok := c.moreAddrs[a]
+	return ok
 }
 
 // tells reports whether an address says anything of who the client is.
 func tells(a netip.Addr) bool { return a.IsValid() && !a.IsLoopback() && !a.IsUnspecified() }
 
+// learnName keeps name, which lies in the header section.
 func (c *client) learnName(name []byte) {
-	if c.names == nil {
-		c.names = make(map[string]struct{}, 8)
-	}
-	c.text = appendLower(c.text[:0], name)
-	if _, known := c.names[string(c.text)]; !known && string(c.text) != clientName {
-		c.names[string(c.text)] = struct{}{}
+	name = bytes.TrimSuffix(name, dot)
+	switch {
+	case equalFold(name, clientName) || c.hasName(name):
+	case len(c.names) < few:
+		c.names = append(c.names, name)
+	default:
+		if c.moreNames == nil {
+			c.moreNames = map[string]struct{}{}
+		}
+		c.text = appendLower(c.text[:0], name)
+		c.moreNames[string(c.text)] = struct{}{}
 	}
 }
 
@@ -64,9 +104,6 @@ func appendLower(dst, b []byte) []byte {
 			c += 'a' - 'A'
 		}
 		dst = append(dst, c)
-	}
-	if n := len(dst); n > 0 && dst[n-1] == '.' {
-		dst = dst[:n-1]
 	}
 	return dst
 }
@@ -100,7 +137,7 @@ func (c *client) hasAddr(tok []byte) bool {
 	c.buf = readings(c.buf[:0], tok)
 	c.buf = embedded(c.buf, tok)
 	for _, a := range c.buf {
-		if _, ok := c.addrs[a]; ok {
+		if c.knowsAddr(a) {
 			return true
 		}
 	}
@@ -109,10 +146,16 @@ func (c *client) hasAddr(tok []byte) bool {
 
 // hasName reports whether the token is one of the host names.
 func (c *client) hasName(tok []byte) bool {
-	if len(c.names) == 0 || len(tok) > maxToken {
+	tok = bytes.TrimSuffix(tok, dot)
+	for _, known := range c.names {
+		if len(known) == len(tok) && bytes.EqualFold(known, tok) {
+			return true
+		}
+	}
+	if len(c.moreNames) == 0 || len(tok) > maxToken {
 		return false
 	}
 	c.text = appendLower(c.text[:0], tok)
-	_, ok := c.names[string(c.text)]
+	_, ok := c.moreNames[string(c.text)]
 	return ok
 }

@@ -20,8 +20,7 @@ func clientAddr(clause []byte) (a netip.Addr, ok bool) {
 			helo = true
 			continue
 		}
-		span := trimAddress(tok)
-		a, ok := plain(tok[span.start:span.end])
+		a, ok := address(tok)
 		switch {
 		case ok && s.depth > 0 && !helo:
 			return a, true

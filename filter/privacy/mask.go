@@ -2,39 +2,79 @@ package privacy
 
 import (
 	"bytes"
-	"net/netip"
 )
 
-// maskOutside appends to dst what stands around a from-clause. Only what the
-// clause told of the client is replaced there: everywhere as an address, but
-// as a host name in comments alone, and never the by-domain at offset by: a
-// client that greets with our own name must not blot out ours.
-func (r *redactor) maskOutside(dst, b []byte, by int) []byte {
-	if r.hop.empty() {
-		return append(dst, b...)
-	}
-	m := masker{dst: dst, s: scanner{b: b}}
+// maskOutside appends b[from:to], which lies around the from-clause of c. Only
+// what the clause told of the client is replaced there: as an address wherever
+// it stands, as a host name in comments alone, and not in the TCP-info of the
+// server. The by-domain stays, whatever the client called itself. Where the
+// clause gives no address at all ("from laptop by mx with HTTP (192.0.2.1)")
+// comments may, as in maskHop.
+func (r *redactor) maskOutside(dst, b []byte, c clauses, from, to int) []byte {
+	m := masker{dst: dst, s: scanner{b: b[:to], end: from}, copied: from}
+	learned, nameless := false, false
 	for m.s.next() {
-		if m.s.start != by && r.isHop(&m.s) {
+		inInfo := m.s.depth > 0 && m.s.comment == c.info
+		if m.s.start == c.by || !couldTell(&m.s, !inInfo) {
+			continue
+		}
+		if !learned { // most fields have nothing to compare with the clause
+			clause := b[c.from:c.end]
+			r.hop.reset()
+			r.hop.learn(clause)
+			_, ok := clientAddr(clause)
+			learned, nameless = true, !ok && !bytes.Equal(clause, fromRedacted)
+		}
+		if r.isHop(&m.s, !inInfo) || nameless && !inInfo && r.inComment(&m.s) {
 			m.replace(m.s.start, m.s.end)
 		}
 	}
 	return m.finish()
 }
 
-// isHop judges one token outside of the from-clause.
-func (r *redactor) isHop(s *scanner) bool {
+// couldTell is a quick look at whether a token can be an address or, in a
+// comment where names count, a host name.
+func couldTell(s *scanner, names bool) bool {
+	if s.encoded {
+		return true
+	}
+	tok := s.b[s.start:s.end]
+	dots, colons, dashes, hex := 0, 0, 0, 0
+	for _, c := range tok {
+		switch {
+		case c == '.':
+			dots++
+		case c == ':':
+			colons++
+		case c == '-':
+			dashes++
+		case hexDigit(c) >= 0:
+			hex++
+		}
+	}
+	v6 := colons >= 6 || colons >= 2 && bytes.Contains(tok, []byte("::"))
+	if s.depth == 0 {
+		return dots >= 3 || v6 || len(tok) == len("0x01020304") && tok[0] == '0'
+	}
+	if !names {
+		a, ok := address(s.token())
+		return ok && tells(a)
+	}
+	return dots > 0 || v6 || dashes >= 3 && hex >= 4 || hex >= 7 && hex+2 >= len(tok)
+}
+
+// isHop judges one token outside of the from-clause; names says whether host
+// names count here.
+func (r *redactor) isHop(s *scanner, names bool) bool {
 	if s.encoded {
 		return r.inWord(s, func(in *scanner) bool { return r.hop.hasAddr(in.token()) || r.hop.hasName(in.token()) })
 	}
 	tok := s.token()
 	if s.depth == 0 {
-		span := trimAddress(tok)
-		a, ok := plain(tok[span.start:span.end])
-		_, known := r.hop.addrs[a]
-		return ok && known
+		a, ok := address(tok)
+		return ok && r.hop.knowsAddr(a)
 	}
-	return r.hop.hasAddr(tok) || r.hop.hasName(tok) && !s.atSign()
+	return r.hop.hasAddr(tok) || names && r.hop.hasName(tok) && !s.atSign()
 }
 
 // inWord decodes an encoded word and asks judge of every token in it.
@@ -47,59 +87,41 @@ func (r *redactor) inWord(s *scanner, judge func(*scanner) bool) bool {
 	return false
 }
 
-// maskHop appends a Received that has no from-clause. Under class all the
-// addresses in its comments go ("with HTTP (client 192.0.2.1)"), but for the
-// TCP-info behind the by-domain, which is the server's own.
-func (r *redactor) maskHop(dst, b []byte) []byte {
-	if r.options.Class != All {
-		return append(dst, b...)
-	}
-	from, to := byInfo(b)
+// maskHop appends a Received that has no from-clause. The addresses in its
+// comments go ("with HTTP (client 192.0.2.1)"), those that the class protects,
+// but for the server's own.
+func (r *redactor) maskHop(dst, b []byte, c clauses) []byte {
 	m := masker{dst: dst, s: scanner{b: b}}
 	for m.s.next() {
-		if m.s.depth == 0 || from <= m.s.start && m.s.end <= to {
-			continue
-		}
-		if m.s.encoded && r.inWord(&m.s, isPlain) || !m.s.encoded && isPlain(&m.s) {
+		if m.s.comment != c.info && r.inComment(&m.s) {
 			m.replace(m.s.start, m.s.end)
 		}
 	}
 	return m.finish()
 }
 
-func isPlain(s *scanner) bool {
-	tok := s.token()
-	span := trimAddress(tok)
-	a, ok := plain(tok[span.start:span.end])
-	return ok && tells(a)
-}
-
-// byInfo is where the comment behind the by-domain is, when all that it holds
-// are addresses and host names.
-func byInfo(b []byte) (from, to int) {
-	words := -1 // since "by"
-	l := lexer{b: b}
-	for t, ok := l.next(); ok; t, ok = l.next() {
-		switch {
-		case t.kind == word && equalFold(b[t.start:t.end], "by"):
-			words = 0
-		case t.kind == word && words >= 0:
-			words++
-		case t.kind == comment && words == 1 && onlyHosts(b[t.start:t.end]):
-			return t.start, t.end
-		}
-		if words > 1 {
-			break
-		}
+// inComment reports a protected address in a comment.
+func (r *redactor) inComment(s *scanner) bool {
+	switch {
+	case s.depth == 0:
+		return false
+	case s.encoded:
+		return r.inWord(s, r.isProtected)
 	}
-	return -1, -1
+	return r.isProtected(s)
 }
 
+// isProtected reports an address that the class protects.
+func (r *redactor) isProtected(s *scanner) bool {
+	a, ok := address(s.token())
+	return ok && tells(a) && (r.options.Class == All || r.own(a))
+}
+
+// onlyHosts reports that b, a comment, holds addresses and host names alone.
 func onlyHosts(b []byte) bool {
 	for s := (scanner{b: b}); s.next(); {
 		tok := s.token()
-		span := trimAddress(tok)
-		if _, ok := plain(tok[span.start:span.end]); !ok && !isHostName(tok) {
+		if _, ok := address(tok); !ok && !isHostName(tok) {
 			return false
 		}
 	}
@@ -137,6 +159,7 @@ var clientKeys = map[string]bool{
 // maskField appends the body of a field that tells more than the client.
 // Under class own a field that tells of no own client is left as it is.
 func (r *redactor) maskField(dst, b []byte) []byte {
+	r.learnHops()
 	if r.options.Class == Own && !r.tellsOwn(b) {
 		return append(dst, b...)
 	}
@@ -160,16 +183,7 @@ func (r *redactor) tellsOwn(b []byte) bool {
 // isClient judges one token by itself: an address that the class protects, or
 // one of a redacted hop in whatever spelling.
 func (r *redactor) isClient(s *scanner) bool {
-	tok := s.token()
-	span := trimAddress(tok)
-	if a, ok := plain(tok[span.start:span.end]); ok && tells(a) && r.protects(a) {
-		return true
-	}
-	return r.seen.hasAddr(tok)
-}
-
-func (r *redactor) protects(a netip.Addr) bool {
-	return r.options.Class == All || r.own(a)
+	return r.isProtected(s) || r.seen.hasAddr(s.token())
 }
 
 // fieldMasker masks one field; what a token is depends on those before it.

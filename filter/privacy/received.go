@@ -5,7 +5,8 @@ import "bytes"
 // clauses is where the parts of a Received body are (RFC 5321 section 4.4).
 type clauses struct {
 	from, end int // b[from:end] is the from-clause with its comments; from < 0: there is none
-	by        int // offset of the by-domain behind it, -1 when there is none
+	by        int // offset of the by-domain, -1 when there is none
+	info      int // offset of the comment behind it that has the server's own address; -1
 }
 
 // parseReceived finds the from-clause. It starts at the word "from" and reaches
@@ -20,7 +21,7 @@ type clauses struct {
 // whatever it reads, unless it is the only "by" there is. Where a comment is
 // never closed the clause takes all up to the date.
 func parseReceived(b []byte) clauses {
-	p := receivedParser{b: b, clauses: clauses{-1, -1, -1}, openAt: -1, byEnd: -1, otherEnd: -1, dateEnd: -1}
+	p := receivedParser{b: b, clauses: clauses{-1, -1, -1, -1}, openAt: -1, byEnd: -1, otherEnd: -1, dateEnd: -1}
 	l := lexer{b: b}
 	for t, ok := l.next(); ok; t, ok = l.next() {
 		if p.from < 0 {
@@ -40,13 +41,28 @@ type receivedParser struct {
 	parts    int  // words and comments since "from"
 	behindBy bool // the by-clause came first
 	byNext   bool // the word before was "by"
+	infoNext bool // the word before was the by-domain
 	openAt   int  // start of a comment that is never closed
 
 	// Ends of the clause if it ends at by, at another keyword, at the date.
 	byEnd, otherEnd, dateEnd int
 }
 
+// server notes the by-domain and its TCP-info.
+func (p *receivedParser) server(t token) {
+	switch {
+	case p.byNext && t.kind == word:
+		p.by, p.info, p.byNext, p.infoNext = t.start, -1, false, true
+	case p.infoNext:
+		if t.kind == comment && onlyHosts(p.b[t.start:t.end]) {
+			p.info = t.start
+		}
+		p.infoNext = false
+	}
+}
+
 func (p *receivedParser) before(t token) {
+	p.server(t)
 	if t.kind != word {
 		return
 	}
@@ -58,7 +74,7 @@ func (p *receivedParser) before(t token) {
 			p.parts = 1 // from[192.0.2.1]
 		}
 	case equalFold(w, "by"):
-		p.behindBy = true
+		p.behindBy, p.byNext = true, true
 	}
 }
 
@@ -68,6 +84,7 @@ func isFrom(w []byte) bool {
 }
 
 func (p *receivedParser) inside(t token) {
+	p.server(t)
 	switch t.kind {
 	case semi:
 		p.dateEnd = p.last
@@ -81,9 +98,6 @@ func (p *receivedParser) inside(t token) {
 		return
 	}
 	w := p.b[t.start:t.end]
-	if p.byNext {
-		p.by, p.byNext = t.start, false
-	}
 	switch {
 	case equalFold(w, "by"):
 		if p.byEnd < 0 || p.parts > 0 {
@@ -137,15 +151,12 @@ var fromRedacted = []byte("from " + clientName)
 // redactReceived appends the field body b without its client to dst.
 func (r *redactor) redactReceived(dst, b []byte, c clauses) []byte {
 	if c.from < 0 {
-		return r.maskHop(dst, b)
+		return r.maskHop(dst, b, c)
 	}
-	r.hop.reset()
-	r.hop.learn(b[c.from:c.end])
-	dst = r.maskOutside(dst, b[:c.from], -1)
+	dst = r.maskOutside(dst, b, c, 0, c.from)
 	dst = append(dst, fromRedacted...)
-	by := -1
-	if c.by >= c.end {
-		by = c.by - c.end
+	if c.end < len(b) && !isSpace(b[c.end]) && b[c.end] != ';' {
+		dst = append(dst, ' ') // "(...)by": the name would swallow the keyword
 	}
-	return r.maskOutside(dst, b[c.end:], by)
+	return r.maskOutside(dst, b, c, c.end, len(b))
 }

@@ -15,8 +15,10 @@ type redactor struct {
 	options Options
 
 	hops []hopAt // Received fields to redact, in order
-	hop  client  // of the field at work
-	seen client  // of all hops
+	hop  client  // what the from-clause of the field at work told
+	seen client  // what all of them told; see learnHops
+	// learned is set when seen is filled: few messages have a field to use it on.
+	learned bool
 
 	signed    signed
 	hasSigned bool // signed is made
@@ -33,9 +35,9 @@ type hopAt struct {
 	clauses
 }
 
-// trace finds the Received fields that the class reaches, and learns from
-// their from-clauses what no other field may tell.
+// trace finds the Received fields that the class reaches.
 func (r *redactor) trace() {
+	r.hops = make([]hopAt, 0, 8)
 	for i, f := range r.header.Fields {
 		if !f.Is("Received") {
 			continue
@@ -46,8 +48,18 @@ func (r *redactor) trace() {
 			return
 		}
 		r.hops = append(r.hops, hopAt{i, c})
-		if c.from >= 0 {
-			r.seen.learn(b[c.from:c.end])
+	}
+}
+
+// learnHops takes from the redacted from-clauses what no other field may tell.
+func (r *redactor) learnHops() {
+	if r.learned {
+		return
+	}
+	r.learned = true
+	for _, h := range r.hops {
+		if h.from >= 0 {
+			r.seen.learn(r.header.Fields[h.field].Body()[h.from:h.end])
 		}
 	}
 }
@@ -104,14 +116,25 @@ func treatmentOf(name []byte, f mail.Field) treatment {
 	if t, ok := clientFields[string(name)]; ok {
 		return t
 	}
-	if bytes.HasPrefix(name, []byte("x-")) && endsInIP(name) && soleAddress(f.Body()) {
+	if bytes.HasPrefix(name, []byte("x-")) && endsInIP(nameOf(f)) && soleAddress(f.Body()) {
 		return remove
 	}
 	return untouched
 }
 
+// endsInIP takes X-Some-IP and X-SomeIP, but not X-Zip.
 func endsInIP(name []byte) bool {
-	return bytes.HasSuffix(name, []byte("ip")) || bytes.HasSuffix(name, []byte("ipaddress")) || bytes.HasSuffix(name, []byte("ip-address"))
+	name = bytes.TrimRight(name, " \t")
+	n := len(name) - len("IP")
+	if n < 3 || !equalFold(name[n:], "ip") {
+		return hasSuffixFold(name, "ipaddress") || hasSuffixFold(name, "ip-address")
+	}
+	before := name[n-1]
+	return before == '-' || before == '_' || 'a' <= before && before <= 'z' && name[n] == 'I'
+}
+
+func hasSuffixFold(name []byte, lower string) bool {
+	return len(name) > len(lower) && equalFold(name[len(name)-len(lower):], lower)
 }
 
 // soleAddress reports a body that holds addresses and nothing else.
@@ -170,6 +193,7 @@ func (r *redactor) edit(i int, f mail.Field, name []byte, kind Kind, reason stri
 	}
 	if r.out == nil {
 		r.out = make([]byte, 0, len(r.header.Raw)+len(clientName))
+		r.edits = append(make([]Edit, 0, len(r.hops)+4), r.edits...)
 	}
 	r.copyTo(i)
 	r.copied = i + 1

@@ -12,6 +12,7 @@ type scanner struct {
 	b          []byte
 	start, end int  // the token
 	depth      int  // of comments around it
+	comment    int  // where the outermost one starts, when depth > 0
 	section    int  // how many top-level ";" stand before it
 	encoded    bool // it is an encoded word (RFC 2047)
 	gap        int  // where the token before ended
@@ -34,7 +35,9 @@ func (s *scanner) next() bool {
 	for ; i < len(s.b) && delimiter[s.b[i]]; i++ {
 		switch s.b[i] {
 		case '(':
-			s.depth++
+			if s.depth++; s.depth == 1 {
+				s.comment = i
+			}
 		case ')':
 			s.depth = max(0, s.depth-1)
 		case ';':
@@ -99,6 +102,14 @@ func (s *scanner) token() []byte {
 		}
 	}
 	return bytes.Trim(s.scratch, delimiters)
+}
+
+// stable is the token's text where it outlives the next call.
+func (s *scanner) stable(tok []byte) []byte {
+	if len(tok) == s.end-s.start {
+		return s.b[s.start:s.end]
+	}
+	return bytes.Clone(tok)
 }
 
 // between is what stands between the token before and this one.

@@ -29,10 +29,7 @@ func newSigned(h *mail.Header, dkim []filter.DKIMFacts) signed {
 		if facts != nil && facts.Result == "fail" {
 			continue
 		}
-		if covered == nil {
-			covered = map[string]int{}
-		}
-		addNames(covered, signedNames(f.Body()))
+		covered = addNames(covered, signedNames(f.Body()))
 	}
 	if covered == nil {
 		return nil
@@ -49,15 +46,32 @@ func factsOf(dkim []filter.DKIMFacts, field int) *filter.DKIMFacts {
 	return nil
 }
 
-// addNames raises the counts of covered to those of one signature.
-func addNames(covered map[string]int, names [][]byte) {
-	counts := make(map[string]int, len(names))
+// addNames raises the counts of covered to those of one signature, for the
+// names that matter here: most signatures have none of them.
+func addNames(covered map[string]int, names [][]byte) map[string]int {
+	var counts map[string]int
 	for _, n := range names {
+		if !edited(n) {
+			continue
+		}
+		if counts == nil {
+			counts = map[string]int{}
+		}
 		counts[string(n)]++
+	}
+	if covered == nil {
+		return counts
 	}
 	for n, count := range counts {
 		covered[n] = max(covered[n], count)
 	}
+	return covered
+}
+
+// edited reports a lower-case name that Redact may touch.
+func edited(name []byte) bool {
+	_, ok := clientFields[string(name)]
+	return ok || string(name) == "received" || bytes.HasSuffix(name, []byte("ip")) || bytes.HasSuffix(name, []byte("address"))
 }
 
 // signedNames are the names in h= of a DKIM-Signature body, in lower case.
