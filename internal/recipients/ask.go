@@ -29,9 +29,7 @@ func (p *Probe) ask(ctx context.Context, addr string, rcpt mail.Path) (r Result,
 	if r, err = classify(err); r == Unavailable {
 		return r, err
 	}
-	if c.Reset() == nil {
-		c.Quit()
-	}
+	c.Quit() // ends the transaction too; the client's Reset would greet again first
 	return r, nil
 }
 
@@ -49,11 +47,16 @@ func classify(err error) (Result, error) {
 
 // connect greets, over TLS where the next hop offers it: some take no mail
 // without. A next hop where it fails is asked in the clear, on a connection of
-// its own, unless TLS is required.
+// its own, unless TLS is required; for a while that is remembered.
 func (p *Probe) connect(ctx context.Context, addr string) (*smtp.Client, error) {
+	if until, ok := p.clear.Load(addr); ok && time.Now().Before(until.(time.Time)) {
+		return p.greet(ctx, addr, false)
+	}
 	c, err := p.greet(ctx, addr, true)
 	if err != nil && !p.o.RequireTLS && ctx.Err() == nil {
-		c, err = p.greet(ctx, addr, false)
+		if c, err = p.greet(ctx, addr, false); err == nil {
+			p.clear.Store(addr, time.Now().Add(p.o.UnknownFor))
+		}
 	}
 	return c, err
 }

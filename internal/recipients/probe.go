@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -41,6 +42,7 @@ type Probe struct {
 	cache *cache
 	group singleflight.Group
 	tls   *tls.Config
+	clear sync.Map // next hops that had no TLS: address to the time.Time until which they are not asked for it
 }
 
 // NewProbe makes a probe. It connects to nothing until the first Verify.
