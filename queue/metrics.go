@@ -17,7 +17,7 @@ type Metrics struct {
 	poisoned     prometheus.Counter
 	compacted    prometheus.Counter
 	written      prometheus.Counter
-	dsns         *prometheus.CounterVec
+	dsns         prometheus.Counter
 	undelivered  prometheus.Counter
 
 	state *stateCollector
@@ -27,7 +27,6 @@ type Metrics struct {
 	discarded, deleted, erased, damagedRcpts         prometheus.Counter
 	attemptRelayed, attemptDeferred, attemptFailed   prometheus.Counter
 	refusedSpace, refusedPoisoned, refusedNotDurable prometheus.Counter
-	dsnFailed, dsnRelayed                            prometheus.Counter
 }
 
 // NewMetrics registers the queue's metrics.
@@ -36,7 +35,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		recipients:   counterVec("recipients_total", "Recipients that entered or left the queue, by event: accepted + generated + recovered = the others + in the queue.", "event"),
 		attempts:     counterVec("attempts_total", "Delivery attempts ended, per recipient, by result.", "result"),
 		refused:      counterVec("refused_total", "Messages that could not be taken, by reason.", "reason"),
-		dsns:         counterVec("dsns_total", "Delivery status notifications made, by action reported.", "action"),
+		dsns:         counter("dsns_total", "Delivery status notifications made."),
 		damaged:      counter("damaged_records_total", "Acknowledged records that could not be read back."),
 		tornTails:    counter("torn_tails_total", "Segments that ended in an incomplete batch at start."),
 		poisoned:     counter("poisoned_segments_total", "Segments given up after a failed write or sync."),
@@ -65,7 +64,6 @@ func (m *Metrics) resolve() {
 	m.refusedSpace = m.refused.WithLabelValues("space")
 	m.refusedPoisoned = m.refused.WithLabelValues("poisoned")
 	m.refusedNotDurable = m.refused.WithLabelValues("not_durable")
-	m.dsnFailed, m.dsnRelayed = m.dsns.WithLabelValues("failed"), m.dsns.WithLabelValues("relayed")
 }
 
 func counterVec(name, help, label string) *prometheus.CounterVec {

@@ -1,0 +1,403 @@
+package queue
+
+import (
+	"errors"
+	"io"
+	"iter"
+	"strings"
+	"time"
+
+	"mailweir/mail"
+)
+
+// List yields the messages that f selects, oldest first. It reads them a few
+// at a time and holds no lock in between: what arrives or leaves meanwhile may
+// or may not be seen.
+func (q *Queue) List(f Filter) iter.Seq[Item] {
+	return func(yield func(Item) bool) {
+		q.mu.Lock()
+		e := q.first
+		for {
+			page := make([]Item, 0, 64)
+			for steps := 0; e != nil && len(page) < cap(page) && steps < 4096; steps++ {
+				if !e.gone && q.matches(e, f) {
+					if it, ok := q.item(e); ok && f.selects(&it) {
+						page = append(page, it)
+					}
+				}
+				e = e.next
+			}
+			q.mu.Unlock()
+			for _, it := range page {
+				if !yield(it) {
+					return
+				}
+			}
+			if e == nil {
+				return
+			}
+			q.mu.Lock()
+		}
+	}
+}
+
+// matches decides what memory alone can.
+func (q *Queue) matches(e *entry, f Filter) bool {
+	if f.State != "" && e.state() != f.State {
+		return false
+	}
+	if f.OlderThan > 0 && q.nowMilli()-e.id.Time().UnixMilli() < f.OlderThan.Milliseconds() {
+		return false
+	}
+	if f.Domain == "" && f.Dest == "" {
+		return true
+	}
+	for i := range e.rcpts {
+		dom := e.rcpts[i].dom
+		if (f.Domain == "" || dom.name == mail.CanonicalDomain(f.Domain)) &&
+			(f.Dest == "" || dom.dest != nil && dom.dest.name == f.Dest) {
+			return true
+		}
+	}
+	return false
+}
+
+// selects decides what needs the message.
+func (f *Filter) selects(it *Item) bool {
+	if f.Reverse != "" && !strings.EqualFold(string(f.Reverse), string(it.ReversePath)) {
+		return false
+	}
+	if f.Recipient == "" {
+		return true
+	}
+	for _, r := range it.Recipients {
+		if strings.EqualFold(string(r.Address), string(f.Recipient)) {
+			return true
+		}
+	}
+	return false
+}
+
+// state is the state of the whole message: the most lively one.
+func (e *entry) state() State {
+	if e.active > 0 {
+		return Active
+	}
+	state := Held
+	for i := range e.rcpts {
+		r := &e.rcpts[i]
+		if !r.pending() {
+			continue
+		}
+		switch {
+		case r.phase == phaseReady && (r.dom.dest == nil || !r.dom.dest.dead), r.phase == phaseWait && r.attempts == 0:
+			return Queued
+		case r.phase != phaseHeld:
+			state = Deferred
+		}
+	}
+	return state
+}
+
+// item describes e. The caller holds q.mu, which may be given up meanwhile;
+// false when the message ended or cannot be read.
+func (q *Queue) item(e *entry) (Item, bool) {
+	s, err := q.load(e)
+	if err != nil || e.gone {
+		return Item{}, false
+	}
+	states := q.texts(e, s)
+	if e.gone {
+		return Item{}, false
+	}
+	it := describe(e.id, e.state(), e.size, s, states)
+	if it.State == Deferred || it.State == Queued {
+		q.nextOf(e, &it)
+	}
+	return it, true
+}
+
+// nextOf sets the moment of the next attempt: the recipient's, or its dead
+// destination's next probe.
+func (q *Queue) nextOf(e *entry, it *Item) {
+	var next int64 = -1
+	for i := range e.rcpts {
+		r := &e.rcpts[i]
+		if !r.pending() || r.phase == phaseHeld {
+			continue
+		}
+		at := r.next
+		if r.phase == phaseReady && r.dom.dest != nil && r.dom.dest.dead {
+			at = max(at, r.dom.dest.probeAt)
+		}
+		if next < 0 || at < next {
+			next = at
+		}
+	}
+	if next > 0 {
+		t := time.UnixMilli(next).UTC()
+		it.NextAttempt = &t
+	}
+}
+
+// describe makes an Item of what is stored.
+func describe(id mail.ID, state State, size int64, s *stored, states []rcptState) Item {
+	it := Item{
+		ID: id, State: state, Size: size, Arrived: s.env.Arrived.UTC(), ReversePath: s.env.ReversePath,
+		Recipients: make([]ItemRecipient, len(states)),
+	}
+	for i := range states {
+		st := &states[i]
+		it.Recipients[i] = ItemRecipient{
+			Address: s.env.Recipients[i].Path, State: statusName(st.status),
+			NextHop: st.nextHop, Reply: st.reply.String(), Hold: st.hold,
+		}
+		it.Attempts = max(it.Attempts, st.attempts)
+		if st.status != statusPending || it.Reason != "" {
+			continue
+		}
+		// Why it is still here: what holds it, or the last reply.
+		if st.hold != "" {
+			it.Reason = st.hold
+		} else {
+			it.Reason = st.reply.String()
+		}
+	}
+	return it
+}
+
+// Get describes one message.
+func (q *Queue) Get(id mail.ID) (Item, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	e := q.entries[id]
+	if e == nil {
+		return Item{}, false
+	}
+	return q.item(e)
+}
+
+// Show writes the message as recipient number rcpt would get it.
+func (q *Queue) Show(id mail.ID, rcpt int, w io.Writer) error {
+	m, err := q.Message(id)
+	if err != nil {
+		return err
+	}
+	if rcpt < 0 || rcpt >= len(m.Envelope.Recipients) {
+		return errors.New("queue: the message has no such recipient")
+	}
+	if _, err := w.Write(m.Heads[m.Envelope.Recipients[rcpt].Head]); err != nil {
+		return err
+	}
+	r, err := m.Body.Open()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	_, err = io.Copy(w, r)
+	return err
+}
+
+// Message reads a message from the spool.
+func (q *Queue) Message(id mail.ID) (*mail.Message, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	e := q.entries[id]
+	if e == nil {
+		return nil, ErrNotFound
+	}
+	s, err := q.load(e)
+	if err != nil {
+		return nil, err
+	}
+	return q.message(e, s), nil
+}
+
+// Flush makes deferred messages due now, all of them without arguments. It
+// returns how many there were.
+func (q *Queue) Flush(ids ...mail.ID) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := 0
+	if len(ids) == 0 {
+		for e := q.first; e != nil; e = e.next {
+			n += q.hasten(e)
+		}
+		return n
+	}
+	for _, id := range ids {
+		if e := q.entries[id]; e != nil {
+			n += q.hasten(e)
+		}
+	}
+	return n
+}
+
+func (q *Queue) hasten(e *entry) int {
+	now, found := q.nowMilli(), 0
+	for i := range e.rcpts {
+		r := &e.rcpts[i]
+		if !r.pending() || r.phase != phaseWait && r.phase != phaseReady {
+			continue
+		}
+		found = 1
+		if d := r.dom.dest; d != nil && d.dead {
+			d.probeAt = now // the admin knows something
+			q.wakeClock()
+		}
+		if r.phase == phaseWait {
+			r.next = now
+			if q.route != nil {
+				q.makeReady(e, r)
+			} else {
+				q.push(e, now)
+			}
+		}
+	}
+	return found
+}
+
+// Hold keeps every recipient of a message until Release.
+func (q *Queue) Hold(id mail.ID) error {
+	return q.change(id, recHold, func(e *entry, i int, s *rcptState) bool {
+		r := &e.rcpts[i]
+		if r.hold != 0 {
+			return false
+		}
+		r.hold, r.phase = q.reason("admin"), phaseHeld
+		return true
+	})
+}
+
+// Release queues the held recipients of a message again; once, however often
+// it is asked. The time until expiry starts anew.
+func (q *Queue) Release(id mail.ID) error {
+	return q.change(id, recRelease, func(e *entry, i int, s *rcptState) bool {
+		r := &e.rcpts[i]
+		if r.hold == 0 {
+			return false
+		}
+		e.since = q.nowMilli()
+		r.hold, r.phase, r.next = 0, phaseWait, e.since
+		return true
+	})
+}
+
+// change applies an admin's will to the pending recipients of a message and
+// waits until that is durable.
+func (q *Queue) change(id mail.ID, kind recordType, apply func(*entry, int, *rcptState) bool) error {
+	q.mu.Lock()
+	e := q.entries[id]
+	switch {
+	case e == nil:
+		q.mu.Unlock()
+		return ErrNotFound
+	case e.active > 0:
+		q.mu.Unlock()
+		return ErrActive
+	}
+	if err := q.log.health(); err != nil {
+		q.mu.Unlock()
+		return err
+	}
+	s, err := q.load(e)
+	if err != nil || e.gone || e.active > 0 {
+		q.mu.Unlock()
+		return errors.Join(err, ErrActive)
+	}
+	states := q.texts(e, s)
+	if e.gone || e.active > 0 {
+		q.mu.Unlock()
+		return ErrActive
+	}
+	var changed []rcptState
+	for i := range e.rcpts {
+		if e.rcpts[i].pending() && apply(e, i, &states[i]) {
+			q.current(e, i, &states[i])
+			changed = append(changed, states[i])
+		}
+	}
+	var b *batch
+	if len(changed) > 0 {
+		b = q.append(appendix{e: e, kind: kind, states: changed})
+		q.scheduleAll(e)
+	}
+	q.mu.Unlock()
+	return b.wait()
+}
+
+// wait waits until a batch is settled; nil is none.
+func (b *batch) wait() error {
+	if b == nil {
+		return nil
+	}
+	<-b.done
+	return nil // what fails is written again; a lasting failure is Health's
+}
+
+// Delete removes a message for good.
+func (q *Queue) Delete(id mail.ID) error { return q.end(id, statusDeleted) }
+
+// Erase removes a message because a person asked for it.
+func (q *Queue) Erase(id mail.ID) error { return q.end(id, statusErased) }
+
+func (q *Queue) end(id mail.ID, status uint8) error {
+	q.mu.Lock()
+	e := q.entries[id]
+	switch {
+	case e == nil:
+		q.mu.Unlock()
+		return ErrNotFound
+	case e.active > 0:
+		q.mu.Unlock()
+		return ErrActive
+	}
+	if err := q.log.health(); err != nil {
+		q.mu.Unlock()
+		return err
+	}
+	b := q.discard(e, status)
+	q.mu.Unlock()
+	return b.wait()
+}
+
+// discard ends e, and counts why.
+func (q *Queue) discard(e *entry, status uint8) *batch {
+	n, b := q.endAll(e, status)
+	if status == statusErased {
+		q.ledger.Erased += int64(n)
+		q.o.Metrics.erased.Add(float64(n))
+	} else {
+		q.ledger.Deleted += int64(n)
+		q.o.Metrics.deleted.Add(float64(n))
+	}
+	return b
+}
+
+// Stats counts. It walks over all messages, a portion at a time.
+func (q *Queue) Stats() Stats {
+	s := Stats{Messages: map[State]int{}, Oldest: map[State]time.Duration{}}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := q.nowMilli()
+	steps := 0
+	for e := q.first; e != nil; e = e.next {
+		if !e.gone {
+			state := e.state()
+			s.Messages[state]++
+			age := time.Duration(now-e.id.Time().UnixMilli()) * time.Millisecond
+			s.Oldest[state] = max(s.Oldest[state], age)
+		}
+		if steps++; steps%4096 == 0 {
+			q.mu.Unlock()
+			q.mu.Lock()
+		}
+	}
+	s.Recipients, s.Bytes, s.Segments = q.recipients, q.bytes, len(q.segments)
+	for _, seg := range q.segments {
+		s.LogBytes += seg.size
+	}
+	s.Ledger = q.ledger
+	s.Ledger.InQueue = int64(q.recipients)
+	return s
+}

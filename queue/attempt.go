@@ -1,0 +1,210 @@
+package queue
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"mailweir/mail"
+)
+
+// attempt makes one attempt and records what came of it. The caller holds
+// q.mu, which is given up meanwhile.
+func (q *Queue) attempt(u unit) {
+	s, err := q.load(u.e)
+	if err != nil {
+		q.unreadable(u.e, err)
+		q.finish(u)
+		return
+	}
+	m := q.message(u.e, s)
+	groups := q.routes(u, m)
+	ctx, d := q.attempts, q.deliver
+	q.mu.Unlock()
+
+	start := time.Now()
+	outs := make([]mail.Outcome, 0, len(u.rcpts))
+	unrouted := groups[""]
+	delete(groups, "")
+	for name, rcpts := range groups {
+		outs = append(outs, deliver(ctx, d, name, m, rcpts)...)
+	}
+	took := time.Since(start)
+
+	q.mu.Lock()
+	if len(groups) > 0 {
+		q.feedback(u.d, reached(outs))
+	}
+	b, report := q.conclude(u.e, m, outs, unrouted)
+	q.finish(u)
+	q.mu.Unlock()
+	q.observe(report, u.d.name, took)
+	if b != nil && b.outcomes > maxUnsynced {
+		// Deliveries that are not recorded are made again after a crash:
+		// their number has a bound.
+		<-b.done
+	}
+	q.mu.Lock()
+}
+
+// maxUnsynced bounds the outcomes in one batch.
+const maxUnsynced = 128
+
+// routes asks again where the recipients go, now that their paths are at hand:
+// the configuration may have changed since they were queued.
+func (q *Queue) routes(u unit, m *mail.Message) map[mail.Destination][]int {
+	groups := make(map[mail.Destination][]int, 1)
+	for _, i := range u.rcpts {
+		name := q.route(m.Envelope.Recipients[i].Path)
+		if name != u.d.name {
+			q.setDest(u.e.rcpts[i].dom, q.dest(name))
+		}
+		groups[name] = append(groups[name], i)
+	}
+	return groups
+}
+
+// deliver calls the Deliverer and holds it to its contract: one outcome a
+// recipient, the first one counts, and one that is missing is a deferral.
+func deliver(ctx context.Context, d Deliverer, name mail.Destination, m *mail.Message, rcpts []int) []mail.Outcome {
+	var mu sync.Mutex
+	outs := make([]mail.Outcome, 0, len(rcpts))
+	open := make(map[int]bool, len(rcpts))
+	for _, i := range rcpts {
+		open[i] = true
+	}
+	d.Deliver(ctx, name, m, rcpts, func(o mail.Outcome) {
+		mu.Lock()
+		defer mu.Unlock()
+		if open[o.Recipient] {
+			delete(open, o.Recipient)
+			outs = append(outs, o)
+		}
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	for i := range open {
+		outs = append(outs, mail.Outcome{Recipient: i, Result: mail.Deferred, Reply: mail.Reply{Text: "attempt ended without an outcome"}})
+	}
+	open = nil // who still calls done is too late
+	return outs
+}
+
+// reached tells whether a next hop took part: an answer about a message, also
+// a bad one, says that it lives. 421 says that it does not (RFC 5321 section
+// 3.8).
+func reached(outs []mail.Outcome) bool {
+	for _, o := range outs {
+		if o.Result != mail.Deferred || o.Reply.Code != 0 && o.Reply.Code != 421 {
+			return true
+		}
+	}
+	return false
+}
+
+func unreached(o mail.Outcome) bool { return !reached([]mail.Outcome{o}) }
+
+// finish ends a unit: its destination may have another attempt.
+func (q *Queue) finish(u unit) {
+	u.e.active--
+	u.d.active--
+	q.offer(u.d)
+	if u.d.dead {
+		q.wakeClock()
+	}
+	if u.d.domains == 0 && u.d.active == 0 && u.d.ready.len() == 0 {
+		delete(q.dests, u.d.name)
+	}
+}
+
+// unreadable ends a message whose stored bytes are damaged: it cannot be
+// relayed, and nothing else must be in its place. Its segment is kept.
+func (q *Queue) unreadable(e *entry, cause error) {
+	if q.halted() || e.gone {
+		return
+	}
+	q.o.Metrics.damaged.Inc()
+	q.o.Logger.Error("queue: message lost, its record is damaged", "id", e.id, "segment", e.at.seg, "offset", e.at.off, "err", cause)
+	if s := q.segments[uint64(e.at.seg)]; s != nil {
+		s.damaged = true
+	}
+	n, _ := q.endAll(e, statusDamaged)
+	q.ledger.Damaged += int64(n)
+	q.o.Metrics.damagedRcpts.Add(float64(n))
+}
+
+// endAll ends what is left of e with an ERASE record. It returns the number of
+// recipients. The caller does the accounts.
+func (q *Queue) endAll(e *entry, status uint8) (int, *batch) {
+	n := e.live()
+	states := make([]rcptState, 0, n)
+	for i := range e.rcpts {
+		if r := &e.rcpts[i]; r.pending() {
+			r.status = status
+			states = append(states, rcptState{index: i, status: status, attempts: int(r.attempts)})
+		}
+	}
+	q.recipients -= n
+	q.remove(e)
+	return n, q.append(appendix{e: e, kind: recErase, states: states, last: true})
+}
+
+// appendix is one state record to append.
+type appendix struct {
+	e      *entry
+	kind   recordType
+	states []rcptState
+	last   bool
+}
+
+func (a *appendix) size() int {
+	n := recordHeaderSize + 10
+	for i := range a.states {
+		n += a.states[i].size()
+	}
+	return n
+}
+
+func (a *appendix) write(b *batch) {
+	var flags uint8
+	op := fixStates
+	if a.last {
+		flags, op = flagLast, fixFinal
+	}
+	dst := appendRecordHeader(b.tail(), a.kind, flags, a.e.id, a.e.gen)
+	b.add(appendStates(dst, a.states), fixup{op: op, e: a.e})
+	b.outcomes++
+}
+
+// append records states, and new messages of ours, in one batch: on the disk
+// it is all of them or none. nil when the log has failed; memory goes on
+// without it, and after a restart the disk is believed. The caller holds q.mu.
+func (q *Queue) append(list ...appendix) *batch { return q.appendWith(list, nil) }
+
+func (q *Queue) appendWith(list []appendix, dsns []*generated) *batch {
+	n := 0
+	for i := range list {
+		n += list[i].size()
+	}
+	for _, g := range dsns {
+		n += g.size()
+	}
+	if n == 0 {
+		return nil
+	}
+	l := q.log
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.usable() != nil {
+		return nil
+	}
+	b := l.room(n)
+	for _, g := range dsns {
+		g.write(b)
+	}
+	for i := range list {
+		list[i].write(b)
+	}
+	l.signal()
+	return b
+}

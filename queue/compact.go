@@ -1,0 +1,363 @@
+package queue
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"mailweir/mail"
+)
+
+// The janitor gives space back: dead segments are recycled or unlinked, those
+// that are mostly dead are emptied by copying forward what is still needed.
+// Live messages are copied with the state of their recipients; state records
+// and tombstones of messages that lie elsewhere, as they are. So nothing pins a
+// segment for longer than it takes to copy it.
+
+const (
+	sparesKept    = 2  // dead segments kept to be written again
+	compactBelow  = 30 // per cent of a segment that is live
+	compactRate   = 16 << 20
+	compactPiece  = 1 << 20
+	expireEvery   = 10 * time.Minute
+	compactEvery  = time.Minute
+	janitorPeriod = time.Second
+)
+
+func (q *Queue) janitor() {
+	defer q.tasks.Done()
+	t := time.NewTicker(janitorPeriod)
+	defer t.Stop()
+	var compacted, expired time.Time
+	for {
+		select {
+		case <-q.stop:
+			return
+		case <-q.poked:
+		case <-t.C:
+		}
+		q.sweep()
+		now := q.now()
+		if now.Sub(compacted) >= compactEvery {
+			compacted = now
+			q.compact(compactBelow, q.pace)
+		}
+		if now.Sub(expired) >= expireEvery {
+			expired = now
+			q.expireAll()
+		}
+	}
+}
+
+// sweep removes files that nothing needs any more.
+func (q *Queue) sweep() {
+	q.mu.Lock()
+	doomed := q.doomed
+	q.doomed = nil
+	var dead []*segment
+	for _, s := range q.segments {
+		if s.removable(&q.o.hooks) {
+			dead = append(dead, s)
+		}
+	}
+	slices.SortFunc(dead, func(a, b *segment) int { return cmp.Compare(a.number, b.number) })
+	// Those of full size are worth more than their space, up to a few.
+	keep, gone := 0, dead[:0]
+	for _, s := range dead {
+		if s.size == q.o.SegmentSize && !s.damaged && !s.poisoned && keep < sparesKept {
+			keep++
+			continue
+		}
+		s.readers++ // nobody else takes it
+		gone = append(gone, s)
+	}
+	q.mu.Unlock()
+	for _, id := range doomed {
+		q.logRemove(q.fs.Remove(q.bigName(id)), q.bigName(id))
+	}
+	for _, s := range gone {
+		q.unlink(s)
+	}
+}
+
+func (q *Queue) unlink(s *segment) {
+	if s.damaged || s.poisoned {
+		q.retire(s)
+		return
+	}
+	name := segmentName(q.segDir(), s.number)
+	if err := q.fs.Remove(name); err != nil {
+		q.logRemove(err, name)
+		q.mu.Lock()
+		s.readers--
+		q.mu.Unlock()
+		return
+	}
+	err := q.syncDir(q.segDir())
+	if cerr := s.file.Close(); cerr != nil {
+		q.o.Logger.Warn("queue: close of a dead segment", "segment", s.number, "err", cerr)
+	}
+	q.forget(s, err)
+}
+
+// compact empties every segment of which less than percent is live, oldest
+// first. pace is called after each piece; false ends it.
+func (q *Queue) compact(percent int64, pace func() bool) {
+	for _, s := range q.candidates(percent) {
+		if !q.evacuate(s, pace) {
+			return
+		}
+	}
+	pace()
+	q.sweep()
+}
+
+func (q *Queue) candidates(percent int64) []*segment {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var list []*segment
+	for _, s := range q.segments {
+		needed := s.live > 0 || s.states > 0 || s.tombs > 0
+		if s.sealed && needed && (s.damaged || s.liveBytes*100 < s.used*percent) {
+			list = append(list, s)
+		}
+	}
+	slices.SortFunc(list, func(a, b *segment) int { return cmp.Compare(a.number, b.number) })
+	return list
+}
+
+// pace bounds the rate of copying, and waits until it is durable.
+func (q *Queue) pace() bool {
+	if q.flush() != nil {
+		return false
+	}
+	select {
+	case <-time.After(time.Second * compactPiece / compactRate):
+		return true
+	case <-q.stop:
+		return false
+	}
+}
+
+// flush waits until all that was appended so far is settled.
+func (q *Queue) flush() error {
+	l := q.log
+	l.mu.Lock()
+	b := l.pending
+	if b == nil && l.usable() == nil {
+		b = l.room(0)
+	}
+	l.mu.Unlock()
+	if b == nil {
+		return l.health()
+	}
+	l.signal()
+	<-b.done
+	return b.err
+}
+
+// evacuate copies forward all that is needed of s. piece is called each time
+// that enough was appended; false ends it.
+func (q *Queue) evacuate(s *segment, piece func() bool) bool {
+	q.mu.Lock()
+	ids := slices.Clone(s.ids)
+	q.mu.Unlock()
+	slices.SortFunc(ids, func(a, b mail.ID) int { return slices.Compare(a[:], b[:]) })
+	ids = slices.Compact(ids)
+	size := 0
+	for _, id := range ids {
+		q.mu.Lock()
+		size += q.carry(s, id)
+		q.mu.Unlock()
+		if size >= compactPiece {
+			size = 0
+			if !piece() {
+				return false
+			}
+		}
+	}
+	return piece()
+}
+
+// carry appends again what s alone holds of a message. It returns how much
+// that was. The caller holds q.mu, which may be given up meanwhile.
+func (q *Queue) carry(s *segment, id mail.ID) int {
+	e := q.entries[id]
+	switch {
+	case e == nil:
+		if t, ok := q.tombs[id]; ok && t.at == uint32(s.number) {
+			return q.appendTomb(id)
+		}
+	case e.at.seg == uint32(s.number):
+		return q.relocate(e)
+	case e.stateIn(uint32(s.number)):
+		return q.restate(e, uint32(s.number))
+	}
+	return 0
+}
+
+func (e *entry) stateIn(seg uint32) bool {
+	for i := range e.rcpts {
+		if e.rcpts[i].state.seg == seg && e.rcpts[i].state != e.at {
+			return true
+		}
+	}
+	return false
+}
+
+// relocate appends a copy of e with the present state of its recipients.
+func (q *Queue) relocate(e *entry) int {
+	at := e.at
+	s, err := q.load(e)
+	if e.gone || e.at != at {
+		return 0
+	}
+	if err != nil {
+		q.unreadable(e, err)
+		return 0
+	}
+	states := q.texts(e, s)
+	if e.gone || e.at != at || e.copies == 1<<8-1 {
+		return 0
+	}
+	l := q.log
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.usable() != nil {
+		return 0
+	}
+	n := int(recordHeaderSize + copySize(&s.env, states, s.heads, int64(len(s.body))))
+	b := l.room(n)
+	e.gen++
+	dst := appendRecordHeader(b.tail(), recRelocate, 0, e.id, e.gen)
+	dst = appendCopy(dst, &s.env, e.since, states, s.heads, s.big)
+	b.add(append(dst, s.body...), fixup{op: fixRelocate, e: e})
+	l.signal()
+	return n
+}
+
+// restate appends again the states that lie in segment seg.
+func (q *Queue) restate(e *entry, seg uint32) int {
+	s, err := q.load(e)
+	if err != nil || e.gone {
+		return 0
+	}
+	all := q.texts(e, s)
+	if e.gone {
+		return 0
+	}
+	var states []rcptState
+	for i := range e.rcpts {
+		if e.rcpts[i].state.seg == seg {
+			states = append(states, all[i])
+		}
+	}
+	if len(states) == 0 {
+		return 0
+	}
+	a := appendix{e: e, kind: recDefer, states: states}
+	q.append(a)
+	return a.size()
+}
+
+// appendTomb appends a tombstone again.
+func (q *Queue) appendTomb(id mail.ID) int {
+	l := q.log
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.usable() != nil {
+		return 0
+	}
+	b := l.room(recordHeaderSize + 1)
+	dst := appendRecordHeader(b.tail(), recDone, flagLast, id, 0)
+	b.add(appendStates(dst, nil), fixup{op: fixTomb, id: id})
+	l.signal()
+	return recordHeaderSize
+}
+
+// expireAll gives up what no attempt will: messages whose destination is dead,
+// held recipients that nobody released.
+func (q *Queue) expireAll() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := q.now()
+	e := q.first
+	for steps := 1; e != nil; steps++ {
+		next := e.next
+		if !e.gone && e.active == 0 {
+			q.expire(e, now)
+		}
+		if steps%1024 == 0 {
+			q.mu.Unlock()
+			q.mu.Lock()
+		}
+		e = next
+	}
+}
+
+// expire gives up the recipients of e whose time is over. A message that was
+// never tried since the start gets its attempt first: the time that the
+// gateway was down, or a clock that was wrong, is not the next hop's fault.
+func (q *Queue) expire(e *entry, now time.Time) {
+	since := time.UnixMilli(e.since)
+	kept := now.Sub(since) >= q.o.QuarantineKeep
+	late := now.Sub(since) >= q.o.Expire && e.tried && q.route != nil
+	var overdue, unclaimed []int
+	for i := range e.rcpts {
+		switch r := &e.rcpts[i]; {
+		case !r.pending():
+		case r.phase == phaseHeld && kept:
+			unclaimed = append(unclaimed, i)
+		case (r.phase == phaseWait || r.phase == phaseReady) && late:
+			overdue = append(overdue, i)
+		}
+	}
+	if len(unclaimed) > 0 {
+		q.dropHeld(e, unclaimed)
+	}
+	if len(overdue) > 0 && !e.gone {
+		q.giveUp(e, overdue)
+	}
+}
+
+// dropHeld deletes held recipients after QuarantineKeep.
+func (q *Queue) dropHeld(e *entry, rcpts []int) {
+	q.o.Logger.Info("queue: held for too long, deleted", "id", e.id, "recipients", len(rcpts), "reason", q.reasons[e.rcpts[rcpts[0]].hold])
+	if len(rcpts) == e.live() {
+		q.discard(e, statusDeleted)
+		return
+	}
+	states := make([]rcptState, 0, len(rcpts))
+	for _, i := range rcpts {
+		e.rcpts[i].status = statusDeleted
+		states = append(states, rcptState{index: i, status: statusDeleted, attempts: int(e.rcpts[i].attempts)})
+	}
+	q.recipients -= len(rcpts)
+	q.ledger.Deleted += int64(len(rcpts))
+	q.o.Metrics.deleted.Add(float64(len(rcpts)))
+	q.append(appendix{e: e, kind: recDone, states: states})
+}
+
+// giveUp expires recipients without a further attempt: their destination is
+// dead. What its last reply was goes into the DSN.
+func (q *Queue) giveUp(e *entry, rcpts []int) {
+	s, err := q.load(e)
+	if err != nil || e.gone || e.active > 0 {
+		return
+	}
+	states := q.texts(e, s)
+	if e.gone || e.active > 0 {
+		return
+	}
+	m := q.message(e, s)
+	outs := make([]mail.Outcome, 0, len(rcpts))
+	for _, i := range rcpts {
+		if e.rcpts[i].pending() && e.rcpts[i].phase != phaseHeld {
+			outs = append(outs, mail.Outcome{Recipient: i, Result: mail.Deferred, NextHop: states[i].nextHop, Reply: states[i].reply})
+		}
+	}
+	_, report := q.conclude(e, m, outs, nil)
+	q.mu.Unlock()
+	q.observe(report, "", 0)
+	q.mu.Lock()
+}

@@ -1,0 +1,335 @@
+package queue
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"mime/quotedprintable"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"mailweir/mail"
+)
+
+// This file writes delivery status notifications: RFC 3464 in the frame of
+// RFC 6522, RFC 6533 where addresses are UTF-8. A DSN is read outside, so
+// nothing in it tells where the message came from: not only are the header
+// sections that the relay gets redacted by then, trace fields are left out.
+
+// generated is a message of our own, to be queued.
+type generated struct {
+	e     *entry
+	since int64
+	env   mail.Envelope
+	head  []byte
+	body  []byte
+}
+
+func (g *generated) size() int {
+	return int(recordHeaderSize + copySize(&g.env, nil, [][]byte{g.head}, int64(len(g.body))))
+}
+
+func (g *generated) write(b *batch) {
+	dst := appendRecordHeader(b.tail(), recAccept, 0, g.e.id, 0)
+	dst = appendCopy(dst, &g.env, g.since, nil, [][]byte{g.head}, nil)
+	b.add(append(dst, g.body...), fixup{op: fixAccept, e: g.e, own: true})
+}
+
+// maxReturned is the largest message that RET=FULL returns whole.
+const maxReturned = 64 << 10
+
+// reports makes the DSNs for failed recipients: one for each header section
+// that they had, since that is what comes back. The caller holds q.mu.
+func (q *Queue) reports(m *mail.Message, failed []rcptState, now time.Time) []*generated {
+	byHead := map[int][]rcptState{}
+	for _, s := range failed {
+		h := m.Envelope.Recipients[s.index].Head
+		byHead[h] = append(byHead[h], s)
+	}
+	list := make([]*generated, 0, len(byHead))
+	for h := range m.Heads {
+		if states := byHead[h]; states != nil {
+			list = append(list, q.dsn(m, h, states, now))
+		}
+	}
+	return list
+}
+
+func (q *Queue) dsn(m *mail.Message, head int, states []rcptState, now time.Time) *generated {
+	g := &generated{since: now.UnixMilli()}
+	g.env = mail.Envelope{
+		ID: mail.NewID(now), Arrived: now, UTF8: m.Envelope.UTF8,
+		// RFC 3461 section 5.2.9 e: no DSN for a DSN.
+		Recipients: []mail.Recipient{{Path: m.Envelope.ReversePath, Notify: mail.NotifyNever}},
+	}
+	w := &dsnWriter{host: q.o.Hostname, m: m, now: now, utf8: m.Envelope.UTF8, boundary: "=_" + g.env.ID.String()}
+	w.human(states)
+	w.status(states)
+	w.returned(m.Heads[head])
+	fmt.Fprintf(&w.b, "--%s--\r\n", w.boundary)
+	g.env.EightBit = w.eightBit
+	g.body = w.b.Bytes()
+	g.head = w.head(g.env.ID)
+	g.e = q.newEntry(g.env.ID, &g.env, nil, int64(len(g.head)+len(g.body)), g.since)
+	q.o.Metrics.dsns.Inc()
+	return g
+}
+
+type dsnWriter struct {
+	b        bytes.Buffer
+	host     string
+	m        *mail.Message
+	now      time.Time
+	utf8     bool
+	eightBit bool
+	boundary string
+}
+
+const dateFormat = "Mon, 2 Jan 2006 15:04:05 -0700"
+
+func (w *dsnWriter) head(id mail.ID) []byte {
+	var h bytes.Buffer
+	fmt.Fprintf(&h, "From: Mail Delivery System <MAILER-DAEMON@%s>\r\n", w.host)
+	fmt.Fprintf(&h, "To: <%s>\r\n", w.m.Envelope.ReversePath)
+	h.WriteString("Subject: Undelivered mail returned to sender\r\n")
+	fmt.Fprintf(&h, "Date: %s\r\n", w.now.Format(dateFormat))
+	fmt.Fprintf(&h, "Message-ID: <%s@%s>\r\n", id, w.host)
+	h.WriteString("Auto-Submitted: auto-replied\r\n") // RFC 3834 section 5
+	h.WriteString("MIME-Version: 1.0\r\n")
+	fmt.Fprintf(&h, "Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"%s\"\r\n", w.boundary)
+	if w.eightBit {
+		h.WriteString("Content-Transfer-Encoding: 8bit\r\n")
+	}
+	h.WriteString("\r\n")
+	return h.Bytes()
+}
+
+// part starts a body part; its text goes through encode.
+func (w *dsnWriter) part(contentType, encoding string) {
+	fmt.Fprintf(&w.b, "--%s\r\nContent-Type: %s\r\n", w.boundary, contentType)
+	if encoding != "" {
+		fmt.Fprintf(&w.b, "Content-Transfer-Encoding: %s\r\n", encoding)
+	}
+	w.b.WriteString("\r\n")
+}
+
+// text writes a part that may be encoded: as it is when it is 7-bit with short
+// lines, else quoted-printable, which every relay passes.
+func (w *dsnWriter) text(contentType string, p []byte) {
+	if plain(p) {
+		w.part(contentType, "")
+		w.b.Write(p)
+	} else {
+		w.part(contentType, "quoted-printable")
+		qp := quotedprintable.NewWriter(&w.b)
+		qp.Write(p) // a bytes.Buffer takes all
+		qp.Close()
+	}
+	w.b.WriteString("\r\n")
+}
+
+func plain(p []byte) bool {
+	for line := range bytes.SplitSeq(p, []byte("\r\n")) {
+		if len(line) > 998 {
+			return false
+		}
+	}
+	return isASCII(p)
+}
+
+func isASCII(p []byte) bool {
+	for _, c := range p {
+		if c >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *dsnWriter) human(states []rcptState) {
+	var t bytes.Buffer
+	fmt.Fprintf(&t, "This is the mail system at %s.\r\n\r\n", w.host)
+	t.WriteString("Your message could not be delivered to the recipients below.\r\n")
+	t.WriteString("It will not be tried again. The reason is what the next server said.\r\n")
+	for _, s := range states {
+		fmt.Fprintf(&t, "\r\n<%s>:\r\n", w.m.Envelope.Recipients[s.index].Path)
+		if s.status == statusExpired {
+			t.WriteString("    could not be delivered in time; the last attempt said:\r\n")
+		}
+		fmt.Fprintf(&t, "    %s\r\n", w.clean(s.reply.String()))
+	}
+	w.text("text/plain; charset=utf-8", t.Bytes())
+}
+
+// status is the machine's part (RFC 3464 section 2).
+func (w *dsnWriter) status(states []rcptState) {
+	var t bytes.Buffer
+	fmt.Fprintf(&t, "Reporting-MTA: dns; %s\r\n", w.host)
+	if id := w.m.Envelope.EnvID; id != "" {
+		fmt.Fprintf(&t, "Original-Envelope-Id: %s\r\n", w.clean(xtext(id)))
+	}
+	fmt.Fprintf(&t, "Arrival-Date: %s\r\n", w.m.Envelope.Arrived.In(w.now.Location()).Format(dateFormat))
+	for _, s := range states {
+		w.recipient(&t, s)
+	}
+	contentType := "message/delivery-status"
+	if w.utf8 {
+		contentType = "message/global-delivery-status" // RFC 6533 section 4
+	}
+	w.text(contentType, t.Bytes())
+}
+
+func (w *dsnWriter) recipient(t *bytes.Buffer, s rcptState) {
+	r := &w.m.Envelope.Recipients[s.index]
+	t.WriteString("\r\n")
+	if kind, addr, ok := strings.Cut(r.ORcpt, ";"); ok {
+		fmt.Fprintf(t, "Original-Recipient: %s;%s\r\n", w.clean(kind), w.clean(xtext(addr)))
+	}
+	kind := "rfc822"
+	if !isASCII([]byte(r.Path)) {
+		kind = "utf-8" // RFC 6533 section 3
+	}
+	fmt.Fprintf(t, "Final-Recipient: %s; %s\r\n", kind, r.Path)
+	t.WriteString("Action: failed\r\n")
+	fmt.Fprintf(t, "Status: %s\r\n", statusCode(s))
+	if name := remoteName(s.nextHop); name != "" && s.reply.Code != 0 {
+		fmt.Fprintf(t, "Remote-MTA: dns; %s\r\n", name)
+	}
+	diagnostic := "smtp"
+	if s.reply.Code == 0 {
+		diagnostic = "x-mailweir"
+	}
+	fmt.Fprintf(t, "Diagnostic-Code: %s; %s\r\n", diagnostic, w.clean(s.reply.String()))
+	fmt.Fprintf(t, "Last-Attempt-Date: %s\r\n", w.now.Format(dateFormat))
+}
+
+// statusCode is the enhanced status code of RFC 3463: the next hop's, when it
+// is of the reply's own class.
+func statusCode(s rcptState) string {
+	switch {
+	case s.status == statusExpired:
+		return "4.4.7" // delivery time expired
+	case s.reply.Enhanced[0] != 0 && s.reply.Enhanced[0] == s.reply.Code/100:
+		return s.reply.Enhanced.String()
+	case s.reply.Permanent():
+		return "5.0.0"
+	}
+	return "4.0.0"
+}
+
+// remoteName is the host name of a next hop. An address says nothing to the
+// sender and something about the inside of our network.
+func remoteName(hop string) string {
+	host, _, err := net.SplitHostPort(hop)
+	if err != nil {
+		host = hop
+	}
+	if _, err := netip.ParseAddr(host); err == nil || !mail.ValidDomain(host, false) || strings.HasPrefix(host, "[") {
+		return ""
+	}
+	return host
+}
+
+// clean makes text fit for a line of a DSN: replies and decoded xtext are
+// foreign bytes.
+func (w *dsnWriter) clean(s string) string {
+	if len(s) > 900 {
+		s = s[:900]
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == '\uFFFD' || r >= 0x80 && !w.utf8 {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// xtext decodes RFC 3461 section 4: "+" and two hexadecimal digits. What is no
+// xtext stays as it is.
+func xtext(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '+' && i+2 < len(s) {
+			if v, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
+				b.WriteByte(byte(v))
+				i += 2
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// returned is the third part: the header section, or the whole message when
+// the sender asked for it (RET=FULL) and it is not large.
+func (w *dsnWriter) returned(head []byte) {
+	head = withoutTrace(head)
+	if body := w.fullBody(len(head)); body != nil {
+		w.returnMessage(head, body)
+		return
+	}
+	contentType := "text/rfc822-headers" // RFC 6522 section 4
+	if w.utf8 {
+		contentType = "message/global-headers" // RFC 6533 section 5
+	}
+	w.text(contentType, bytes.TrimSuffix(head, []byte("\r\n")))
+}
+
+func (w *dsnWriter) returnMessage(head, body []byte) {
+	contentType, encoding := "message/rfc822", ""
+	if w.utf8 {
+		contentType = "message/global"
+	}
+	// RFC 2046 section 5.2.1: no encoding but 7bit and 8bit here.
+	if !isASCII(head) || !isASCII(body) {
+		encoding, w.eightBit = "8bit", true
+	}
+	w.part(contentType, encoding)
+	w.b.Write(head)
+	w.b.Write(body)
+	w.b.WriteString("\r\n")
+}
+
+// fullBody is the body when it is to be returned, else nil.
+func (w *dsnWriter) fullBody(head int) []byte {
+	if w.m.Envelope.Return != "FULL" || w.m.Body.Size()+int64(head) > maxReturned {
+		return nil
+	}
+	r, err := w.m.Body.Open()
+	if err != nil {
+		return nil
+	}
+	defer r.Close()
+	body, err := io.ReadAll(r)
+	if err != nil {
+		return nil
+	}
+	return append([]byte{}, body...)
+}
+
+// traceFields tell, or may tell, the way that a message took to us.
+var traceFields = []string{
+	"Received", "X-Received", "Received-SPF", "Authentication-Results", "ARC-Authentication-Results",
+	"X-Originating-IP", "X-Client-IP", "X-Sender-IP", "X-Real-IP", "X-Forwarded-For", "X-Remote-IP",
+	"X-PHP-Originating-Script", "X-PHP-Script", "X-Source", "X-Source-Args", "X-Source-Dir", "X-Source-IP",
+	"X-Originating-Client-IP", "X-Spam-Status",
+}
+
+func withoutTrace(head []byte) []byte {
+	h := mail.ParseHeader(head)
+	out := make([]byte, 0, len(head))
+fields:
+	for _, f := range h.Fields {
+		for _, name := range traceFields {
+			if f.Is(name) {
+				continue fields
+			}
+		}
+		out = append(out, f.Raw...)
+	}
+	return append(out, "\r\n"...)
+}

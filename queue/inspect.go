@@ -1,0 +1,34 @@
+package queue
+
+import (
+	"os"
+
+	"mailweir/internal/fsx"
+)
+
+// Inspect lists a spool that no gateway has open, and touches nothing: no lock
+// is taken, nothing is repaired, no file is made. A message is shown as
+// deferred or held; what is due is known to a running queue only.
+func Inspect(fsys fsx.FS, dir string) ([]Item, error) {
+	fresh, err := checkFormat(fsys, dir)
+	if err != nil || fresh {
+		return nil, err
+	}
+	o := Options{}
+	o.setDefaults()
+	q := newQueue(fsys, dir, o, true)
+	defer func() {
+		for _, s := range q.segments {
+			s.file.Close()
+		}
+	}()
+	if _, err := q.readLog(os.O_RDONLY); err != nil {
+		return nil, err
+	}
+	q.rebuild()
+	var items []Item
+	for it := range q.List(Filter{}) {
+		items = append(items, it)
+	}
+	return items, nil
+}

@@ -1,0 +1,350 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"math/bits"
+	"os"
+	"sync"
+	"time"
+
+	"mailweir/internal/fsx"
+	"mailweir/mail"
+)
+
+// Intake is one message on its way in. Exactly one of Commit and Abort ends
+// it; its buffer is used for another message then.
+type Intake struct {
+	q        *Queue
+	reserved int64 // of the free space
+
+	mu   sync.Mutex // between Write and ReadAt
+	buf  []byte     // all, or the first octets of a large message
+	size int64
+	file fsx.File // of a large message
+	name string
+	sum  uint32 // of all that was written, once there is a file
+	err  error  // sticky, of the file
+	done bool
+}
+
+// Begin makes room for one message. sizeHint is the size that the client
+// declared, 0 when it did not. It fails with ErrNoSpace while the disk is
+// nearly full, with ErrPoisoned when it failed.
+func (q *Queue) Begin(ctx context.Context, sizeHint int64) (*Intake, error) {
+	if err := q.log.health(); err != nil {
+		if errors.Is(err, ErrPoisoned) {
+			q.o.Metrics.refusedPoisoned.Inc()
+		} else {
+			q.o.Metrics.refusedSpace.Inc()
+		}
+		return nil, err
+	}
+	hint := max(sizeHint, 0)
+	if err := q.space.reserve(q, hint); err != nil {
+		q.o.Metrics.refusedSpace.Inc()
+		return nil, err
+	}
+	return &Intake{q: q, reserved: hint}, nil
+}
+
+// Write takes the next octets of the message. An error is sticky.
+func (i *Intake) Write(p []byte) (int, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.done {
+		return 0, ErrClosed
+	}
+	if i.err != nil {
+		return 0, i.err
+	}
+	if i.file == nil && i.size+int64(len(p)) > i.q.o.SpillAt {
+		i.err = i.spill()
+	}
+	if i.err == nil && i.file != nil {
+		i.err = i.writeFile(p)
+	} else if i.err == nil {
+		i.buf = appendPooled(i.buf, p)
+	}
+	if i.err != nil {
+		return 0, i.err
+	}
+	i.size += int64(len(p))
+	if more := i.size - i.reserved; more > 0 {
+		i.q.space.add(more)
+		i.reserved = i.size
+	}
+	return len(p), nil
+}
+
+// spill moves the message to a file. The octets in memory stay there as well:
+// the end of the header section is among them.
+func (i *Intake) spill() error {
+	i.name = fmt.Sprintf("%s/tmp-%016x", i.q.bigDir(), newEpoch())
+	f, err := i.q.fs.Open(i.name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNotDurable, err)
+	}
+	i.file = f
+	if _, err := f.WriteAt(i.buf, 0); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotDurable, err)
+	}
+	i.sum = crc32.Update(0, castagnoli, i.buf)
+	return nil
+}
+
+func (i *Intake) writeFile(p []byte) error {
+	if _, err := i.file.WriteAt(p, i.size); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotDurable, err)
+	}
+	i.sum = crc32.Update(i.sum, castagnoli, p)
+	return nil
+}
+
+// ReadAt reads what was written so far. It may run beside Write.
+func (i *Intake) ReadAt(p []byte, off int64) (int, error) {
+	i.mu.Lock()
+	if i.done || off < 0 {
+		i.mu.Unlock()
+		return 0, ErrClosed
+	}
+	if i.file == nil || off+int64(len(p)) <= int64(len(i.buf)) {
+		defer i.mu.Unlock()
+		if off >= int64(len(i.buf)) {
+			return 0, io.EOF
+		}
+		n := copy(p, i.buf[off:])
+		if n < len(p) {
+			return n, io.EOF
+		}
+		return n, nil
+	}
+	f, size := i.file, i.size
+	i.mu.Unlock()
+	if off >= size {
+		return 0, io.EOF
+	}
+	n, err := f.ReadAt(p[:min(int64(len(p)), size-off)], off)
+	if err == nil && n < len(p) {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// Content is all that was written; valid until Commit or Abort.
+func (i *Intake) Content() mail.Content {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.file == nil {
+		return mail.Bytes(i.buf[:len(i.buf):len(i.buf)])
+	}
+	return intakeContent{i}
+}
+
+// intakeContent is the content of a large message. It is comparable: Commit
+// recognizes it.
+type intakeContent struct{ i *Intake }
+
+func (c intakeContent) Size() int64 { return c.i.size }
+
+func (c intakeContent) Open() (io.ReadCloser, error) {
+	return sectionCloser{io.NewSectionReader(c.i, 0, c.i.size)}, nil
+}
+
+type sectionCloser struct{ *io.SectionReader }
+
+func (sectionCloser) Close() error { return nil }
+
+// Commit makes m durable and hands it to the queue: when it returns nil the
+// message is ours. ErrNotDurable, ErrNoSpace, ErrPoisoned and ErrClosed mean
+// that it is not; after the end of ctx nobody knows (RFC 1047).
+func (i *Intake) Commit(ctx context.Context, m *mail.Message) error {
+	start := time.Now()
+	defer i.end()
+	if err := checkMessage(m); err != nil {
+		return err
+	}
+	big, inline, err := i.body(m)
+	if err != nil {
+		i.q.o.Metrics.refusedNotDurable.Inc()
+		return err
+	}
+	b, err := i.q.submit(m, big, inline)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-b.done:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if b.err != nil {
+		i.q.o.Metrics.refusedNotDurable.Inc()
+		return b.err
+	}
+	i.q.o.Metrics.commit.Observe(time.Since(start).Seconds())
+	return nil
+}
+
+// checkMessage refuses what the format cannot hold; the caller's fault.
+func checkMessage(m *mail.Message) error {
+	if len(m.Envelope.Recipients) == 0 || m.Envelope.ID.IsZero() {
+		return errors.New("queue: message without recipients or ID")
+	}
+	n := 0
+	for _, h := range m.Heads {
+		n += len(h)
+	}
+	if n > MaxHeads {
+		return ErrTooLarge
+	}
+	for _, r := range m.Envelope.Recipients {
+		if r.Head < 0 || r.Head >= len(m.Heads) {
+			return errors.New("queue: recipient without a header section")
+		}
+	}
+	return nil
+}
+
+// body tells how the body of m is stored: in line, or in a file that is
+// durable already.
+func (i *Intake) body(m *mail.Message) (*bigRef, []byte, error) {
+	if i.err != nil {
+		return nil, nil, i.err
+	}
+	if b, ok := m.Body.(mail.Bytes); ok && i.file == nil {
+		return nil, b, nil
+	}
+	whole, offset := mail.Whole(m.Body)
+	if whole != (mail.Content)(intakeContent{i}) {
+		return nil, nil, errors.New("queue: the body is not of this intake")
+	}
+	prefix, err := i.prefixSum(offset)
+	if err != nil {
+		return nil, nil, err
+	}
+	ref := bigRef{size: i.size - offset, offset: offset}
+	ref.sum = dropPrefix(i.sum, prefix, ref.size)
+	f := i.file
+	i.mu.Lock()
+	i.file, i.done = nil, true
+	i.mu.Unlock()
+	if err := i.q.durableBig(f, i.name, m.Envelope.ID, ref); err != nil {
+		return nil, nil, err
+	}
+	return &ref, nil, nil
+}
+
+// prefixSum is the checksum of the first n octets.
+func (i *Intake) prefixSum(n int64) (uint32, error) {
+	if n <= int64(len(i.buf)) {
+		return crc32.Checksum(i.buf[:n], castagnoli), nil
+	}
+	h := crc32.New(castagnoli)
+	_, err := io.Copy(h, io.NewSectionReader(i, 0, n))
+	return h.Sum32(), err
+}
+
+// submit appends the ACCEPT record to the batch that is being filled: the one
+// copy of the message on its way to the disk.
+func (q *Queue) submit(m *mail.Message, big *bigRef, inline []byte) (*batch, error) {
+	body := int64(len(inline))
+	if big != nil {
+		body = big.size
+	}
+	env := &m.Envelope
+	now := q.nowMilli()
+	q.mu.Lock()
+	e := q.newEntry(env.ID, env, nil, int64(len(m.Heads[0]))+body, now)
+	e.big = big != nil
+	twice := q.entries[env.ID] != nil
+	q.mu.Unlock()
+	if twice {
+		e.big = false // the file is the other's
+		q.abandon(e)
+		return nil, errors.New("queue: a message of this ID is in the queue")
+	}
+	l := q.log
+	n := int(recordHeaderSize + copySize(env, nil, m.Heads, int64(len(inline))))
+	l.mu.Lock()
+	if err := l.usable(); err != nil {
+		l.mu.Unlock()
+		q.abandon(e)
+		return nil, err
+	}
+	b := l.room(n)
+	dst := appendRecordHeader(b.tail(), recAccept, 0, env.ID, 0)
+	dst = appendCopy(dst, env, now, nil, m.Heads, big)
+	dst = append(dst, inline...)
+	b.add(dst, fixup{op: fixAccept, e: e})
+	l.mu.Unlock()
+	l.signal()
+	return b, nil
+}
+
+// abandon undoes newEntry for a message that did not become ours.
+func (q *Queue) abandon(e *entry) {
+	q.mu.Lock()
+	for i := range e.rcpts {
+		q.releaseDomain(e.rcpts[i].dom)
+	}
+	q.mu.Unlock()
+	if e.big {
+		q.logRemove(q.fs.Remove(q.bigName(e.id)), q.bigName(e.id))
+	}
+}
+
+// Abort ends the intake without a message.
+func (i *Intake) Abort() { i.end() }
+
+func (i *Intake) end() {
+	i.mu.Lock()
+	i.done = true
+	f := i.file
+	i.file = nil
+	putPooled(i.buf)
+	i.buf = nil
+	i.mu.Unlock()
+	i.q.space.add(-i.reserved)
+	i.reserved = 0
+	if f != nil {
+		f.Close()
+		i.q.logRemove(i.q.fs.Remove(i.name), i.name)
+	}
+}
+
+// Buffers come in powers of two, so that a session of small messages does not
+// hold a large one.
+const minBuffer = 13 // 8 KiB
+
+var buffers [12]sync.Pool
+
+func appendPooled(buf, p []byte) []byte {
+	need := len(buf) + len(p)
+	if need <= cap(buf) {
+		return append(buf, p...)
+	}
+	class := max(bits.Len(uint(need-1)), minBuffer) - minBuffer
+	var bigger []byte
+	if class >= len(buffers) {
+		bigger = make([]byte, 0, need)
+	} else if b, ok := buffers[class].Get().(*[]byte); ok {
+		bigger = (*b)[:0]
+	} else {
+		bigger = make([]byte, 0, 1<<(class+minBuffer))
+	}
+	bigger = append(bigger, buf...)
+	putPooled(buf)
+	return append(bigger, p...)
+}
+
+func putPooled(buf []byte) {
+	if c := cap(buf); c >= 1<<minBuffer && c&(c-1) == 0 {
+		if class := bits.Len(uint(c)) - 1 - minBuffer; class < len(buffers) {
+			buffers[class].Put(&buf)
+		}
+	}
+}
