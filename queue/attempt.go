@@ -39,7 +39,7 @@ func (q *Queue) attempt(u unit) {
 	q.finish(u)
 	q.mu.Unlock()
 	q.observe(report, u.d.name, took)
-	if b != nil && b.outcomes > maxUnsynced {
+	if q.log.crowded(b) {
 		// Deliveries that are not recorded are made again after a crash:
 		// their number has a bound.
 		<-b.done
@@ -49,6 +49,15 @@ func (q *Queue) attempt(u unit) {
 
 // maxUnsynced bounds the outcomes in one batch.
 const maxUnsynced = 128
+
+func (l *wal) crowded(b *batch) bool {
+	if b == nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return b.outcomes > maxUnsynced
+}
 
 // routes asks again where the recipients go, now that their paths are at hand:
 // the configuration may have changed since they were queued.
