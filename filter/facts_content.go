@@ -21,6 +21,9 @@ type HeaderFacts struct {
 	// seconds: it means the same when a message is judged again years later.
 	TraceOffset int64 `json:"trace_offset,omitempty"`
 	HasTrace    bool  `json:"has_trace"`
+	// Mixed counts the words of Subject and From that mix scripts or are made
+	// of letters in disguise.
+	Mixed int `json:"mixed,omitempty"`
 	// Values are the decoded first values of the KeptFields that are there,
 	// by lower-case name.
 	Values map[string]string `json:"values,omitempty"`

@@ -123,7 +123,11 @@ func (p *addressParser) angled() {
 func (p *addressParser) finish() {
 	name, addr := p.phrase.String(), p.addr
 	if !p.angle {
-		name, addr = p.comment.String(), name
+		if strings.IndexByte(name, '@') >= 0 {
+			name, addr = p.comment.String(), name
+		} else {
+			name += p.comment.String() // a name without any address
+		}
 	}
 	p.phrase.Reset()
 	p.comment.Reset()

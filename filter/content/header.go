@@ -20,10 +20,22 @@ func readHeader(tx *filter.Transaction) filter.HeaderFacts {
 		r.field(f)
 	}
 	h := &r.facts
+	h.Mixed = disguises(h)
 	if h.HasTrace = h.HasDate && !r.trace.IsZero(); h.HasTrace {
 		h.TraceOffset = int64(r.date.Sub(r.trace) / time.Second)
 	}
 	return *h
+}
+
+// disguises counts the words in Subject and From that are not what they seem.
+func disguises(h *filter.HeaderFacts) int {
+	var t text
+	t.add([]byte(h.Subject))
+	for _, a := range h.From {
+		t.space()
+		t.add([]byte(a.Name))
+	}
+	return t.mixed + t.invisible
 }
 
 type headerReader struct {

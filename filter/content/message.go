@@ -194,7 +194,6 @@ func (m *Message) urlText() []byte {
 	b := m.utf8[:0]
 	for i := range m.links.list {
 		u := &m.links.list[i]
-		b = append(b, ' ')
 		b = append(b, u.Scheme...)
 		b = append(b, "://"...)
 		b = append(b, u.Host...)
@@ -204,6 +203,7 @@ func (m *Message) urlText() []byte {
 			}
 			b = append(b, c)
 		}
+		b = append(b, ' ')
 	}
 	m.utf8 = b
 	return b

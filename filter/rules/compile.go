@@ -271,7 +271,7 @@ func (v *argumentCheck) Visit(node *ast.Node) {
 		return
 	}
 	callee, ok := call.Callee.(*ast.IdentifierNode)
-	if !ok {
+	if !ok || callee.Value == "freemail" {
 		return
 	}
 	arg, ok := call.Arguments[0].(*ast.StringNode)

@@ -73,6 +73,7 @@ func newEvaluation() *evaluation {
 	e.env["header_count"] = e.headerCount
 	e.env["ambiguity"] = func(name string) bool { return slices.Contains(e.facts.Body.Ambiguities, name) }
 	e.env["has_type"] = e.hasType
+	e.env["freemail"] = func(domain string) bool { return freemail[domain] }
 	return e
 }
 

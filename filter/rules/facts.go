@@ -21,6 +21,7 @@ type fact struct {
 type view struct {
 	*filter.Facts
 	from, replyTo  filter.Address
+	fromBroken     int
 	fromOrg        string
 	urls           urlSummary
 	subjectLetters int
@@ -32,13 +33,12 @@ type view struct {
 
 type urlSummary struct {
 	count, domains, ip, userinfo, disguised, port, punycode, own, foreign, plain int
+	longest, randomHost, randomPath, imageIP                                     int
 }
 
 func newView(f *filter.Facts) *view {
 	v := &view{Facts: f}
-	if len(f.Header.From) > 0 {
-		v.from = f.Header.From[0]
-	}
+	v.from, v.fromBroken = author(f.Header.From)
 	if len(f.Header.ReplyTo) > 0 {
 		v.replyTo = f.Header.ReplyTo[0]
 	}
@@ -58,6 +58,23 @@ func newView(f *filter.Facts) *view {
 	return v
 }
 
+// author is the mailbox that a reader takes for the author: the first one that
+// has an address, under the name that From begins with. broken counts those
+// without.
+func author(from []filter.Address) (a filter.Address, broken int) {
+	for _, f := range from {
+		if f.Domain == "" {
+			broken++
+		} else if a.Domain == "" {
+			a = f
+		}
+	}
+	if broken > 0 && from[0].Name != "" {
+		a.Name = from[0].Name
+	}
+	return a, broken
+}
+
 // org is the registered domain, which is what two names of one owner share.
 func org(domain string) string {
 	d, err := publicsuffix.EffectiveTLDPlusOne(domain)
@@ -73,6 +90,7 @@ func summarize(urls []filter.URL, fromOrg string) urlSummary {
 	for i := range urls {
 		u := &urls[i]
 		if u.Image {
+			count(&s.imageIP, u.IP)
 			continue
 		}
 		s.count++
@@ -82,6 +100,9 @@ func summarize(urls []filter.URL, fromOrg string) urlSummary {
 		count(&s.port, u.Port != "" && u.Port != "80" && u.Port != "443")
 		count(&s.punycode, strings.HasPrefix(u.Host, "xn--") || strings.Contains(u.Host, ".xn--"))
 		count(&s.plain, u.Scheme == "http")
+		count(&s.randomHost, !u.IP && consonants(u.Host) >= 6)
+		count(&s.randomPath, randomPath(u.Path))
+		s.longest = max(s.longest, len(u.Host)+len(u.Path))
 		owner := u.Domain
 		if owner == "" {
 			owner = u.Host
@@ -148,21 +169,32 @@ var facts = []fact{
 	{"arc", "ARC chain result", func(v *view) any { return v.ARC.Result }},
 	{"listings", "number of DNSBL listings", func(v *view) any { return len(v.Listings) }},
 
-	{"from_name", "display name of the first From mailbox", func(v *view) any { return v.from.Name }},
-	{"from_addr", "its address", func(v *view) any { return v.from.Addr }},
+	{"from_name", "display name that From begins with", func(v *view) any { return v.from.Name }},
+	{"from_addr", "address of the first mailbox in From that has one", func(v *view) any { return v.from.Addr }},
 	{"from_domain", "its domain", func(v *view) any { return v.from.Domain }},
 	{"from_org", "its registered domain", func(v *view) any { return v.fromOrg }},
+	{"from_name_org", "registered domain of an address that the display name shows", func(v *view) any { return addressOrg(v.from.Name) }},
+	{"from_name_symbols", "pictures and symbols in the display name", func(v *view) any { return symbolsIn(v.from.Name) }},
+	{"from_digits", "digits in the address", func(v *view) any { return digits(v.from.Addr) }},
+	{"from_consonants", "longest run of consonants in the address", func(v *view) any { return consonants(v.from.Addr) }},
+	{"from_labels", "labels of its domain", func(v *view) any { return labels(v.from.Domain) }},
+	{"name_in_domain", "a word of the display name is in the domain", func(v *view) any { return nameInDomain(v.from) }},
+	{"from_broken", "mailboxes in From without a domain", func(v *view) any { return v.fromBroken }},
 	{"from_count", "mailboxes in From", func(v *view) any { return len(v.Header.From) }},
 	{"reply_to_addr", "address of the first Reply-To mailbox", func(v *view) any { return v.replyTo.Addr }},
 	{"reply_to_domain", "its domain", func(v *view) any { return v.replyTo.Domain }},
 	{"reply_to_org", "its registered domain", func(v *view) any { return org(v.replyTo.Domain) }},
 	{"to_count", "mailboxes in To", func(v *view) any { return len(v.Header.To) }},
+	{"to_undisclosed", "To has no mailbox, or says that they are undisclosed", func(v *view) any { return undisclosed(v) }},
 	{"cc_count", "mailboxes in Cc", func(v *view) any { return len(v.Header.Cc) }},
 	{"subject", "decoded Subject", func(v *view) any { return v.Header.Subject }},
 	{"subject_letters", "ASCII letters in it", func(v *view) any { return v.subjectLetters }},
 	{"subject_upper", "capitals among them", func(v *view) any { return v.subjectUpper }},
+	{"subject_symbols", "pictures and symbols in it", func(v *view) any { return symbolsIn(v.Header.Subject) }},
+	{"header_mixed", "words of mixed scripts or letters in disguise in Subject and display name", func(v *view) any { return v.Header.Mixed }},
 	{"message_id", "Message-ID as it came", func(v *view) any { return v.Header.MessageID }},
 	{"message_id_domain", "what follows its @", func(v *view) any { return v.idDomain }},
+	{"message_id_org", "its registered domain", func(v *view) any { return org(v.idDomain) }},
 	{"list_id", "List-Id", func(v *view) any { return v.Header.ListID }},
 	{"mailer", "X-Mailer or User-Agent", func(v *view) any { return v.Header.Mailer }},
 	{"hops", "number of Received fields", func(v *view) any { return v.Header.Hops }},
@@ -175,11 +207,11 @@ var facts = []fact{
 	{"html_length", "octets of HTML", func(v *view) any { return v.Body.HTMLLength }},
 	{"plain_length", "octets of plain text", func(v *view) any { return v.Body.LeafText }},
 	{"hidden", "characters hidden by style", func(v *view) any { return v.Body.Hidden }},
-	{"upper", "capitals among the letters of the text, percent", func(v *view) any { return v.Body.Upper }},
+	{"capitals", "capitals among the letters of the text, percent", func(v *view) any { return v.Body.Upper }},
 	{"quoted", "quoted lines of plain text", func(v *view) any { return v.Body.Quoted }},
 	{"invisible", "zero-width characters", func(v *view) any { return v.Body.Invisible }},
 	{"mixed", "words of mixed scripts or mathematical letters", func(v *view) any { return v.Body.Mixed }},
-	{"split", "words split by markup", func(v *view) any { return v.Body.Split }},
+	{"split_words", "words split by markup", func(v *view) any { return v.Body.Split }},
 	{"images", "number of images", func(v *view) any { return v.Body.Images }},
 	{"remote_images", "images fetched from elsewhere", func(v *view) any { return v.Body.Remote }},
 	{"forms", "number of forms", func(v *view) any { return v.Body.Forms }},
@@ -203,6 +235,14 @@ var facts = []fact{
 	{"url_own", "in the registered domain of From", func(v *view) any { return v.urls.own }},
 	{"url_foreign", "in another registered domain than From", func(v *view) any { return v.urls.foreign }},
 
+	{"url_longest", "length of the longest", func(v *view) any { return v.urls.longest }},
+	{"url_random_host", "with six consonants in a row in the host", func(v *view) any { return v.urls.randomHost }},
+	{"url_random_path", "with a long path of mixed letters and digits", func(v *view) any { return v.urls.randomPath }},
+	{"image_ip", "pictures loaded from an IP address", func(v *view) any { return v.urls.imageIP }},
+	{"patterns", "patterns that matched", func(v *view) any { return len(v.Body.Patterns) }},
+
+	{"text_base64", "a text part is in base64", func(v *view) any { return base64Text(v, false) }},
+	{"text_base64_ascii", "a text part in base64 claims to be ASCII", func(v *view) any { return base64Text(v, true) }},
 	{"parts", "entities of the MIME tree", func(v *view) any { return len(v.Body.Parts) }},
 	{"attachments", "attached files", func(v *view) any { return v.attachments }},
 }
