@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -19,7 +20,13 @@ import (
 	"mailweir/mail"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if job := os.Getenv(clientJob); job != "" {
+		runClientJob(job)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // letter is one message that a desk took.
 type letter struct {
