@@ -23,6 +23,7 @@ type decoder struct {
 	dir     string
 	errs    Errors
 	origins map[string]origin
+	failed  map[string]bool // paths whose value is wrong: nothing more is said of them
 }
 
 func (d *decoder) fault(line int, key, problem, hint string) {
@@ -78,21 +79,31 @@ func plainKey(path string) string {
 // table decodes n, which may be nil for a section that is absent, into v.
 func (d *decoder) table(n *node, v reflect.Value, path string, inherits bool) {
 	fs := fields(v)
-	known := make(map[string]bool, len(fs))
+	d.unknown(n, fs, path)
 	for _, f := range fs {
-		known[f.key] = true
 		var e *entry
 		if n != nil {
 			e = n.get(f.key)
 		}
 		d.field(n, e, f, join(path, f.key), inherits || f.Tag.Get("inherit") != "")
 	}
+}
+
+// unknown reports the keys of n that no field has. The key that one of them
+// was meant to be counts as wrong, not as missing.
+func (d *decoder) unknown(n *node, fs []field, path string) {
 	if n == nil {
 		return
 	}
+	known := make(map[string]bool, len(fs))
+	for _, f := range fs {
+		known[f.key] = true
+	}
 	for _, e := range n.keys {
 		if !known[e.name] {
-			d.fault(e.line, plainKey(join(path, e.name)), "unknown key", suggest(e.name, path, fs))
+			meant, hint := suggest(e.name, path, fs)
+			d.fault(e.line, plainKey(join(path, e.name)), "unknown key", hint)
+			d.failed[join(path, meant)] = true
 		}
 	}
 }
@@ -107,7 +118,9 @@ func (d *decoder) field(parent *node, e *entry, f field, path string, inherits b
 		d.origins[path] = origin{line: e.line}
 		d.value(e.node, f, path)
 	case f.Tag.Get("required") != "":
-		d.missing(parent, f, path)
+		if !d.failed[path] {
+			d.missing(parent, f, path)
+		}
 	case !inherits:
 		d.setDefault(f)
 	}
@@ -131,6 +144,7 @@ func (d *decoder) tables(e *entry, f field, path string) {
 	if e == nil {
 		return
 	}
+	d.origins[path] = origin{line: e.line}
 	if e.node.kind != kindTables && e.node.kind != kindArray {
 		d.fault(e.line, plainKey(path), fmt.Sprintf("is %s, not an array of tables", e.node.kind), fmt.Sprintf("write [[%s]]", plainKey(path)))
 		return
@@ -178,7 +192,8 @@ func (d *decoder) value(n *node, f field, path string) {
 		return
 	}
 	if n.kind != kindArray {
-		d.fault(n.line, plainKey(path), fmt.Sprintf("is %s, not an array", n.kind), `write ["…", "…"]`)
+		d.failed[path] = true
+		d.fault(n.line, plainKey(path), fmt.Sprintf("is %s, not an array", n.kind), fmt.Sprintf("write [%s]", quoteText(n)))
 		return
 	}
 	list := reflect.MakeSlice(f.Type, 0, len(n.list))

@@ -20,7 +20,7 @@ const (
 	kindString  kind = "a string"
 	kindInteger kind = "an integer"
 	kindFloat   kind = "a number"
-	kindBool    kind = "true or false"
+	kindBool    kind = "a boolean"
 	kindTime    kind = "a date or time"
 )
 
@@ -64,7 +64,8 @@ type reader struct {
 	lines  []int // offset of each line's first byte
 	offset int   // of the parser's data in the whole file
 	root   *node
-	at     *node // the table that keys go to; nil: one that is in error
+	at     *node  // the table that keys go to; nil: one that is in error
+	path   string // of that table, for messages
 	fault  func(line int, key, problem, hint string)
 }
 
@@ -146,7 +147,7 @@ func (r *reader) expression(n *unstable.Node) {
 		r.at = r.header(n)
 	case unstable.KeyValue:
 		if r.at != nil {
-			r.keyValue(r.at, n)
+			r.keyValue(r.at, n, r.path)
 		}
 	}
 }
@@ -176,6 +177,7 @@ func joinParts(parts []part) string {
 // header enters the table that [a.b] or [[a.b]] names.
 func (r *reader) header(n *unstable.Node) *node {
 	parts := r.keyParts(n.Key())
+	r.path = joinParts(parts)
 	t := r.root
 	for _, p := range parts[:len(parts)-1] {
 		if t = r.descend(t, p, joinParts(parts)); t == nil {
@@ -233,25 +235,26 @@ func (r *reader) descend(t *node, p part, key string) *node {
 	return nil
 }
 
-func (r *reader) keyValue(t *node, n *unstable.Node) {
+func (r *reader) keyValue(t *node, n *unstable.Node, path string) {
 	parts := r.keyParts(n.Key())
+	key := join(path, joinParts(parts))
 	for _, p := range parts[:len(parts)-1] {
-		if t = r.descend(t, p, joinParts(parts)); t == nil {
+		if t = r.descend(t, p, key); t == nil {
 			return
 		}
 		t.defined = true // a dotted key defines its tables
 	}
 	last := parts[len(parts)-1]
 	if e := t.get(last.name); e != nil {
-		r.fault(last.line, joinParts(parts), fmt.Sprintf("is given twice, first on line %d", e.line), "keep one")
+		r.fault(last.line, key, fmt.Sprintf("is given twice, first on line %d", e.line), "keep one")
 		return
 	}
-	t.add(last.name, last.line, r.value(n.Value(), last.line))
+	t.add(last.name, last.line, r.value(n.Value(), last.line, key))
 }
 
 // value copies a value out of the parser. Arrays have no position of their
 // own: theirs is that of their key.
-func (r *reader) value(n *unstable.Node, line int) *node {
+func (r *reader) value(n *unstable.Node, line int, key string) *node {
 	if n.Raw.Length > 0 {
 		line = r.lineOf(n)
 	}
@@ -268,12 +271,12 @@ func (r *reader) value(n *unstable.Node, line int) *node {
 	case unstable.Array:
 		v.kind = kindArray
 		for it := n.Children(); it.Next(); {
-			v.list = append(v.list, r.value(it.Node(), line))
+			v.list = append(v.list, r.value(it.Node(), line, key))
 		}
 	case unstable.InlineTable:
 		v.kind, v.defined = kindTable, true
 		for it := n.Children(); it.Next(); {
-			r.keyValue(v, it.Node())
+			r.keyValue(v, it.Node(), key)
 		}
 		v.closed = true
 	default:

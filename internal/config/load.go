@@ -33,7 +33,7 @@ func Load(path string, known Known) (*Config, error) {
 // Parse checks a config that is in memory. name stands in messages, and its
 // folder is what relative paths are relative to.
 func Parse(name string, data []byte, known Known) (*Config, error) {
-	d := &decoder{file: name, dir: filepath.Dir(name), origins: map[string]origin{}}
+	d := &decoder{file: name, dir: filepath.Dir(name), origins: map[string]origin{}, failed: map[string]bool{}}
 	if d.unreadable(data) {
 		return nil, d.errs
 	}
@@ -58,7 +58,19 @@ func (d *decoder) unreadable(data []byte) bool {
 	case bytes.HasPrefix(data, []byte("\xef\xbb\xbf")):
 		d.fault(1, "", "begins with a byte order mark", "save it as UTF-8 without one")
 	case !utf8.Valid(data):
-		d.fault(0, "", "is not UTF-8", "save it as UTF-8")
+		d.fault(notUTF8(data), "", "is not UTF-8", "save it as UTF-8")
 	}
 	return len(d.errs) > 0
+}
+
+// notUTF8 is the first line that is not UTF-8.
+func notUTF8(data []byte) int {
+	line := 0
+	for l := range bytes.Lines(data) {
+		line++
+		if !utf8.Valid(l) {
+			break
+		}
+	}
+	return line
 }

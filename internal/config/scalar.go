@@ -156,7 +156,7 @@ func (p *Path) UnmarshalText(b []byte) error {
 // UnmarshalText takes a domain name and makes it canonical.
 func (n *Name) UnmarshalText(b []byte) error {
 	s := string(b)
-	if !mail.ValidDomain(strings.TrimSuffix(s, "."), true) || s[0] == '[' {
+	if !mail.ValidDomain(strings.TrimSuffix(s, "."), true) || s[0] == '[' || allNumeric(s) {
 		return notA("a domain name", `"mx.example.org"`)
 	}
 	s = mail.CanonicalDomain(s)

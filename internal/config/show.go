@@ -73,6 +73,11 @@ func format(v reflect.Value) string {
 	switch x := v.Interface().(type) {
 	case time.Duration:
 		return quote(FormatDuration(x))
+	case Path:
+		if abs, err := filepath.Abs(string(x)); err == nil {
+			x = Path(abs) // what is shown may be loaded from another folder
+		}
+		return quote(string(x))
 	case Size:
 		return quote(x.String())
 	case netip.Prefix:

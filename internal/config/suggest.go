@@ -8,8 +8,9 @@ import (
 )
 
 // suggest says what an unknown key may have been meant to be: the same key in
-// another table, else the nearest one of this table, else all there are.
-func suggest(name, path string, fs []field) string {
+// another table, else the nearest one of this table, else all there are. meant
+// is the key of this table, if it is one.
+func suggest(name, path string, fs []field) (meant, hint string) {
 	names := make([]string, len(fs))
 	for i, f := range fs {
 		names[i] = f.key
@@ -17,13 +18,13 @@ func suggest(name, path string, fs []field) string {
 	near := nearest(name, names)
 	if near == "" || !sameWord(name, near) {
 		if elsewhere := keysNamed(name, plainKey(path)); len(elsewhere) > 0 {
-			return "it belongs to " + strings.Join(elsewhere, " or ")
+			return "", "it belongs to " + strings.Join(elsewhere, " or ")
 		}
 	}
 	if near != "" {
-		return fmt.Sprintf("did you mean %q?", near)
+		return near, fmt.Sprintf("did you mean %q?", near)
 	}
-	return "known here: " + strings.Join(names, ", ")
+	return "", "known here: " + strings.Join(names, ", ")
 }
 
 // sameWord reports names that differ only in case and in "-" for "_".

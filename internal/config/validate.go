@@ -37,8 +37,11 @@ func (d *decoder) validate(c *Config, known Known, whole bool) {
 	v.files()
 }
 
-// at reports a fault of the value at path; format may be followed by the hint.
+// at reports a fault of the value at path.
 func (v *validator) at(path, problem, hint string) {
+	if v.failed[path] {
+		return
+	}
 	v.fault(v.origins[path].line, plainKey(path), problem, hint)
 }
 
@@ -49,7 +52,7 @@ func (v *validator) present() {
 	if len(v.c.Listeners) == 0 && !v.given("listener") {
 		v.fault(0, "listener", problemMissing, "write at least one [[listener]] with its address")
 	}
-	if len(v.c.Domains) == 0 {
+	if len(v.c.Domains) == 0 && !v.given("domain") {
 		v.fault(0, "domain", problemMissing, "write at least one [[domain]] with its name and next_hops")
 	}
 }

@@ -30,11 +30,21 @@ func (v *validator) sockets() []socket {
 	return list
 }
 
-// wildcard reports the host of a socket that takes every address. "0.0.0.0"
-// and "::" are kept apart only in theory: Linux binds both families for "::".
+// wildcard reports the host of a socket that takes every address.
 func wildcard(host string) bool {
 	a, err := netip.ParseAddr(host)
 	return host == "" || err == nil && a.IsUnspecified()
+}
+
+// overlap reports sockets of one port that cannot both be bound. Nothing and
+// "::" take both families; "0.0.0.0" takes IPv4 alone.
+func overlap(a, b string) bool {
+	both := func(host string) bool { return host == "" || host == "::" }
+	v4 := func(host string) bool {
+		x, err := netip.ParseAddr(host)
+		return err == nil && x.Unmap().Is4()
+	}
+	return both(a) || both(b) || sameHost(a, b) || (wildcard(a) || wildcard(b)) && v4(a) && v4(b)
 }
 
 func sameHost(a, b string) bool {
@@ -48,7 +58,7 @@ func (v *validator) listeners() {
 	list := v.sockets()
 	for i, a := range list {
 		for _, b := range list[:i] {
-			if a.port == b.port && (wildcard(a.host) || wildcard(b.host) || sameHost(a.host, b.host)) {
+			if a.port == b.port && overlap(a.host, b.host) {
 				v.at(a.path, fmt.Sprintf("%q overlaps with %s %q on line %d", a.addr, plainKey(b.path), b.addr, v.origins[b.path].line), "give each its own port or address")
 				break
 			}
