@@ -24,6 +24,7 @@ type evaluation struct {
 	voids   int
 	names   []string // forward-confirmed names of ip
 	named   bool     // names was looked up
+	nameErr error    // of that look-up
 	problem string
 	err     error
 }
@@ -195,7 +196,7 @@ func (e *evaluation) match(d *directive, domain string) (bool, error) {
 	case mechMX:
 		return e.matchMX(d, name)
 	case mechPTR:
-		return e.matchPTR(name), nil
+		return e.matchPTR(name)
 	}
 	addrs, err := e.dns.LookupA(e.ctx, name) // exists asks for A always (section 5.7)
 	return len(addrs) > 0, e.void(err)
@@ -280,14 +281,17 @@ func (e *evaluation) matchMX(d *directive, name string) (bool, error) {
 }
 
 // matchPTR is section 5.5, which says itself that a DNS error there means "does
-// not match".
-func (e *evaluation) matchPTR(name string) bool {
+// not match". A client without names is a void look-up all the same.
+func (e *evaluation) matchPTR(name string) (bool, error) {
 	for _, host := range e.confirmedNames() {
 		if underDomain(host, name) {
-			return true
+			return true, nil
 		}
 	}
-	return false
+	if dns.IsNotFound(e.nameErr) {
+		return false, e.void(e.nameErr)
+	}
+	return false, nil
 }
 
 // confirmedNames are the names of the client that lead back to its address,
@@ -297,10 +301,8 @@ func (e *evaluation) confirmedNames() []string {
 		return e.names
 	}
 	e.named = true
-	hosts, err := e.dns.LookupPTR(e.ctx, e.ip)
-	if err != nil {
-		return nil
-	}
+	var hosts []string
+	hosts, e.nameErr = e.dns.LookupPTR(e.ctx, e.ip)
 	for _, host := range hosts[:min(len(hosts), maxPTR)] {
 		host = strings.TrimSuffix(host, ".")
 		addrs, err := e.addresses(host)
