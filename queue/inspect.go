@@ -6,10 +6,10 @@ import (
 	"mailweir/internal/fsx"
 )
 
-// Inspect lists a spool that no gateway has open, and touches nothing: no lock
+// Inspect lists what f selects of a spool that no gateway has open, and touches nothing: no lock
 // is taken, nothing is repaired, no file is made. A message is shown as
 // deferred or held; what is due is known to a running queue only.
-func Inspect(fsys fsx.FS, dir string) ([]Item, error) {
+func Inspect(fsys fsx.FS, dir string, f Filter) ([]Item, error) {
 	fresh, err := checkFormat(fsys, dir)
 	if err != nil || fresh {
 		return nil, err
@@ -27,7 +27,7 @@ func Inspect(fsys fsx.FS, dir string) ([]Item, error) {
 	}
 	q.rebuild()
 	var items []Item
-	for it := range q.List(Filter{}) {
+	for it := range q.List(f) {
 		items = append(items, it)
 	}
 	return items, nil

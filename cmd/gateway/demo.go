@@ -267,8 +267,16 @@ func (d *demo) send(ctx context.Context, m demoMessage) error {
 }
 
 func (d *demo) verdict(r *smtpd.Record) {
-	fmt.Fprintf(d.out, "   verdict    %s %s, score %.1f of %.1f, in %.1f ms after the final dot\n",
-		or(string(r.Action), "refused"), or(r.Reason, ""), r.Score, r.Required, float64(r.Timings.AfterDot)/1000)
+	if r.Facts == nil {
+		fmt.Fprintf(d.out, "   verdict    refused before any data (%s)\n", r.Reason)
+		return
+	}
+	why := ""
+	if r.Reason != "" {
+		why = " (" + r.Reason + ")"
+	}
+	fmt.Fprintf(d.out, "   verdict    %s%s, score %.1f, tagged from %.1f, %.1f ms after the final dot\n",
+		r.Action, why, r.Score, r.Required, float64(r.Timings.AfterDot)/1000)
 	for _, s := range r.Symbols {
 		if s.Score != 0 {
 			fmt.Fprintf(d.out, "              %7.2f %s %s\n", s.Score, s.Name, s.Detail)
@@ -363,7 +371,7 @@ func (d *demo) submit(m demoMessage, data []byte) (text string, code int, err er
 	text, err = transact(c, m, data)
 	var refused *smtp.SMTPError
 	if errors.As(err, &refused) {
-		return strings.TrimSpace(refused.EnhancedCode.String() + " " + refused.Message), refused.Code, nil
+		return fmt.Sprintf("%d.%d.%d %s", refused.EnhancedCode[0], refused.EnhancedCode[1], refused.EnhancedCode[2], refused.Message), refused.Code, nil
 	}
 	return text, 250, err
 }

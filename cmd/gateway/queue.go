@@ -90,15 +90,13 @@ func listQueue(ctx context.Context, w io.Writer, cfg *config.Config, a *queueArg
 
 // eachStopped reads the spool of a gateway that does not run.
 func eachStopped(cfg *config.Config, f queue.Filter, each func(queue.Item) error) error {
-	items, err := queue.Inspect(fsx.OS{}, spoolDir(cfg))
+	items, err := queue.Inspect(fsx.OS{}, spoolDir(cfg), f)
 	if err != nil {
 		return err
 	}
 	for _, i := range items {
-		if f.Match(&i) {
-			if err := each(i); err != nil {
-				return err
-			}
+		if err := each(i); err != nil {
+			return err
 		}
 	}
 	return nil

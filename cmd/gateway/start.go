@@ -103,7 +103,7 @@ func (g *gateway) stop(ctx context.Context) error {
 }
 
 func (g *gateway) startState(context.Context) error {
-	if err := os.MkdirAll(string(g.cfg.DataDir), 0o700); err != nil {
+	if err := os.MkdirAll(tlsDir(g.cfg), 0o700); err != nil { // and data_dir above it
 		return err
 	}
 	var err error
