@@ -59,20 +59,22 @@ type TLS struct {
 	Key         Path `toml:"key"`
 }
 
-// Limits bound what a client can send or hold.
+// Limits bound what a client can send or hold. A value below what RFC 5321
+// section 4.5.3.1 demands of every server (64 KiB, 100 recipients) is taken
+// all the same: some hosts are there for one application.
 type Limits struct {
-	MessageSize Size `toml:"message_size" default:"50MiB" min:"64KiB" max:"2GiB"`
-	HeaderSize  Size `toml:"header_size" default:"256KiB" min:"4KiB" max:"16MiB"`
+	MessageSize Size `toml:"message_size" default:"50MiB" min:"1KiB" max:"2GiB"`
+	HeaderSize  Size `toml:"header_size" default:"256KiB" min:"1KiB" max:"16MiB"`
 	// TextLine is the longest body line; RFC 5321 section 4.5.3.1.6 asks for
 	// 1,000 octets, and honest HTML mail exceeds that by far.
-	TextLine              Size          `toml:"text_line" default:"1MiB" min:"1000" max:"2GiB"`
-	Connections           int           `toml:"connections" default:"1000" min:"1" max:"1000000"`
+	TextLine              Size          `toml:"text_line" default:"128KiB" min:"1000" max:"2GiB"`
+	Connections           int           `toml:"connections" default:"10000" min:"1" max:"1000000"`
 	ConnectionsPerNetwork int           `toml:"connections_per_network" default:"50" min:"1" max:"1000000"`
-	Recipients            int           `toml:"recipients" default:"1000" min:"100" max:"100000"` // RFC 5321 section 4.5.3.1.8: at least 100
+	Recipients            int           `toml:"recipients" default:"100" min:"1" max:"100000"`
 	Errors                int           `toml:"errors" default:"20" min:"1" max:"10000"`
 	CommandTimeout        time.Duration `toml:"command_timeout" default:"5m" min:"1s" max:"1h"` // RFC 5321 section 4.5.3.2.7
-	DataTimeout           time.Duration `toml:"data_timeout" default:"5m" min:"1s" max:"1h"`
-	SessionTimeout        time.Duration `toml:"session_timeout" default:"1h" min:"10s" max:"1d"`
+	DataTimeout           time.Duration `toml:"data_timeout" default:"3m" min:"1s" max:"1h"`    // section 4.5.3.2.5
+	SessionTimeout        time.Duration `toml:"session_timeout" default:"1h" min:"1s" max:"1d"`
 }
 
 // DNS is the resolver.
@@ -89,7 +91,7 @@ type DNSPolicy struct {
 
 // Score is the thresholds of the sum of all symbols.
 type Score struct {
-	Tag        float64 `toml:"tag" default:"5.0" min:"0.1" max:"1000"`
+	Tag        float64 `toml:"tag" default:"5.0" min:"0" max:"1000"`
 	Quarantine float64 `toml:"quarantine" default:"0.0" min:"0" max:"1000"` // 0: off
 	Reject     float64 `toml:"reject" default:"15.0" min:"0.1" max:"10000"`
 }
@@ -137,8 +139,8 @@ type Relay struct {
 type Queue struct {
 	RetryFirst time.Duration `toml:"retry_first" default:"5m" min:"1s" max:"1d"`
 	RetryMax   time.Duration `toml:"retry_max" default:"1h" min:"1s" max:"7d"`
-	Expire     time.Duration `toml:"expire" default:"5d" min:"1m" max:"60d"` // RFC 5321 section 4.5.4.1: 4-5 days
-	Quarantine time.Duration `toml:"quarantine" default:"30d" min:"1h" max:"3650d"`
+	Expire     time.Duration `toml:"expire" default:"5d" min:"1s" max:"60d"` // RFC 5321 section 4.5.4.1: 4-5 days
+	Quarantine time.Duration `toml:"quarantine" default:"30d" min:"1s" max:"3650d"`
 }
 
 // ClamAV is the virus scanner.
@@ -157,7 +159,7 @@ type ScannerPolicy struct {
 type DNSBL struct {
 	Zone  Name    `toml:"zone" required:"yes"`
 	Score float64 `toml:"score" required:"yes" min:"-1000" max:"1000"`
-	Codes []Code  `toml:"codes"` // absent: 127.0.0.2 to 127.0.0.254
+	Codes []Code  `toml:"codes"` // absent: all of 127.0.0.0/8 but error codes
 }
 
 // Allow exempts a network, or an authenticated domain, from rejection.
@@ -176,7 +178,7 @@ type Privacy struct {
 
 // History is how long `gateway why` can explain a verdict.
 type History struct {
-	Keep time.Duration `toml:"keep" default:"7d" min:"1h" max:"3650d"`
+	Keep time.Duration `toml:"keep" default:"7d" min:"1s" max:"3650d"`
 }
 
 // Log is the program's own log, on standard error.

@@ -27,7 +27,7 @@ type (
 	ListenAddr string
 	// Server is the address of a DNS server, with its port.
 	Server string
-	// ScannerAddr is a socket: "unix:/path" or "tcp:host:port".
+	// ScannerAddr is a socket: "unix:/path" or "host:port".
 	ScannerAddr string
 	// Code is a return code of a DNSBL, or a prefix of them.
 	Code netip.Prefix
@@ -222,7 +222,7 @@ func (v *Server) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// UnmarshalText takes "unix:/path", "tcp:host:port" or "host:port".
+// UnmarshalText takes "unix:/path", "host:port" or "tcp:host:port".
 func (a *ScannerAddr) UnmarshalText(b []byte) error {
 	s := string(b)
 	if path, ok := strings.CutPrefix(s, "unix:"); ok && path != "" {
@@ -233,20 +233,8 @@ func (a *ScannerAddr) UnmarshalText(b []byte) error {
 	if err := h.UnmarshalText([]byte(strings.TrimPrefix(s, "tcp:"))); err != nil {
 		return notA("a scanner's socket", `"unix:/run/clamav/clamd.ctl" or "127.0.0.1:3310"`)
 	}
-	*a = ScannerAddr("tcp:" + string(h))
+	*a = ScannerAddr(h)
 	return nil
-}
-
-// Network and Address are the arguments of net.Dial.
-func (a ScannerAddr) Network() string {
-	network, _, _ := strings.Cut(string(a), ":")
-	return network
-}
-
-// Address is what to dial in Network.
-func (a ScannerAddr) Address() string {
-	_, address, _ := strings.Cut(string(a), ":")
-	return address
 }
 
 // parsePrefix takes a network or a single address.

@@ -58,25 +58,39 @@ func (v *validator) present() {
 }
 
 func (v *validator) limits() {
-	l := v.c.Limits
+	l := &v.c.Limits
+	giveWay(v, "limits.header_size", &l.HeaderSize, "limits.message_size", l.MessageSize)
 	if l.HeaderSize > l.MessageSize && l.MessageSize > 0 {
-		v.at(v.which("limits.header_size", "limits.message_size"), fmt.Sprintf("header_size %s is more than message_size %s", l.HeaderSize, l.MessageSize), "no header section is longer than its message")
+		v.at("limits.header_size", fmt.Sprintf("header_size %s is more than message_size %s", l.HeaderSize, l.MessageSize), "no header section is longer than its message")
 	}
-	v.ordered("limits", "command_timeout", l.CommandTimeout, "session_timeout", l.SessionTimeout)
-	v.ordered("limits", "data_timeout", l.DataTimeout, "session_timeout", l.SessionTimeout)
+	giveWay(v, "limits.command_timeout", &l.CommandTimeout, "limits.session_timeout", l.SessionTimeout)
+	giveWay(v, "limits.data_timeout", &l.DataTimeout, "limits.session_timeout", l.SessionTimeout)
+	v.ordered("limits.command_timeout", l.CommandTimeout, "limits.session_timeout", l.SessionTimeout)
+	v.ordered("limits.data_timeout", l.DataTimeout, "limits.session_timeout", l.SessionTimeout)
 }
 
 func (v *validator) queue() {
-	q := v.c.Queue
-	v.ordered("queue", "retry_first", q.RetryFirst, "retry_max", q.RetryMax)
-	v.ordered("queue", "retry_max", q.RetryMax, "expire", q.Expire)
+	q := &v.c.Queue
+	giveWay(v, "queue.retry_max", &q.RetryMax, "queue.expire", q.Expire)
+	giveWay(v, "queue.retry_first", &q.RetryFirst, "queue.retry_max", q.RetryMax)
+	v.ordered("queue.retry_first", q.RetryFirst, "queue.retry_max", q.RetryMax)
+	v.ordered("queue.retry_max", q.RetryMax, "queue.expire", q.Expire)
+}
+
+// giveWay lowers a default to a limit that the file sets below it: that only
+// one of the two is written down is no fault.
+func giveWay[T ~int64](v *validator, path string, value *T, limitPath string, limit T) {
+	if !v.given(path) && limit > 0 && *value > limit {
+		*value = limit
+		v.origins[path] = origin{from: limitPath}
+	}
 }
 
 // ordered demands a <= b of two durations of a section.
-func (v *validator) ordered(section, a string, av time.Duration, b string, bv time.Duration) {
+func (v *validator) ordered(a string, av time.Duration, b string, bv time.Duration) {
 	if av > bv && bv > 0 {
-		path := v.which(join(section, a), join(section, b))
-		v.at(path, fmt.Sprintf("%s %s is more than %s %s", a, FormatDuration(av), b, FormatDuration(bv)), fmt.Sprintf("%s <= %s", a, b))
+		aKey, bKey := a[strings.LastIndexByte(a, '.')+1:], b[strings.LastIndexByte(b, '.')+1:]
+		v.at(v.which(a, b), fmt.Sprintf("%s %s is more than %s %s", aKey, FormatDuration(av), bKey, FormatDuration(bv)), fmt.Sprintf("%s <= %s", aKey, bKey))
 	}
 }
 
