@@ -47,7 +47,8 @@ func TestDialogues(t *testing.T) {
 			_, addr := serve(t, d, ListenerOptions{TrustedProxies: loopback}, nil)
 			play(t, "ours", lines, connect(t, addr), d)
 		})
-		if strings.Contains(string(b), "\nonly: ours\n") {
+		// go-smtp v0.25.1 has a data race between RSET and its BDAT goroutine.
+		if strings.Contains(string(b), "\nonly: ours\n") || raceEnabled && strings.HasPrefix(name, "bdat") {
 			continue
 		}
 		t.Run(name+"/go-smtp", func(t *testing.T) {

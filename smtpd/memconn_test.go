@@ -5,8 +5,11 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // memConn is a client that has said everything in advance. Each piece is one
@@ -105,9 +108,12 @@ func codes(list []string) string {
 	return b.String()
 }
 
+// commonMetrics are for tests that do not look at them: they are dear to make.
+var commonMetrics = sync.OnceValue(func() *Metrics { return NewMetrics(prometheus.NewRegistry()) })
+
 // memServer is a server for run.
 func memServer(d *desk, change func(*Options)) *Server {
-	o := Options{Hostname: "mx.example.org", Limits: testLimits(), Logger: quiet}
+	o := Options{Hostname: "mx.example.org", Limits: testLimits(), Logger: quiet, Metrics: commonMetrics()}
 	if change != nil {
 		change(&o)
 	}

@@ -14,7 +14,7 @@ type Metrics struct {
 	commands    map[string]prometheus.Counter
 	replies     [600]prometheus.Counter // by code; nil is otherReply
 	otherReply  prometheus.Counter
-	tls         *prometheus.CounterVec // {version,result}: handshakes are rare and dear
+	tls         map[tlsResult]prometheus.Counter
 	panics      prometheus.Counter
 	errors      map[connError]prometheus.Counter
 	received    prometheus.Counter
@@ -47,7 +47,13 @@ const (
 	errorTruncated connError = "truncated" // the connection ended inside a message
 )
 
+// tlsResult labels a handshake; a failed one has no version.
+type tlsResult struct{ version, result string }
+
 var (
+	tlsResults  = []tlsResult{{"TLSv1.2", "ok"}, {"TLSv1.3", "ok"}, tlsOther, tlsFailed}
+	tlsOther    = tlsResult{"other", "ok"}
+	tlsFailed   = tlsResult{"none", "error"}
 	connResults = []connResult{connAccepted, connTooMany, connTooManyNetwork, connProxyError, connTLSError, connRefused}
 	connErrors  = []connError{errorTimeout, errorIO, errorTooMany, errorSync, errorSyntax, errorOversize, errorTruncated}
 	replyCodes  = []int{214, 220, 221, 250, 252, 354, 421, 450, 451, 452, 454, 500, 501, 502, 503, 504, 521, 550, 551, 552, 553, 554, 555, 556}
@@ -59,6 +65,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		connections: make(map[connResult]prometheus.Counter),
 		commands:    make(map[string]prometheus.Counter),
 		errors:      make(map[connError]prometheus.Counter),
+		tls:         make(map[tlsResult]prometheus.Counter),
 	}
 	connections := counterVec(reg, "connections_total", "TCP connections, by what became of them before the banner.", "result")
 	for _, r := range connResults {
@@ -78,7 +85,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	for _, r := range connErrors {
 		m.errors[r] = errors.WithLabelValues(string(r))
 	}
-	m.tls = counterVec(reg, "tls_total", "TLS handshakes.", "version", "result")
+	handshakes := counterVec(reg, "tls_total", "TLS handshakes with clients.", "version", "result")
+	for _, r := range tlsResults {
+		m.tls[r] = handshakes.WithLabelValues(r.version, r.result)
+	}
 	m.panics = counter(reg, "panics_total", "Sessions that ended with a panic: each is a bug.")
 	m.received = counter(reg, "received_bytes_total", "Octets read from clients, after decryption.")
 	m.early = counter(reg, "early_talkers_total", "Clients that sent something before the banner.")
@@ -104,6 +114,14 @@ func counter(reg prometheus.Registerer, name, help string) prometheus.Counter {
 	})
 	reg.MustRegister(c)
 	return c
+}
+
+func (m *Metrics) handshake(version string) {
+	c := m.tls[tlsResult{version, "ok"}]
+	if c == nil {
+		c = m.tls[tlsOther]
+	}
+	c.Inc()
 }
 
 func (m *Metrics) reply(code int) {

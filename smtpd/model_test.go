@@ -140,7 +140,6 @@ func (m *model) bdat(t *rapid.T) {
 // survives the end of its transaction, or a message that goes on with another's
 // recipients, shows here.
 func TestModel(t *testing.T) {
-	base := memServer(&desk{}, nil) // metrics are dear to make
 	rapid.Check(t, func(rt *rapid.T) {
 		m := &model{want: []string{"220"}}
 		m.ehlo(rt)
@@ -152,7 +151,6 @@ func TestModel(t *testing.T) {
 		m.say("QUIT\r\n", "221")
 		d := &desk{}
 		s := memServer(d, func(o *Options) {
-			o.Metrics = base.metrics
 			o.Limits.Errors, o.Limits.Commands = 1<<20, 1<<20
 		})
 		script := strings.Join(stringsOf(m.client), "|")

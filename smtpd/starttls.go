@@ -53,14 +53,14 @@ func (c *conn) startTLS() bool {
 	t := tls.Server(c.unread(), c.srv.tls)
 	c.tcp.SetDeadline(c.deadline(c.limits.HandshakeTimeout))
 	if err := t.Handshake(); err != nil {
-		c.srv.metrics.tls.WithLabelValues("none", "error").Inc()
+		c.srv.metrics.tls[tlsFailed].Inc()
 		c.srv.log.Debug("TLS handshake failed", "error", err)
 		return false
 	}
 	state := t.ConnectionState()
 	c.nc = t
 	c.client.TLS = mail.TLSInfo{Version: tlsVersion(state.Version), Cipher: tls.CipherSuiteName(state.CipherSuite)}
-	c.srv.metrics.tls.WithLabelValues(c.client.TLS.Version, "ok").Inc()
+	c.srv.metrics.handshake(c.client.TLS.Version)
 	return true
 }
 

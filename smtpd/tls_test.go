@@ -108,7 +108,7 @@ func TestStartTLSFails(t *testing.T) {
 	for p.reply() != "closed" { // a TLS alert is no reply
 		t.Error("it went on in clear")
 	}
-	waitFor(t, func() bool { return testutil.ToFloat64(m.tls.WithLabelValues("none", "error")) == 1 })
+	waitFor(t, func() bool { return testutil.ToFloat64(m.tls[tlsFailed]) == 1 })
 
 	_, addr = serve(t, &desk{}, ListenerOptions{}, nil)
 	p = dial(t, addr)
