@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"strings"
@@ -251,4 +252,25 @@ func TestMetrics(t *testing.T) {
 	if _, err := newClient(t, Options{Address: "unix:/nonexistent"}).Scan(t.Context(), strings.NewReader("")); err == nil {
 		t.Error("no error without metrics")
 	}
+}
+
+// The time that the sender takes between chunks is not clamd's.
+func TestSourceTimeIsNotCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := new(plant)
+		p.state.Store(alive)
+		c := newClient(t, Options{Address: "clamd.example:3310", Dial: p.dial, Timeout: 30 * time.Second})
+		r, w := io.Pipe()
+		go func() {
+			for range 3 {
+				w.Write(make([]byte, chunkBytes))
+				time.Sleep(10 * time.Minute)
+			}
+			w.Close()
+		}()
+		if v, err := c.Scan(t.Context(), r); err != nil || !v.Clean {
+			t.Errorf("%+v, %v", v, err)
+		}
+		synctest.Wait()
+	})
 }
