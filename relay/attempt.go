@@ -165,6 +165,7 @@ func (a *attempt) try(h *hop) *errNoService {
 		no := a.use(c)
 		switch {
 		case no == nil:
+			h.resume()
 			fresh = false // the connection was used up, not dead
 		case kept && !fresh && !a.t.answered && !a.t.sent && a.ctx.Err() == nil:
 			// It had died, and nothing can have been taken on it. The others

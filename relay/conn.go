@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -69,7 +70,7 @@ func (e *errNoService) outcome() mail.Reply {
 }
 
 func printable(s string) string {
-	return string(appendPrintable(nil, []byte(s[:min(len(s), maxReplyLine)])))
+	return strings.ToValidUTF8(string(appendPrintable(nil, []byte(s[:min(len(s), maxReplyLine)]))), "?")
 }
 
 // lost is the error for a connection that broke, or was silent for too long,

@@ -350,6 +350,9 @@ func TestTLS(t *testing.T) {
 					t.Errorf("TLS %v", m.TLS)
 				}
 			}
+			if c.tls && sink.Connections() != 1 {
+				t.Errorf("%d connections", sink.Connections())
+			}
 			if c.want == mail.Deferred && slices.Contains(sink.Verbs(), "MAIL") {
 				t.Error("something was sent")
 			}

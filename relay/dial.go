@@ -23,7 +23,6 @@ func (s *state) dial(ctx context.Context, h *hop) (*conn, *errNoService) {
 		c, err = s.connect(ctx, h, false)
 	}
 	if err == nil {
-		h.resume()
 		return c, nil
 	}
 	if ctx.Err() != nil {

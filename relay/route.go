@@ -3,6 +3,7 @@ package relay
 import (
 	"crypto/tls"
 	"net"
+	"strings"
 	"sync"
 
 	"mailweir/mail"
@@ -81,7 +82,7 @@ func (s *state) hop(key hopKey, old *state, m *Metrics) *hop {
 	if err != nil {
 		host = key.addr // the dialer will say what is wrong with it
 	}
-	h := &hop{hopKey: key, host: host, metrics: m, slots: make(chan struct{}, s.MaxConnections)}
+	h := &hop{hopKey: key, host: strings.TrimSuffix(host, "."), metrics: m, slots: make(chan struct{}, s.MaxConnections)}
 	s.hops[key] = h
 	return h
 }

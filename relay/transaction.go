@@ -25,6 +25,7 @@ type transaction struct {
 
 	answered bool // MAIL was
 	refused  bool // MAIL was, with 4yz or 5yz
+	sending  bool // the content, after the replies to the envelope
 	sent     bool // all of the message: silence does not mean that it was not taken
 }
 
@@ -83,9 +84,11 @@ func (t *transaction) begin() error {
 	switch {
 	case t.eager:
 		c.out = appendBDAT(c.out, t.content.size)
-		err := t.content.sendChunk(c)
-		t.sent = err == nil
-		return err
+		if err := t.content.sendChunk(c); err != nil {
+			return err
+		}
+		t.complete()
+		return nil
 	case !c.ext.chunking:
 		c.out = append(c.out, "DATA\r\n"...)
 	}
@@ -166,12 +169,19 @@ func (t *transaction) chunk() error {
 		t.c.resetDue = true
 		return nil
 	}
+	t.sending = true
 	t.c.out = appendBDAT(t.c.out[:0], t.content.size)
 	if err := t.content.sendChunk(t.c); err != nil {
 		return t.failed("BDAT", err)
 	}
-	t.sent = true
+	t.complete()
 	return t.final()
+}
+
+// complete notes that the whole message has left.
+func (t *transaction) complete() {
+	t.sent = true
+	t.a.relay.metrics.bytes.Add(float64(t.content.size))
 }
 
 // data sends the content with DATA.
@@ -198,10 +208,11 @@ func (t *transaction) data() error {
 		c.resetDue = true
 		return t.verdict(&rep)
 	}
+	t.sending = true
 	if err := t.content.sendLines(c); err != nil {
 		return t.failed("content", err)
 	}
-	t.sent = true
+	t.complete()
 	return t.final()
 }
 
@@ -292,25 +303,24 @@ func (t *transaction) failed(what string, err error) error {
 const lastWordsTimeout = time.Second
 
 // lastWords reads what the next hop said before it closed the connection on a
-// message that was not complete. Refusals count, anything else is as silence.
+// message that was not complete. 421 explains the silence; another refusal is
+// the answer to the content, if that was what we were sending.
 func (t *transaction) lastWords(silence *errNoService) error {
 	if t.c.ctx.Err() != nil {
 		return silence
 	}
 	var rep reply
-	if t.c.reply(&rep, lastWordsTimeout) != nil || rep.code < 400 {
+	if t.c.reply(&rep, lastWordsTimeout) != nil {
 		return silence
 	}
-	if rep.code == 421 {
+	switch {
+	case rep.code == 421:
 		return &errNoService{what: silence.what, reply: rep.value()}
-	}
-	if !t.answered {
-		t.settle(t.rcpts, rep.value())
-	} else {
+	case t.sending && rep.code >= 400:
 		t.settle(t.accepted, rep.value())
+		return errSettled
 	}
-	t.settleDeferred(silence.outcome())
-	return errSettled
+	return silence
 }
 
 // gone handles a connection that ended in place of a reply. When the whole
