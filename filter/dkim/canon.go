@@ -118,7 +118,7 @@ func cleanLines(p []byte) int {
 			break
 		}
 		line := p[n : n+i]
-		if bytes.IndexByte(line, '\t') >= 0 || bytes.Index(line, spaceSpace) >= 0 {
+		if bytes.IndexByte(line, '\t') >= 0 || hasSpaceRun(line) {
 			break
 		}
 		n += i + 1
@@ -126,33 +126,61 @@ func cleanLines(p []byte) int {
 	return n
 }
 
+// hasSpaceRun finds two spaces in a row. Up to 64 octets bytes.Index is a few
+// vector instructions; beyond, it stops at every single space.
+func hasSpaceRun(line []byte) bool {
+	for len(line) > 64 {
+		if bytes.Index(line[:64], spaceSpace) >= 0 {
+			return true
+		}
+		line = line[63:]
+	}
+	return bytes.Index(line, spaceSpace) >= 0
+}
+
 // relaxLine takes up to one line, or a part of one.
 func (h *bodyHash) relaxLine(p []byte) {
 	out := h.scratch[:0]
-	for _, c := range p {
-		if h.cr {
+	for len(p) > 0 {
+		n := ordinary(p[:min(len(p), scratchSize)])
+		if h.cr && p[0] != '\n' {
 			h.cr = false
-			if c == '\n' {
-				h.putScratch(&out)
-				h.space = false
-				h.lines++
-				continue
-			}
-			out = h.resume(out)
-			out = append(out, '\r')
+			out = append(h.resume(out), '\r') // it ended no line
 		}
-		switch c {
-		case ' ', '\t':
+		if n > 0 {
+			out = append(h.resume(out), p[:n]...)
+			p = p[n:]
+			continue
+		}
+		switch c := p[0]; {
+		case c == ' ' || c == '\t':
 			h.space = true
-		case '\r':
+		case c == '\r':
 			h.cr = true
+		case c == '\n' && h.cr:
+			h.cr, h.space = false, false
+			h.putScratch(&out)
+			h.lines++
 		default:
-			out = h.resume(out)
-			out = append(out, c)
+			out = append(h.resume(out), c)
 		}
+		p = p[1:]
 	}
 	h.putScratch(&out)
 	h.scratch = out
+}
+
+const scratchSize = 4096
+
+// ordinary is the length of the run at the start of p that relaxing leaves
+// alone.
+func ordinary(p []byte) int {
+	for i, c := range p {
+		if c <= ' ' {
+			return i
+		}
+	}
+	return len(p)
 }
 
 // resume emits what was held back, now that something follows it.
@@ -165,7 +193,7 @@ func (h *bodyHash) resume(out []byte) []byte {
 		h.space = false
 		out = append(out, ' ')
 	}
-	if len(out) >= 4096 {
+	if len(out) >= scratchSize {
 		h.putScratch(&out)
 	}
 	return out

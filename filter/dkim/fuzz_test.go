@@ -122,6 +122,7 @@ func hostile(keys *testKeys, size int) map[string][]byte {
 		"short lines": []byte(sign + relaxed + ruleFields + "\r\n" + long("a\r\n\r\n")),
 		"white lines": []byte(sign + relaxed + ruleFields + "\r\n" + long(" \r\n")),
 		"one line":    []byte(sign + relaxed + ruleFields + "\r\n" + long("a  b ") + "\r\n"),
+		"one word":    []byte(sign + relaxed + ruleFields + "\r\n" + long("abcdefgh") + "\r\n"),
 		"no lines":    []byte(sign + relaxed + ruleFields + "\r\n" + long("\r")),
 		"signatures":  []byte(strings.Repeat(sign, size/len(sign)) + ruleFields + "\r\n" + ruleBody),
 		"tags":        []byte("DKIM-Signature: " + long("a=;\r\n ") + "\r\n" + ruleFields + "\r\n" + ruleBody),

@@ -140,9 +140,14 @@ type keyFetch struct {
 type fetched struct {
 	name string
 	done chan struct{}
-	key  *key
-	err  error // temporary, or the reason for a permerror
-	temp bool
+	txts []string
+	err  error
+
+	// The record is parsed by whoever reads it first, so that the goroutine
+	// of the look-up needs but a small stack.
+	parsed bool
+	key    *key
+	reason string
 }
 
 func fetchKeys(ctx context.Context, r Resolver, sigs []*signature) *keyFetch {
@@ -164,19 +169,7 @@ func fetchKeys(ctx context.Context, r Resolver, sigs []*signature) *keyFetch {
 
 func (f *fetched) fetch(ctx context.Context, r Resolver) {
 	defer close(f.done)
-	txts, err := r.LookupTXT(ctx, f.name)
-	switch {
-	case err != nil && !dns.IsNotFound(err):
-		f.err, f.temp = err, true
-	case err != nil || len(txts) == 0:
-		f.err = errors.New("no key record")
-	case len(txts) > 1:
-		// Section 3.6.2.2 leaves this undefined: a verifier that picks one
-		// would judge the same mail differently from day to day.
-		f.err = errors.New("several key records")
-	default:
-		f.key, f.err = parseKey(txts[0])
-	}
+	f.txts, f.err = r.LookupTXT(ctx, f.name)
 }
 
 // wait waits for all keys, or for the end of ctx.
@@ -197,16 +190,36 @@ func (f *keyFetch) stop() {
 	f.group.Wait()
 }
 
-// result is the key once it is there; a look-up that has not come back is a
-// temporary failure.
+// result is the key once it is there, or why there is none; a look-up that has
+// not come back is a temporary failure.
 func (f *fetched) result() (k *key, reason string, temporary bool) {
 	select {
 	case <-f.done:
 	default:
 		return nil, "key look-up timed out", true
 	}
-	if f.err != nil {
-		return f.key, f.err.Error(), f.temp
+	if f.err != nil && !dns.IsNotFound(f.err) {
+		return nil, f.err.Error(), true
 	}
-	return f.key, "", false
+	if !f.parsed {
+		f.parse()
+	}
+	return f.key, f.reason, false
+}
+
+func (f *fetched) parse() {
+	f.parsed = true
+	switch {
+	case f.err != nil || len(f.txts) == 0:
+		f.reason = "no key record"
+	case len(f.txts) > 1:
+		// Section 3.6.2.2 leaves this undefined: a verifier that picks one
+		// would judge the same mail differently from day to day.
+		f.reason = "several key records"
+	default:
+		var err error
+		if f.key, err = parseKey(f.txts[0]); err != nil {
+			f.reason = err.Error()
+		}
+	}
 }

@@ -147,7 +147,7 @@ func (s *signature) readCrypto(tags []tag) string {
 	}
 	// A value of the wrong length is a mismatch, not an error of syntax.
 	var err error
-	if s.sig, err = decodeBase64(b.value); err != nil {
+	if s.sig, err = decodeBase64(s.Signature); err != nil {
 		return "malformed b="
 	}
 	if s.digest, err = decodeBase64(bh.value); err != nil {

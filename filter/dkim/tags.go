@@ -89,17 +89,23 @@ func lookup(tags []tag, name string) (tag, bool) {
 
 // squeeze drops the folding white space that may stand anywhere in s.
 func squeeze(s string) string {
-	if strings.IndexAny(s, fws) < 0 {
+	n := 0
+	for n < len(s) && !isFWS(s[n]) {
+		n++
+	}
+	if n == len(s) {
 		return s
 	}
-	b := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		if strings.IndexByte(fws, s[i]) < 0 {
-			b = append(b, s[i])
+	b := append(make([]byte, 0, len(s)), s[:n]...)
+	for ; n < len(s); n++ {
+		if !isFWS(s[n]) {
+			b = append(b, s[n])
 		}
 	}
 	return string(b)
 }
+
+func isFWS(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
 // list splits a colon-separated value.
 func list(s string) []string {
@@ -112,10 +118,7 @@ func list(s string) []string {
 
 // decodeBase64 decodes a value that may be folded anywhere.
 func decodeBase64(s string) ([]byte, error) {
-	if strings.IndexAny(s, " \t") >= 0 { // the decoder itself ignores CR and LF
-		s = squeeze(s)
-	}
-	return base64.StdEncoding.DecodeString(s)
+	return base64.StdEncoding.DecodeString(squeeze(s))
 }
 
 // withoutCRLF is b without the line end of its last line.
