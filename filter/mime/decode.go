@@ -8,16 +8,16 @@ type decoder interface {
 	decode(dst, src []byte) []byte
 	// check takes src without decoding it, noting only what is odd.
 	check(src []byte)
-	// finish tells what was odd about the whole.
-	finish() Ambiguities
+	// finish appends what was held back, and tells what was odd about the whole.
+	finish(dst []byte) ([]byte, Ambiguities)
 }
 
 // identity is 7bit, 8bit and binary.
 type identity struct{}
 
-func (identity) decode(dst, src []byte) []byte { return append(dst, src...) }
-func (identity) check([]byte)                  {}
-func (identity) finish() Ambiguities           { return 0 }
+func (identity) decode(dst, src []byte) []byte           { return append(dst, src...) }
+func (identity) check([]byte)                            {}
+func (identity) finish(dst []byte) ([]byte, Ambiguities) { return dst, 0 }
 
 // base64Decoder is RFC 2045 section 6.8, as mail clients read it: what is not
 // in the alphabet is skipped, and data after padding goes on with a new
@@ -130,11 +130,19 @@ func (d *base64Decoder) check(src []byte) {
 	}
 }
 
-func (d *base64Decoder) finish() Ambiguities {
-	if d.n+d.padding != 4 && d.n+d.padding != 0 {
-		d.odd.Add(OddBase64)
+func (d *base64Decoder) finish(dst []byte) ([]byte, Ambiguities) {
+	if d.n+d.padding == 0 || d.n+d.padding == 4 {
+		return dst, d.odd
 	}
-	return d.odd
+	d.odd.Add(OddBase64)
+	switch {
+	case d.padding > 0:
+	case d.n == 2:
+		dst = append(dst, byte(d.quantum>>4))
+	case d.n == 3:
+		dst = append(dst, byte(d.quantum>>10), byte(d.quantum>>2))
+	}
+	return dst, d.odd
 }
 
 var hexValue = func() (t [256]byte) {
@@ -246,9 +254,10 @@ func (d *qpDecoder) check(src []byte) {
 	}
 }
 
-func (d *qpDecoder) finish() Ambiguities {
+func (d *qpDecoder) finish(dst []byte) ([]byte, Ambiguities) {
 	if d.n == 2 && hexValue[d.held[1]] < 16 {
 		d.odd.Add(OddQuotedPrintable)
+		dst = append(dst, d.held[:]...)
 	}
-	return d.odd
+	return dst, d.odd
 }

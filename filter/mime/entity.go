@@ -93,7 +93,7 @@ func (w *Walker) open(fields []mail.Field, top bool) {
 	e := w.read(fields, top)
 	part := Part{
 		Depth: w.depth, Type: w.mediaType(&e), Encoding: e.encoding,
-		Disposition: cut(e.disposition.main), Name: cut(e.name()), Offset: w.offset,
+		Disposition: cut(firstWord(e.disposition.main)), Name: cut(e.name()), Offset: w.offset,
 	}
 	if len(w.frames) > 0 {
 		part.Depth = w.frames[len(w.frames)-1].depth + 1
@@ -208,6 +208,12 @@ func (w *Walker) mediaType(e *entity) string {
 		}
 	}
 	return cut(main)
+}
+
+// firstWord is the disposition where the semicolon after it was forgotten.
+func firstWord(s string) string {
+	word, _, _ := strings.Cut(s, " ")
+	return word
 }
 
 // name is the decoded file name. Some senders put encoded words there, against

@@ -105,10 +105,12 @@ func (l *leaf) decoded(w *Walker, p []byte) {
 // end closes the leaf.
 func (l *leaf) end(w *Walker, crlf int) {
 	l.open = false
+	rest, odd := l.decoder.finish(l.scratch[:0])
+	l.decoded(w, rest)
+	w.Odd |= odd
 	part := &w.Parts[l.index]
 	part.Size = l.size - min(l.size, int64(crlf))
 	part.Magic = magic(l.head[:l.headLen])
-	w.Odd |= l.decoder.finish()
 	if l.begun {
 		w.text.End()
 	}

@@ -262,6 +262,9 @@ func (w *Walker) delimiter(line []byte) bool {
 // 2046 section 5.1.1 lets a line that only begins with the delimiter count;
 // clients want all of it, so that reading is noted and not followed.
 func (w *Walker) match(line []byte) (frame int, closing bool) {
+	if !bytes.HasPrefix(line, dashes[1:]) {
+		return -1, false
+	}
 	rest := bytes.TrimRight(line[2:], " \t\r\n")
 	prefix := false
 	for i := len(w.frames) - 1; i >= 0; i-- {
