@@ -2,8 +2,12 @@ package smtpd
 
 import (
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
 // TestReload: what SIGHUP changes holds for the next connection.
@@ -35,5 +39,34 @@ func TestReload(t *testing.T) {
 	}
 	if err := s.Serve(l, ListenerOptions{}); err != ErrServerClosed {
 		t.Error(err)
+	}
+}
+
+// TestEarlyTalker: who speaks before the banner is counted, and served.
+func TestEarlyTalker(t *testing.T) {
+	m := NewMetrics(prometheus.NewRegistry())
+	d := &desk{}
+	spoken := make(chan struct{})
+	s := NewServer(Options{Hostname: "mx.example.org", Logger: quiet, Metrics: m, Exempt: func(netip.Addr) bool {
+		<-spoken // comes before the banner
+		return true
+	}}, d)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.Serve(l, ListenerOptions{})
+	defer s.Close()
+	p := connect(t, l.Addr())
+	p.send("EHLO client.example\r\n")
+	close(spoken)
+	p.want("220")
+	p.want("250")
+	dial(t, l.Addr()).say("QUIT", "221")
+	if n := testutil.ToFloat64(m.early); n != 1 {
+		t.Errorf("%v counted", n)
+	}
+	if !d.clients[0].Own {
+		t.Error("an exempt client is our own")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
 	"mailweir/mail"
 )
@@ -93,6 +94,7 @@ func (c *conn) doXclient() {
 	c.client, c.named = c.cmd.client, c.cmd.named
 	c.greeted, c.tx = false, mailState{}
 	c.errors, c.junk, c.badLines = 0, 0, 0
+	c.ends = time.Now().Add(c.limits.SessionTimeout)
 	if !c.count() {
 		c.srv.metrics.connections[connTooManyNetwork].Inc()
 		c.reply(&replyTooManyConns)
