@@ -165,7 +165,6 @@ func (a *attempt) try(h *hop) *errNoService {
 		no := a.use(c)
 		switch {
 		case no == nil:
-			h.resume()
 			fresh = false // the connection was used up, not dead
 		case kept && !fresh && !a.t.answered && !a.t.sent && a.ctx.Err() == nil:
 			// It had died, and nothing can have been taken on it. The others
@@ -208,6 +207,7 @@ func (a *attempt) use(c *conn) *errNoService {
 	good := false // until we get to the end: not in a panic either
 	defer func() {
 		if c.unbind() && good {
+			c.hop.resume()
 			c.hop.put(c, a.state.IdleTimeout, limit)
 			return
 		}
