@@ -323,16 +323,18 @@ func (q *Queue) change(id mail.ID, kind recordType, apply func(*entry, int, *rcp
 		q.scheduleAll(e)
 	}
 	q.mu.Unlock()
-	return b.wait()
+	return q.wait(b)
 }
 
-// wait waits until a batch is settled; nil is none.
-func (b *batch) wait() error {
+// wait waits until a batch is settled; nil is none. What fails is written
+// again elsewhere: only a lasting failure is one.
+func (q *Queue) wait(b *batch) error {
 	if b == nil {
-		return nil
+		return q.log.health()
 	}
+	q.log.signal()
 	<-b.done
-	return nil // what fails is written again; a lasting failure is Health's
+	return q.log.lasting()
 }
 
 // Delete removes a message for good.
@@ -358,7 +360,7 @@ func (q *Queue) end(id mail.ID, status uint8) error {
 	}
 	b := q.discard(e, status)
 	q.mu.Unlock()
-	return b.wait()
+	return q.wait(b)
 }
 
 // discard ends e, and counts why.

@@ -42,7 +42,7 @@ func (q *Queue) attempt(u unit) {
 	if q.log.crowded(b) {
 		// Deliveries that are not recorded are made again after a crash:
 		// their number has a bound.
-		<-b.done
+		q.wait(b)
 	}
 	q.mu.Lock()
 }
@@ -214,6 +214,6 @@ func (q *Queue) appendWith(list []appendix, dsns []*generated) *batch {
 	for i := range list {
 		list[i].write(b)
 	}
-	l.signal()
+	l.nudge()
 	return b
 }

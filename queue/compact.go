@@ -162,10 +162,12 @@ func (q *Queue) evacuate(s *segment, piece func() bool) bool {
 	q.mu.Lock()
 	ids := slices.Clone(s.ids)
 	q.mu.Unlock()
-	slices.SortFunc(ids, func(a, b mail.ID) int { return slices.Compare(a[:], b[:]) })
-	ids = slices.Compact(ids)
-	size := 0
+	size, seen := 0, make(map[mail.ID]struct{}, len(ids))
 	for _, id := range ids {
+		if _, again := seen[id]; again {
+			continue
+		}
+		seen[id] = struct{}{}
 		q.mu.Lock()
 		size += q.carry(s, id)
 		q.mu.Unlock()
@@ -232,7 +234,7 @@ func (q *Queue) relocate(e *entry) int {
 	dst := appendRecordHeader(b.tail(), recRelocate, 0, e.id, e.gen)
 	dst = appendCopy(dst, &s.env, e.since, states, s.heads, s.big)
 	b.add(append(dst, s.body...), fixup{op: fixRelocate, e: e})
-	l.signal()
+	l.nudge()
 	return n
 }
 
@@ -271,7 +273,7 @@ func (q *Queue) appendTomb(id mail.ID) int {
 	b := l.room(recordHeaderSize + 1)
 	dst := appendRecordHeader(b.tail(), recDone, flagLast, id, 0)
 	b.add(appendStates(dst, nil), fixup{op: fixTomb, id: id})
-	l.signal()
+	l.nudge()
 	return recordHeaderSize
 }
 

@@ -270,7 +270,11 @@ func (q *Queue) submit(m *mail.Message, big *bigRef, inline []byte) (*batch, err
 	l := q.log
 	n := int(recordHeaderSize + copySize(env, nil, m.Heads, int64(len(inline))))
 	l.mu.Lock()
-	if err := l.usable(); err != nil {
+	err := l.usable()
+	if l.closing && err == nil {
+		err = ErrClosed
+	}
+	if err != nil {
 		l.mu.Unlock()
 		q.abandon(e)
 		return nil, err

@@ -34,11 +34,17 @@ func (l *wal) poison(batches []*batch, cause error) {
 		l.stop(err)
 		return
 	}
-	l.q.evacuate(old, l.flush)
-	l.flush()
-	if l.failed == nil {
+	old.file.DropCache()
+	if l.q.evacuate(old, l.flush) && l.q.unneeded(old) {
 		l.q.retire(old)
 	}
+}
+
+// unneeded reports that nothing in s is needed any more.
+func (q *Queue) unneeded(s *segment) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return s.removable(&q.o.hooks)
 }
 
 // salvage appends the records of failed batches again, but for new messages:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 
@@ -231,7 +232,7 @@ func (q *Queue) replayCopy(s *segment, r record, at loc, n uint32) {
 // syncOld makes durable what was read: after a mere crash of the process some
 // of it may only be in the page cache, and it counts from now on.
 func (q *Queue) syncOld() error {
-	for _, s := range q.segments {
+	for _, s := range q.sorted() {
 		if err := s.file.Datasync(); err != nil {
 			return err
 		}
@@ -240,6 +241,11 @@ func (q *Queue) syncOld() error {
 		return err
 	}
 	return q.syncDir(q.bigDir())
+}
+
+// sorted is the segments in the order of their numbers.
+func (q *Queue) sorted() []*segment {
+	return slices.SortedFunc(maps.Values(q.segments), func(a, b *segment) int { return cmp.Compare(a.number, b.number) })
 }
 
 // keepBroken saves broken bytes for the admin, once, and raises the alarm.

@@ -31,7 +31,8 @@ type wal struct {
 	used    int      // of buf
 	pending *batch   // is being filled
 	ready   []*batch // full, in order
-	closing bool
+	closing bool  // the writer shall end
+	ended   bool  // it did
 	failed  error // set for good after a second failure
 	stalled error // no segment could be made; tried again each second
 
@@ -150,12 +151,20 @@ func (l *wal) signal() {
 	}
 }
 
+// nudge is signal for records that nobody waits for. In the tests, where every
+// step must repeat, the writer takes them with the next that somebody does.
+func (l *wal) nudge() {
+	if !l.q.inline {
+		l.signal()
+	}
+}
+
 // usable tells why nothing may be appended. The caller holds l.mu.
 func (l *wal) usable() error {
 	if l.failed != nil {
 		return l.failed
 	}
-	if l.closing {
+	if l.ended {
 		return ErrClosed
 	}
 	return nil
@@ -169,11 +178,29 @@ func (l *wal) run() {
 		if len(work) > 0 {
 			l.commit(work)
 		}
-		if !ok && (len(work) == 0 || l.stalled != nil) {
-			l.mark()
+		if !ok && l.end(len(work) == 0 || l.stalled != nil) {
 			return
 		}
 	}
+}
+
+// end ends the writer when idle, unless something came in at the last moment.
+func (l *wal) end(idle bool) bool {
+	if !idle {
+		return false
+	}
+	l.mark()
+	l.mu.Lock()
+	l.sealPending()
+	rest := l.ready
+	if l.ended = len(rest) == 0 || l.stalled != nil; l.ended {
+		l.ready = nil
+	}
+	l.mu.Unlock()
+	if l.ended {
+		l.fail(rest, ErrClosed)
+	}
+	return l.ended
 }
 
 // take waits for batches; ok is false when there will be no more.
@@ -375,7 +402,14 @@ func (l *wal) close() {
 	<-l.done
 }
 
-// health is the lasting fault, if there is one.
+// lasting is the fault that ended the log.
+func (l *wal) lasting() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failed
+}
+
+// health is the present fault, if there is one.
 func (l *wal) health() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -1,0 +1,617 @@
+package queue
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"hash/crc32"
+	"math/rand/v2"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/cryptotest"
+	"testing/synctest"
+	"time"
+
+	"mailweir/internal/fsx"
+	"mailweir/mail"
+)
+
+// The model test runs random histories of the queue on a simulated disk that
+// crashes, tears, reorders and fails, and compares with a model that knows only
+// what the queue said. Every history is a function of its seed.
+//
+//	I1  acknowledged and not over: there after any crash, content equal
+//	I2  nothing is relayed that is not exactly what was brought
+//	I3  no acknowledgement before the sync (follows from I1 under crashes)
+//	I4  no use of a descriptor after its sync failed
+//	I5  a recipient is relayed again only after a crash, or an unsynced outcome
+//	I6  durably over: never relayed again
+//	I7  what is recovered was once brought
+//	I8  recovering twice gives the same
+//	I13 the accounts are even at every step
+var (
+	seedFlag = flag.Uint64("seed", 0, "run the one history of this seed")
+	torture  = flag.Bool("torture", false, "run the large sizes of the harnesses")
+)
+
+func sized(t testing.TB, ci, large int) int {
+	if *torture {
+		return large
+	}
+	if testing.Short() {
+		return ci / 4
+	}
+	return ci
+}
+
+type history struct {
+	seed  uint64
+	r     *rand.Rand
+	mem   *fsx.Mem
+	fs    *fsx.Faulty
+	q     *Queue
+	hooks hooks
+	msgs  map[mail.ID]*modelMessage
+	order []*modelMessage
+	dsns  map[string]bool // recipient reported
+	log   []string
+	fault int // calls until one fails, 0: none
+	errno error
+
+	crashes, faults, acked, relays, dups, again int
+	stopped, attempting                         bool
+	wrong                                       string
+}
+
+type modelMessage struct {
+	id      mail.ID
+	sum     uint32
+	acked   bool
+	unknown bool // Commit failed, or a change with unknown outcome
+	rcpts   []modelRcpt
+}
+
+type modelRcpt struct {
+	path    mail.Path
+	over    bool // relayed, failed or deleted, as far as we were told
+	durable bool // and that is on the disk
+	failed  bool
+	relayed int
+}
+
+func (h *history) note(f string, args ...any) { h.log = append(h.log, fmt.Sprintf(f, args...)) }
+
+// broken ends a history that found a fault.
+type broken struct{ msg string }
+
+// fail ends the history; within an attempt, as soon as that is over.
+func (h *history) fail(f string, args ...any) {
+	if h.wrong == "" {
+		h.wrong = fmt.Sprintf(f, args...)
+	}
+	if !h.attempting {
+		panic(broken{h.wrong})
+	}
+}
+
+func (h *history) options() Options {
+	return Options{
+		SegmentSize: 32 << 10, SpillAt: 3 << 10, MinFreeBytes: 1, MinFreeInodes: 1, MemoryLimit: 64 << 10,
+		Retry: Schedule{First: 1, Max: 1}, hooks: h.hooks, Logger: dbgLog,
+	}
+}
+
+func (h *history) decide(n int, op fsx.Op) error {
+	if h.fault == 0 {
+		return nil
+	}
+	if h.fault--; h.fault == 0 {
+		h.faults++
+		h.note("fault %v at %s %s", h.errno, op.Kind, op.Name)
+		if h.errno == fsx.ErrShort && op.Kind != "write" {
+			return syscall.EIO
+		}
+		return h.errno
+	}
+	return nil
+}
+
+func (h *history) open() {
+	for {
+		h.again += h.againNow()
+		h.fs = &fsx.Faulty{FS: h.mem, Decide: h.decide}
+		q, err := open(h.fs, "/spool", h.options(), true)
+		if err == nil {
+			h.q = q
+			break
+		}
+		h.note("open: %v", err)
+		if h.fault == 0 && h.errno == nil {
+			h.fail("open without a fault: %v", err)
+		}
+		h.fault, h.errno = 0, nil
+	}
+	h.stopped = false
+	q := h.q
+	q.mu.Lock()
+	q.stopping = true // no workers: the history makes each attempt itself
+	q.attempts, q.deliver = context.Background(), (*historyHop)(h)
+	q.route = func(p mail.Path) mail.Destination { return "d" }
+	for _, dom := range q.domains {
+		q.setDest(dom, q.dest("d"))
+	}
+	q.mu.Unlock()
+}
+
+func (h *history) againNow() int {
+	if h.fs == nil {
+		return 0
+	}
+	return h.fs.SyncsAfterFailure()
+}
+
+// historyHop is the next hop of a history.
+type historyHop history
+
+func (hop *historyHop) Route(mail.Path) mail.Destination { return "d" }
+
+var finalRecipient = regexp.MustCompile(`Final-Recipient: rfc822; (\S+)`)
+
+func (hop *historyHop) Deliver(_ context.Context, _ mail.Destination, m *mail.Message, rcpts []int, done func(mail.Outcome)) {
+	h := (*history)(hop)
+	for _, i := range rcpts {
+		content, err := contentOf(m, i)
+		if err != nil {
+			h.fail("content of %s: %v", m.Envelope.ID, err)
+		}
+		if m.Envelope.ReversePath.IsNull() {
+			for _, f := range finalRecipient.FindAllSubmatch(content, -1) {
+				h.dsns[string(f[1])] = true
+			}
+			done(mail.Outcome{Recipient: i, Result: mail.Relayed})
+			continue
+		}
+		done(h.outcome(m, i, content))
+	}
+}
+
+func (h *history) outcome(m *mail.Message, i int, content []byte) mail.Outcome {
+	mm := h.msgs[m.Envelope.ID]
+	if mm == nil {
+		h.fail("I7: %s was never brought", m.Envelope.ID)
+		return mail.Outcome{Recipient: i, Result: mail.Deferred}
+	}
+	if crc32.ChecksumIEEE(content) != mm.sum {
+		h.fail("I2: %s relayed with other content", mm.id)
+	}
+	r := &mm.rcpts[i]
+	if r.path != m.Envelope.Recipients[i].Path {
+		h.fail("I2: %s relayed to %s, want %s", mm.id, m.Envelope.Recipients[i].Path, r.path)
+	}
+	if r.over && r.durable {
+		h.fail("I6: %s to %s relayed again, and it was durably over", mm.id, r.path)
+	}
+	if r.over {
+		h.fail("I5: %s to %s relayed again without a crash", mm.id, r.path)
+	}
+	o := mail.Outcome{Recipient: i, Result: mail.Deferred, Reply: mail.Reply{Code: 451, Text: "later"}}
+	switch h.r.IntN(6) {
+	case 0:
+		o.Result, o.Reply.Code = mail.Failed, 550
+		r.over, r.failed = true, true
+	case 1, 2, 3:
+		o.Result, o.Reply.Code = mail.Relayed, 250
+		r.over = true
+		if r.relayed++; r.relayed > 1 {
+			h.dups++
+		}
+		h.relays++
+	}
+	return o
+}
+
+func (h *history) id() mail.ID {
+	var id mail.ID
+	le.PutUint64(id[0:], h.r.Uint64())
+	le.PutUint64(id[8:], uint64(len(h.order))+1)
+	return id
+}
+
+func (h *history) put() {
+	mm := &modelMessage{id: h.id()}
+	body := make([]byte, h.r.IntN(6000))
+	for i := range body {
+		body[i] = byte('a' + h.r.IntN(26))
+	}
+	m := newMessage(nil)
+	m.Envelope.ID = mm.id
+	for i := range 1 + h.r.IntN(3) {
+		p := mail.Path(fmt.Sprintf("u%d-%d@d.example", len(h.order), i))
+		hold := ""
+		if h.r.IntN(10) == 0 {
+			hold = "quarantine:X"
+		}
+		m.Envelope.Recipients = append(m.Envelope.Recipients, mail.Recipient{Path: p, Hold: hold})
+		mm.rcpts = append(mm.rcpts, modelRcpt{path: p})
+	}
+	mm.sum = crc32.ChecksumIEEE(append([]byte(testHead), body...))
+	h.msgs[mm.id] = mm
+	h.order = append(h.order, mm)
+	err := put(h.q, m, body)
+	h.note("put %s %d: %v", mm.id, len(body), err)
+	mm.acked, mm.unknown = err == nil, err != nil
+	if err == nil {
+		h.acked++
+	}
+	if err != nil && h.faults == 0 {
+		h.fail("put without a fault: %v", err)
+	}
+}
+
+func (h *history) attempts(n int) {
+	q := h.q
+	h.attempting = true
+	defer func() {
+		if h.attempting = false; h.wrong != "" {
+			panic(broken{h.wrong})
+		}
+	}()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for range n {
+		for len(q.due) > 0 {
+			q.ripen(q.dueNow(), q.nowMilli()+1000)
+		}
+		u, ok := q.pick()
+		if !ok {
+			return
+		}
+		h.note("attempt %s %v", u.e.id, u.rcpts)
+		q.attempt(u)
+	}
+}
+
+func (q *Queue) dueNow() *entry {
+	e := q.due[0].e
+	q.due = q.due[1:]
+	return e
+}
+
+// sync makes everything durable, when the queue says so.
+func (h *history) sync() {
+	if err := h.q.flush(); err != nil {
+		h.note("flush: %v", err)
+		return
+	}
+	if h.q.log.health() != nil {
+		return
+	}
+	for _, mm := range h.order {
+		for i := range mm.rcpts {
+			if r := &mm.rcpts[i]; r.over {
+				r.durable = true
+			}
+		}
+	}
+	h.accounts()
+}
+
+func (h *history) accounts() {
+	if n := h.q.Stats().Ledger.Imbalance(); n != 0 {
+		h.fail("I13: imbalance %d: %+v", n, h.q.Stats().Ledger)
+	}
+}
+
+func (h *history) pickMessage() *modelMessage {
+	if len(h.order) == 0 {
+		return nil
+	}
+	return h.order[h.r.IntN(len(h.order))]
+}
+
+func (h *history) admin() {
+	mm := h.pickMessage()
+	if mm == nil {
+		return
+	}
+	switch h.r.IntN(3) {
+	case 0:
+		h.note("hold %s: %v", mm.id, h.q.Hold(mm.id))
+	case 1:
+		h.note("release %s: %v", mm.id, h.q.Release(mm.id))
+	case 2:
+		if h.r.IntN(4) > 0 {
+			return
+		}
+		err := h.q.Delete(mm.id)
+		h.note("delete %s: %v", mm.id, err)
+		if err == nil || errors.Is(err, ErrPoisoned) {
+			for i := range mm.rcpts {
+				r := &mm.rcpts[i]
+				r.durable = r.durable || err == nil && h.q.log.health() == nil
+				r.over = true
+			}
+		}
+	}
+}
+
+// reboot is a restart: after a clean end, a crash of the process, or a power cut.
+func (h *history) reboot(kind int) {
+	h.fault, h.errno = 0, nil
+	switch kind {
+	case 0:
+		h.note("restart")
+		h.q.Close()
+		if h.q.log.health() == nil {
+			// What was appended is synced by now.
+			for _, mm := range h.order {
+				for i := range mm.rcpts {
+					if r := &mm.rcpts[i]; r.over {
+						r.durable = true
+					}
+				}
+			}
+		}
+	default:
+		h.note("power cut")
+		h.crashes++
+		// Nothing is let through to the disk from here on.
+		mem := h.mem.Crash(h.r)
+		h.q.Close()
+		h.mem = mem
+	}
+	if h.r.IntN(8) == 0 {
+		h.recoverTwice()
+	}
+	if h.r.IntN(4) == 0 { // the disk may fail in recovery, too
+		h.fault, h.errno = 1+h.r.IntN(12), syscall.EIO
+	}
+	h.open()
+	h.check()
+}
+
+// recoverTwice is I8: on copies, with a crash in between.
+func (h *history) recoverTwice() {
+	image := h.mem.Clone()
+	var dumps [2]string
+	for i := range dumps {
+		q, err := open(image, "/spool", h.options(), true)
+		if err != nil {
+			h.fail("I8: open: %v", err)
+		}
+		dumps[i] = dump(q)
+		if i == 0 {
+			next := image.Crash(rand.New(rand.NewPCG(h.seed, 7)))
+			q.Close()
+			image = next
+			continue
+		}
+		q.Close()
+	}
+	if dumps[0] != dumps[1] {
+		h.fail("I8: recovered\n%s\nand again\n%s", dumps[0], dumps[1])
+	}
+}
+
+func dump(q *Queue) string {
+	var b strings.Builder
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for e := q.first; e != nil; e = e.next {
+		fmt.Fprintf(&b, "%s %d", e.id, e.since)
+		for i := range e.rcpts {
+			r := &e.rcpts[i]
+			fmt.Fprintf(&b, " %d/%d/%s", r.status, r.attempts, q.reasons[r.hold])
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// check is I1: what is ours and not over is there, whole.
+func (h *history) check() {
+	q := h.q
+	for _, mm := range h.order {
+		q.mu.Lock()
+		e := q.entries[mm.id]
+		var s *stored
+		var err error
+		if e != nil {
+			s, err = q.load(e)
+		}
+		q.mu.Unlock()
+		if err != nil {
+			h.fail("I1: %s cannot be read: %v", mm.id, err)
+		}
+		if e != nil {
+			c, err := contentOf(q.message(e, s), 0)
+			if err != nil || crc32.ChecksumIEEE(c) != mm.sum {
+				h.fail("I1: %s has other content after recovery: %v", mm.id, err)
+			}
+		}
+		for i := range mm.rcpts {
+			h.checkRcpt(mm, i, e)
+		}
+	}
+	h.accounts()
+}
+
+func (h *history) checkRcpt(mm *modelMessage, i int, e *entry) {
+	r := &mm.rcpts[i]
+	there := e != nil && e.rcpts[i].pending()
+	switch {
+	case mm.acked && !r.over && !there:
+		h.fail("I1: %s to %s was acknowledged and is lost", mm.id, r.path)
+	case r.over && r.durable && there:
+		h.fail("I6: %s to %s was durably over and is back", mm.id, r.path)
+	case r.over && there:
+		r.over, r.failed = false, false // its end was lost in the crash
+	case r.over:
+		r.durable = true // what was recovered is on the disk
+	}
+}
+
+func (h *history) step() {
+	time.Sleep(3 * time.Millisecond)
+	switch n := h.r.IntN(100); {
+	case n < 35:
+		h.put()
+	case n < 65:
+		h.attempts(1 + h.r.IntN(6))
+	case n < 73:
+		h.sync()
+	case n < 80:
+		h.admin()
+	case n < 86:
+		h.note("compact")
+		h.q.compact(int64(30+h.r.IntN(70)), func() bool { return h.q.flush() == nil })
+	case n < 90:
+		h.q.sweep()
+	case n < 93:
+		h.fault, h.errno = 1+h.r.IntN(20), []error{syscall.EIO, syscall.ENOSPC, fsx.ErrShort}[h.r.IntN(3)]
+		h.note("fault armed: %v in %d", h.errno, h.fault)
+	case n < 96:
+		h.reboot(0)
+	default:
+		h.reboot(1)
+	}
+	if h.q.log.health() != nil && !h.stopped {
+		h.stopped = true
+		h.note("stopped: %v", h.q.Health())
+		h.reboot(h.r.IntN(2))
+	}
+}
+
+// drain lets everything through at the end: each acknowledged recipient must
+// have been relayed, reported or deleted.
+func (h *history) drain() {
+	h.fault, h.errno = 0, nil
+	h.reboot(0)
+	for _, mm := range h.order {
+		h.q.Release(mm.id)
+	}
+	for range 40 {
+		h.attempts(len(h.order) * 3)
+	}
+	h.sync()
+	h.q.compact(100, func() bool { return h.q.flush() == nil })
+	h.check()
+	for _, mm := range h.order {
+		for i := range mm.rcpts {
+			r := &mm.rcpts[i]
+			if mm.acked && r.failed && r.relayed == 0 && !h.dsns[string(r.path)] && h.q.entries[mm.id] == nil {
+				// The report may have been held or is deferred for ever.
+				if !h.waitingDSN(r.path) {
+					h.fail("a failure of %s was not reported", r.path)
+				}
+			}
+		}
+	}
+	h.again += h.againNow()
+	if h.again > 0 && !h.hooks.retrySync {
+		h.fail("I4: %d uses of a descriptor after its sync failed", h.again)
+	}
+	if h.again > 0 {
+		h.fail("I4: %d uses of a descriptor after its sync failed", h.again)
+	}
+	h.q.Close()
+}
+
+func (h *history) waitingDSN(p mail.Path) bool {
+	for it := range h.q.List(Filter{}) {
+		if it.ReversePath.IsNull() {
+			var b bytes.Buffer
+			h.q.Show(it.ID, 0, &b)
+			if bytes.Contains(b.Bytes(), []byte(p)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// runHistory returns what is wrong, "" when nothing is. Its time is not the
+// machine's, or a seed would not repeat.
+func runHistory(t *testing.T, seed uint64, steps int, hk hooks) (h *history, wrong string) {
+	synctest.Test(t, func(t *testing.T) {
+		cryptotest.SetGlobalRandom(t, seed)
+		h, wrong = runSteps(seed, steps, hk)
+	})
+	return h, wrong
+}
+
+func runSteps(seed uint64, steps int, hk hooks) (h *history, wrong string) {
+	h = &history{seed: seed, r: rand.New(rand.NewPCG(seed, 1)), mem: fsx.NewMem(), hooks: hk,
+		msgs: map[mail.ID]*modelMessage{}, dsns: map[string]bool{}}
+	defer func() {
+		if p := recover(); p != nil {
+			b, ok := p.(broken)
+			if !ok {
+				panic(p)
+			}
+			wrong = b.msg
+			h.fault = 0
+			h.q.Close()
+		}
+	}()
+	h.mem.MkdirAll("/spool", 0o700)
+	h.mem.SyncDir("/")
+	h.open()
+	for range steps {
+		h.step()
+	}
+	h.drain()
+	return h, ""
+}
+
+func TestModel(t *testing.T) {
+	if *seedFlag != 0 {
+		h, wrong := runHistory(t, *seedFlag, 150, hooks{})
+		t.Log(strings.Join(h.log, "\n"))
+		if wrong != "" {
+			t.Fatal(wrong)
+		}
+		return
+	}
+	n := sized(t, 2000, 1000000)
+	var crashes, faults, acked, relays, dups int
+	base := uint64(time.Now().UnixNano())
+	if !*torture {
+		base = 1 // the same histories each time
+	}
+	for i := range n {
+		seed := base + uint64(i)
+		h, wrong := runHistory(t, seed, 150, hooks{})
+		if wrong != "" {
+			t.Fatalf("seed %d: %s\nrepeat: go test ./queue -run TestModel$ -seed %d", seed, wrong, seed)
+		}
+		crashes, faults, acked = crashes+h.crashes, faults+h.faults, acked+h.acked
+		relays, dups = relays+h.relays, dups+h.dups
+	}
+	t.Logf("%d histories: %d power cuts, %d faults, %d messages acknowledged, 0 lost; %d relayed, %d of them again",
+		n, crashes, faults, acked, relays, dups)
+}
+
+// TestModelFindsMutations: a harness that cannot fail proves nothing.
+func TestModelFindsMutations(t *testing.T) {
+	for name, hk := range map[string]hooks{
+		"directory not synced":     {skipDirSync: true},
+		"acknowledged before sync": {ackBeforeSync: true},
+		"tombstone dropped":        {dropTombstone: true},
+		"failed sync tried again":  {retrySync: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for seed := range uint64(3000) {
+				if _, wrong := runHistory(t, seed+1, 150, hk); wrong != "" {
+					t.Logf("found with seed %d: %.100s", seed+1, wrong)
+					return
+				}
+			}
+			t.Error("not found in 3000 histories")
+		})
+	}
+}
