@@ -63,7 +63,8 @@ func parseSignature(f mail.Field, index int, now time.Time) *signature {
 func (s *signature) readNames(tags []tag) string {
 	d, _ := lookup(tags, "d")
 	sel, _ := lookup(tags, "s")
-	s.Domain, s.Selector = mail.CanonicalDomain(d.value), sel.value
+	// Signers fold where the grammar does not let them, so white space goes.
+	s.Domain, s.Selector = mail.CanonicalDomain(squeeze(d.value)), squeeze(sel.value)
 	if h, ok := lookup(tags, "h"); ok {
 		s.Fields = list(strings.ToLower(h.value))
 	}
@@ -169,7 +170,7 @@ func (s *signature) readForm(tags []tag) string {
 		s.headerRelaxed, s.bodyRelaxed = header == "relaxed", body == "relaxed"
 	}
 	if l, ok := lookup(tags, "l"); ok {
-		n, err := strconv.ParseUint(l.value, 10, 62)
+		n, err := strconv.ParseUint(squeeze(l.value), 10, 62)
 		if err != nil {
 			return "malformed l="
 		}
@@ -216,6 +217,7 @@ func checkTimes(tags []tag, now time.Time) string {
 // parseTime reads seconds; RFC 6376 allows 12 digits and asks for more to be
 // taken as infinity.
 func parseTime(s string) (int64, error) {
+	s = squeeze(s)
 	n, err := strconv.ParseUint(s, 10, 63)
 	if err != nil && len(s) > 18 && strings.Trim(s, "0123456789") == "" {
 		return 1<<63 - 1, nil
