@@ -27,11 +27,18 @@ func trimAddress(tok []byte) span {
 	for s.end > s.start && (tok[s.end-1] == '.' || tok[s.end-1] == ',') {
 		s.end--
 	}
-	if i := bytes.IndexAny(tok[s.start:s.end], "%#"); i >= 0 {
-		s.end = s.start + i
+	colons, last := 0, 0
+	for i, c := range tok[s.start:s.end] {
+		switch c {
+		case ':':
+			colons, last = colons+1, i
+		case '%', '#':
+			s.end = s.start + i // a zone, or a port
+			return s
+		}
 	}
-	if i := bytes.IndexByte(tok[s.start:s.end], ':'); i > 0 && bytes.IndexByte(tok[s.start+i+1:s.end], ':') < 0 {
-		s.end = s.start + i // IPv4 and a port
+	if colons == 1 && last > 0 {
+		s.end = s.start + last // IPv4 and a port
 	}
 	return s
 }

@@ -27,6 +27,9 @@ type lexer struct {
 	noQuote bool // no quoted string ends in what is left
 }
 
+// endsWord are the bytes that a word ends before.
+var endsWord = [256]bool{' ': true, '\t': true, '\r': true, '\n': true, '(': true, ';': true}
+
 func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
 // next returns the next token; ok is false at the end.
@@ -45,7 +48,7 @@ func (l *lexer) next() (t token, ok bool) {
 	case '(':
 		return l.comment(start), true
 	}
-	for l.pos < len(l.b) && !isSpace(l.b[l.pos]) && l.b[l.pos] != '(' && l.b[l.pos] != ';' {
+	for l.pos < len(l.b) && !endsWord[l.b[l.pos]] {
 		if l.b[l.pos] == '"' {
 			l.quoted()
 		} else {

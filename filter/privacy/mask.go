@@ -38,29 +38,15 @@ func couldTell(s *scanner, names bool) bool {
 	if s.encoded {
 		return true
 	}
-	tok := s.b[s.start:s.end]
-	dots, colons, dashes, hex := 0, 0, 0, 0
-	for _, c := range tok {
-		switch {
-		case c == '.':
-			dots++
-		case c == ':':
-			colons++
-		case c == '-':
-			dashes++
-		case hexDigit(c) >= 0:
-			hex++
-		}
-	}
-	v6 := colons >= 6 || colons >= 2 && bytes.Contains(tok, []byte("::"))
+	v6 := s.colons >= 6 || s.colons >= 2 && bytes.Contains(s.b[s.start:s.end], []byte("::"))
 	if s.depth == 0 {
-		return dots >= 3 || v6 || len(tok) == len("0x01020304") && tok[0] == '0'
+		return s.dots >= 3 || v6 || s.hex == len("0x01020304")-1 && s.b[s.start] == '0'
 	}
 	if !names {
 		a, ok := address(s.token())
 		return ok && tells(a)
 	}
-	return dots > 0 || v6 || dashes >= 3 && hex >= 4 || hex >= 7 && hex+2 >= len(tok)
+	return s.dots > 0 || v6 || s.dashes >= 3 && s.hex >= 4 || s.hex >= 7 && s.hex+2 >= s.end-s.start
 }
 
 // isHop judges one token outside of the from-clause; names says whether host

@@ -188,7 +188,7 @@ func (r *redactor) changed(i int, f mail.Field, name []byte, reason string) {
 // covers it.
 func (r *redactor) edit(i int, f mail.Field, name []byte, kind Kind, reason string, body []byte) {
 	if r.options.SignedFields != RedactSigned && r.covered(name, i) {
-		r.edits = append(r.edits, Edit{i, f.Name(), KeptSigned, "covered by a DKIM signature"})
+		r.edits = append(r.edits, Edit{i, fieldName(f), KeptSigned, "covered by a DKIM signature"})
 		return
 	}
 	if r.out == nil {
@@ -201,7 +201,15 @@ func (r *redactor) edit(i int, f mail.Field, name []byte, kind Kind, reason stri
 		r.out = append(r.out, f.Raw[:len(f.Raw)-len(f.Body())]...)
 		r.out = append(r.out, body...)
 	}
-	r.edits = append(r.edits, Edit{i, f.Name(), kind, reason})
+	r.edits = append(r.edits, Edit{i, fieldName(f), kind, reason})
+}
+
+// fieldName saves the copy of the name that most edits have.
+func fieldName(f mail.Field) string {
+	if name := nameOf(f); string(name) != "Received" {
+		return f.Name()
+	}
+	return "Received"
 }
 
 func (r *redactor) covered(name []byte, i int) bool {

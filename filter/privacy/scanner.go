@@ -16,15 +16,32 @@ type scanner struct {
 	section    int  // how many top-level ";" stand before it
 	encoded    bool // it is an encoded word (RFC 2047)
 	gap        int  // where the token before ended
-	scratch    []byte
+
+	dots, colons, dashes, hex int // how many the token has
+
+	scratch []byte
 }
 
 const delimiters = " \t\r\n()<>[]{}\",;=@/'|&"
 
-var delimiter = func() (set [256]bool) {
+// What the scanner notes of each byte.
+const (
+	isDelimiter uint8 = 1 << iota
+	isDot
+	isColon
+	isDash
+	isHexDigit
+	isBackslash
+)
+
+var classes = func() (set [256]uint8) {
 	for _, c := range []byte(delimiters) {
-		set[c] = true
+		set[c] = isDelimiter
 	}
+	for _, c := range []byte("0123456789abcdefABCDEF") {
+		set[c] = isHexDigit
+	}
+	set['.'], set[':'], set['-'], set['\\'] = isDot, isColon, isDash, isBackslash
 	return set
 }()
 
@@ -32,7 +49,7 @@ var delimiter = func() (set [256]bool) {
 func (s *scanner) next() bool {
 	s.gap = s.end
 	i := s.end
-	for ; i < len(s.b) && delimiter[s.b[i]]; i++ {
+	for ; i < len(s.b) && classes[s.b[i]]&isDelimiter != 0; i++ {
 		switch s.b[i] {
 		case '(':
 			if s.depth++; s.depth == 1 {
@@ -56,14 +73,34 @@ func (s *scanner) next() bool {
 		return false
 	}
 	s.start, s.encoded = i, false
-	for i < len(s.b) && !delimiter[s.b[i]] {
-		if s.b[i] == '\\' && i+1 < len(s.b) {
-			i++
-		}
-		i++
-	}
-	s.end = i
+	s.read(i)
 	return true
+}
+
+// read finds the end of the token that starts at i.
+func (s *scanner) read(i int) {
+	var dots, colons, dashes, hex int
+	for ; i < len(s.b); i++ {
+		switch classes[s.b[i]] {
+		case 0:
+		case isHexDigit:
+			hex++
+		case isDelimiter:
+			s.end, s.dots, s.colons, s.dashes, s.hex = i, dots, colons, dashes, hex
+			return
+		case isDot:
+			dots++
+		case isColon:
+			colons++
+		case isDash:
+			dashes++
+		case isBackslash:
+			if i+1 < len(s.b) {
+				i++ // a quoted pair, be it a delimiter
+			}
+		}
+	}
+	s.end, s.dots, s.colons, s.dashes, s.hex = i, dots, colons, dashes, hex
 }
 
 // encodedWord is the length of the encoded word that b starts with, 0 for none.
