@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
@@ -11,17 +10,16 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"sort"
 	"strings"
 	"sync"
 	"time"
 
-	"mailweir/filter"
 	"mailweir/mail"
 	"mailweir/smtpd"
 )
 
 const checkHelp = `
+
 gateway check --config FILE [flags] FILE|DIR|-...
 
 Judges messages by the very same pipeline as the running gateway, and delivers
@@ -48,7 +46,8 @@ type checkOptions struct {
 
 type stringList []string
 
-func (l *stringList) String() string     { return strings.Join(*l, ",") }
+func (l *stringList) String() string { return strings.Join(*l, ",") }
+
 func (l *stringList) Set(s string) error { *l = append(*l, s); return nil }
 
 func checkCommand(ctx context.Context, std stdio, args []string) (int, error) {
@@ -143,53 +142,6 @@ func (o *checkOptions) client() (mail.Client, error) {
 	return c, nil
 }
 
-// finding is the JSON of one message; its names are a public interface.
-type finding struct {
-	File       string               `json:"file"`
-	TraceID    string               `json:"trace_id"`
-	Action     filter.Action        `json:"action"`
-	Reason     filter.Reason        `json:"reason,omitempty"`
-	Score      float64              `json:"score"`
-	Required   float64              `json:"required"`
-	Reply      replyJSON            `json:"reply"`
-	Recipients []recipientJSON      `json:"recipients"`
-	SPF        resultJSON           `json:"spf"`
-	DKIM       []dkimJSON           `json:"dkim"`
-	DMARC      dmarcJSON            `json:"dmarc"`
-	ARC        resultJSON           `json:"arc"`
-	Symbols    []filter.Symbol      `json:"symbols"`
-	Stages     []filter.CheckResult `json:"stages"`
-	RulesHash  string               `json:"rules_hash"`
-	Error      string               `json:"error,omitempty"`
-}
-
-type replyJSON struct {
-	Code     int    `json:"code"`
-	Enhanced string `json:"enhanced"`
-	Text     string `json:"text"`
-}
-
-type recipientJSON struct {
-	Address string        `json:"address"`
-	Action  filter.Action `json:"action"`
-}
-
-type resultJSON struct {
-	Result string `json:"result"`
-}
-
-type dkimJSON struct {
-	Result   string `json:"result"`
-	Domain   string `json:"domain"`
-	Selector string `json:"selector"`
-}
-
-type dmarcJSON struct {
-	Result string `json:"result"`
-	Policy string `json:"policy"`
-	Domain string `json:"domain"`
-}
-
 // all judges every file, in parallel, and prints in order.
 func (c *checker) all(ctx context.Context, std stdio, args []string) (int, error) {
 	files, err := expand(args)
@@ -261,18 +213,6 @@ func expand(args []string) ([]string, error) {
 	return files, nil
 }
 
-func exitFor(a filter.Action) int {
-	switch a {
-	case filter.Tag, filter.Quarantine:
-		return 10
-	case filter.Defer:
-		return 20
-	case filter.Reject, filter.Discard:
-		return 30
-	}
-	return exitOK
-}
-
 func (c *checker) file(ctx context.Context, stdin io.Reader, name string) *finding {
 	var data []byte
 	var err error
@@ -332,50 +272,6 @@ func (c *checker) message(ctx context.Context, data []byte) (*finding, error) {
 	return c.finding(i, j, env), ctx.Err()
 }
 
-func (c *checker) finding(i *filter.Inspection, j *filter.Judgement, env *mail.Envelope) *finding {
-	verdicts := make([]filter.Verdict, len(env.Recipients))
-	for k, r := range env.Recipients {
-		d := c.set.Domains[mail.CanonicalDomain(r.Path.Domain())]
-		verdicts[k] = filter.Decide(j.Symbols, d.PolicyFor(r.Path))
-		if v, listed := i.Listed(d.Policy); listed { // refused at RCPT already
-			v.Score = verdicts[k].Score
-			verdicts[k] = v
-		}
-	}
-	d := filter.Combine(verdicts)
-	reply := smtpd.ReplyFor(d.Verdict, env.ID)
-	if j.Header.Count("Received") > c.set.MaxHops {
-		reply = smtpd.TooManyHops(env.ID)
-		d.Verdict.Action, d.Verdict.Reason = filter.Reject, "loop"
-	}
-	f := &finding{
-		TraceID: env.ID.String(), Action: d.Verdict.Action, Reason: d.Verdict.Reason,
-		Score: verdicts[0].Score, Required: verdicts[0].Required,
-		Reply: replyJSON{reply.Code, fmt.Sprintf("%d.%d.%d", reply.EnhancedCode[0], reply.EnhancedCode[1], reply.EnhancedCode[2]), reply.Message},
-		SPF:   resultJSON{or(j.Facts.SPF.Result, "skipped")},
-		DMARC: dmarcJSON{or(j.Facts.DMARC.Result, "skipped"), j.Facts.DMARC.Policy, j.Facts.DMARC.Domain},
-		ARC:   resultJSON{or(j.Facts.ARC.Result, "skipped")},
-		DKIM:  []dkimJSON{}, Symbols: j.Symbols, Stages: j.Facts.Checks, RulesHash: j.Rules,
-	}
-	if f.Symbols == nil {
-		f.Symbols = []filter.Symbol{}
-	}
-	for _, s := range j.Facts.DKIM {
-		f.DKIM = append(f.DKIM, dkimJSON{s.Result, s.Domain, s.Selector})
-	}
-	for k, r := range env.Recipients {
-		f.Recipients = append(f.Recipients, recipientJSON{string(r.Path), d.Recipients[k]})
-	}
-	return f
-}
-
-func or(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
-}
-
 // returnPath is the reverse-path that a stored message kept, if it did.
 func returnPath(data []byte) mail.Path {
 	n, _ := mail.HeaderLength(data)
@@ -385,54 +281,4 @@ func returnPath(data []byte) mail.Path {
 		return mail.NullPath
 	}
 	return p
-}
-
-func (c *checker) print(w io.Writer, f *finding, several bool) {
-	if c.o.json {
-		b, err := json.Marshal(f)
-		if err != nil { // NaN scores and the like cannot occur in checked rules
-			b, _ = json.Marshal(finding{File: f.File, Error: err.Error()})
-		}
-		fmt.Fprintf(w, "%s\n", b)
-		return
-	}
-	if f.Error != "" {
-		fmt.Fprintf(w, "%s: %s\n", f.File, f.Error)
-		return
-	}
-	if several {
-		fmt.Fprintf(w, "%-10s %6.2f  %s\n", f.Action, f.Score, f.File)
-		return
-	}
-	f.explain(w)
-}
-
-// explain is the long form: what was found, what it added up to, how long each
-// stage took.
-func (f *finding) explain(w io.Writer) {
-	fmt.Fprintf(w, "%s: %s", f.File, f.Action)
-	if f.Reason != "" {
-		fmt.Fprintf(w, " (%s)", f.Reason)
-	}
-	fmt.Fprintf(w, "\nreply      %d %s %s\n", f.Reply.Code, f.Reply.Enhanced, f.Reply.Text)
-	for _, r := range f.Recipients {
-		fmt.Fprintf(w, "recipient  %s: %s\n", r.Address, r.Action)
-	}
-	fmt.Fprintf(w, "spf        %s\n", f.SPF.Result)
-	for _, s := range f.DKIM {
-		fmt.Fprintf(w, "dkim       %s %s (selector %s)\n", s.Result, s.Domain, s.Selector)
-	}
-	fmt.Fprintf(w, "dmarc      %s %s %s\n", f.DMARC.Result, f.DMARC.Policy, f.DMARC.Domain)
-	fmt.Fprintln(w, "\nsymbols")
-	for _, s := range f.Symbols {
-		fmt.Fprintf(w, "  %7.2f  %-28s %s\n", s.Score, s.Name, s.Detail)
-	}
-	fmt.Fprintf(w, "  %7.2f  = score, tagged from %.2f (rules %s)\n", f.Score, f.Required, f.RulesHash)
-	fmt.Fprintln(w, "\nstages                     start       took")
-	stages := append([]filter.CheckResult(nil), f.Stages...)
-	sort.SliceStable(stages, func(a, b int) bool { return stages[a].Start < stages[b].Start })
-	for _, s := range stages {
-		fmt.Fprintf(w, "  %-14s %-8s %6.1f ms  %6.1f ms  %s\n",
-			s.Name, s.State, float64(s.Start)/1000, float64(s.Duration)/1000, s.Cause)
-	}
 }

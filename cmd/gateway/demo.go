@@ -1,34 +1,25 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"crypto/ed25519"
-	"crypto/rand"
 	"embed"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
-	"text/template"
 	"time"
 
-	"github.com/emersion/go-msgauth/dkim"
-	"github.com/emersion/go-smtp"
-
-	"mailweir/internal/config"
 	"mailweir/internal/dns/dnstest"
 	"mailweir/mail"
 	"mailweir/smtpd"
 )
 
 const demoHelp = `
+
 gateway demo [--serve] [-v]
 
 Starts the gateway with an embedded config, a DNS server and a sink as next
@@ -146,81 +137,6 @@ func startDemo(ctx context.Context, std stdio, verbose bool) (d *demo, err error
 	return d, err
 }
 
-// startDNS serves the demo's zones, with a fresh DKIM key in them.
-func (d *demo) startDNS() error {
-	zone, err := demoFiles.ReadFile("demo/zone.txt")
-	if err != nil {
-		return err
-	}
-	public, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return err
-	}
-	d.signer = private
-	record := fmt.Sprintf("demo._domainkey.sender.example. 300 TXT \"v=DKIM1; k=ed25519; p=%s\"\n",
-		base64.StdEncoding.EncodeToString(public))
-	d.dns, err = dnstest.New(string(zone) + record)
-	return err
-}
-
-// localClamd is the socket of a clamd with its usual address, if one answers.
-func localClamd() string {
-	for _, path := range []string{"/run/clamav/clamd.ctl", "/run/clamd.scan/clamd.sock", "/var/run/clamav/clamd.sock"} {
-		if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
-			c.Close()
-			return path
-		}
-	}
-	return ""
-}
-
-// config loads the embedded file like any other.
-func (d *demo) config(verbose bool) (*config.Config, error) {
-	text, err := demoFiles.ReadFile("demo/gateway.toml")
-	if err != nil {
-		return nil, err
-	}
-	t, err := template.New("gateway.toml").Parse(string(text))
-	if err != nil {
-		return nil, err
-	}
-	ports, err := freePorts(2)
-	if err != nil {
-		return nil, err
-	}
-	level := "warn"
-	if verbose {
-		level = "info"
-	}
-	var b bytes.Buffer
-	err = t.Execute(&b, map[string]string{
-		"DataDir": filepath.Join(d.dir, "data"), "Listen": ports[0], "Metrics": ports[1],
-		"DNS": d.dns.Addr(), "Sink": d.sink.addr, "ClamAV": d.clamav, "Level": level,
-	})
-	if err != nil {
-		return nil, err
-	}
-	path := filepath.Join(d.dir, "gateway.toml")
-	if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
-		return nil, err
-	}
-	return loadConfig(path)
-}
-
-// freePorts finds ports for a config file, which wants numbers.
-func freePorts(n int) ([]string, error) {
-	var list []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close()
-		list = append(list, l.Addr().String())
-	}
-	return list, nil
-}
-
 // Append implements smtpd.Recorder: the demo looks at the verdicts.
 func (d *demo) Append(_ mail.ID, kind string, _ time.Time, v any) {
 	if r, ok := v.(*smtpd.Record); ok && kind == "verdict" {
@@ -323,118 +239,6 @@ func (d *demo) showArrived(msg []byte) {
 	}
 }
 
-// message fills in a message's template, and signs it.
-func (d *demo) message(m demoMessage) ([]byte, error) {
-	text, err := demoFiles.ReadFile("demo/" + m.file)
-	if err != nil {
-		return nil, err
-	}
-	t, err := template.New(m.file).Parse(string(text))
-	if err != nil {
-		return nil, err
-	}
-	var b bytes.Buffer
-	err = t.Execute(&b, map[string]string{
-		"Date": time.Now().Format(time.RFC1123Z),
-		// In halves, or scanners would flag this very file.
-		"GTUBE": "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-" + "UBE-TEST-EMAIL*C.34X",
-		"EICAR": `X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-` + `ANTIVIRUS-TEST-FILE!$H+H*`,
-	})
-	if err != nil {
-		return nil, err
-	}
-	data := normalize(b.Bytes())
-	if !m.sign {
-		return data, nil
-	}
-	var signed bytes.Buffer
-	err = dkim.Sign(&signed, bytes.NewReader(data), &dkim.SignOptions{
-		Domain: "sender.example", Selector: "demo", Signer: d.signer,
-		HeaderCanonicalization: dkim.CanonicalizationRelaxed, BodyCanonicalization: dkim.CanonicalizationRelaxed,
-		HeaderKeys: []string{"From", "To", "Subject", "Date", "Message-ID"},
-	})
-	return signed.Bytes(), err
-}
-
-// submit sends one message in a session of its own and returns the reply that
-// ended it.
-func (d *demo) submit(m demoMessage, data []byte) (text string, code int, err error) {
-	conn, err := net.Dial("tcp", d.gw.listeners[0].Addr().String())
-	if err != nil {
-		return "", 0, err
-	}
-	defer conn.Close()
-	if conn, err = claim(conn, m.client); err != nil {
-		return "", 0, err
-	}
-	c := smtp.NewClient(conn)
-	text, err = transact(c, m, data)
-	var refused *smtp.SMTPError
-	if errors.As(err, &refused) {
-		return fmt.Sprintf("%d.%d.%d %s", refused.EnhancedCode[0], refused.EnhancedCode[1], refused.EnhancedCode[2], refused.Message), refused.Code, nil
-	}
-	return text, 250, err
-}
-
-func transact(c *smtp.Client, m demoMessage, data []byte) (string, error) {
-	if err := c.Hello("mail.sender.example"); err != nil {
-		return "", err
-	}
-	if err := c.Mail(m.from, nil); err != nil {
-		return "", err
-	}
-	if err := c.Rcpt(m.to, nil); err != nil {
-		return "", err
-	}
-	w, err := c.Data()
-	if err != nil {
-		return "", err
-	}
-	if _, err := w.Write(data); err != nil {
-		return "", err
-	}
-	resp, err := w.CloseWithResponse()
-	if err != nil {
-		return "", err
-	}
-	return resp.StatusText, c.Quit()
-}
-
-// claim speaks XCLIENT on a fresh connection, and returns the connection with
-// the new banner still to be read.
-func claim(conn net.Conn, addr string) (net.Conn, error) {
-	r := bufio.NewReader(conn)
-	for _, command := range []string{"", "EHLO demo.example\r\n", "XCLIENT ADDR=" + addr + "\r\n"} {
-		if _, err := io.WriteString(conn, command); err != nil {
-			return nil, err
-		}
-		for more := true; more; {
-			line, err := r.ReadString('\n')
-			if err != nil {
-				return nil, err
-			}
-			more = len(line) > 3 && line[3] == '-'
-			if line[0] != '2' {
-				return nil, errors.New("XCLIENT: " + strings.TrimSpace(line))
-			}
-		}
-	}
-	return &rebannered{conn, strings.NewReader("220 after XCLIENT\r\n")}, nil
-}
-
-// rebannered gives the client the banner of the fresh session.
-type rebannered struct {
-	net.Conn
-	banner *strings.Reader
-}
-
-func (c *rebannered) Read(p []byte) (int, error) {
-	if c.banner.Len() > 0 {
-		return c.banner.Read(p)
-	}
-	return c.Conn.Read(p)
-}
-
 // invite tells what to try while the demo keeps running.
 func (d *demo) invite() {
 	config := filepath.Join(d.dir, "gateway.toml")
@@ -475,48 +279,4 @@ func (d *demo) close() error {
 		errs = append(errs, os.RemoveAll(d.dir))
 	}
 	return errors.Join(errs...)
-}
-
-// demoSink is the next hop: go-smtp's server, which keeps what it gets.
-type demoSink struct {
-	addr   string
-	got    chan []byte
-	server *smtp.Server
-	done   chan error
-}
-
-func newDemoSink() (*demoSink, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	s := &demoSink{addr: l.Addr().String(), got: make(chan []byte, 16), done: make(chan error, 1)}
-	s.server = smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return sinkSession{s}, nil }))
-	s.server.Domain = "sink.example"
-	s.server.MaxLineLength = 1 << 20
-	go func() { s.done <- s.server.Serve(l) }()
-	return s, nil
-}
-
-func (s *demoSink) close() error {
-	err := s.server.Close()
-	if served := <-s.done; !errors.Is(served, smtp.ErrServerClosed) {
-		err = errors.Join(err, served)
-	}
-	return err
-}
-
-type sinkSession struct{ s *demoSink }
-
-func (sinkSession) Mail(string, *smtp.MailOptions) error { return nil }
-func (sinkSession) Rcpt(string, *smtp.RcptOptions) error { return nil }
-func (sinkSession) Reset()                               {}
-func (sinkSession) Logout() error                        { return nil }
-
-func (k sinkSession) Data(r io.Reader) error {
-	b, err := io.ReadAll(r)
-	if err == nil {
-		k.s.got <- b
-	}
-	return err
 }

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"mailweir/queue"
+	"mailweir/relay"
+	"mailweir/smtpd"
+)
+
+// gatewayMetrics are the metrics of all parts, registered once.
+type gatewayMetrics struct {
+	judge   *instruments
+	smtpd   *smtpd.Metrics
+	session *smtpd.SessionMetrics
+	queue   *queue.Metrics
+	relay   *relay.Metrics
+	reloads struct {
+		done, failed prometheus.Counter
+		ok, at       prometheus.Gauge
+	}
+	registry prometheus.Registerer
+}
+
+func newGatewayMetrics(reg prometheus.Registerer) *gatewayMetrics {
+	m := &gatewayMetrics{
+		judge: newInstruments(reg), smtpd: smtpd.NewMetrics(reg), session: smtpd.NewSessionMetrics(reg),
+		queue: queue.NewMetrics(reg), relay: relay.NewMetrics(reg), registry: reg,
+	}
+	reloads := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "mailweir_config_reloads_total", Help: "Reloads of the config by result."}, []string{"result"})
+	m.reloads.done, m.reloads.failed = reloads.WithLabelValues("ok"), reloads.WithLabelValues("failed")
+	m.reloads.ok = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "mailweir_config_last_reload_successful", Help: "1 unless the last reload failed and the old settings are in force."})
+	m.reloads.at = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "mailweir_config_last_reload_success_timestamp_seconds", Help: "When the settings in force were read."})
+	m.reloads.ok.Set(1)
+	m.reloads.at.SetToCurrentTime()
+	reg.MustRegister(reloads, m.reloads.ok, m.reloads.at)
+	return m
+}
+
+// certificate exports when the certificate in use ends.
+func (m *gatewayMetrics) certificate(c *smtpd.Certificates) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "mailweir_tls_certificate_expiry_timestamp_seconds",
+		Help: "When the certificate that clients get ends to be valid.",
+	}, func() float64 { return float64(c.NotAfter().Unix()) }))
+}

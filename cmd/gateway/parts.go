@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"mailweir/internal/config"
+	"mailweir/internal/dns"
+	"mailweir/internal/fsx"
+	"mailweir/internal/history"
+	"mailweir/mail"
+	"mailweir/metrics"
+	"mailweir/queue"
+	"mailweir/relay"
+	"mailweir/smtpd"
+)
+
+func (g *gateway) startState(context.Context) error {
+	if err := os.MkdirAll(tlsDir(g.cfg), 0o700); err != nil { // and data_dir above it
+		return err
+	}
+	var err error
+	g.history, err = history.Open(historyDir(g.cfg), g.cfg.History.Keep, g.log)
+	if err != nil {
+		return err
+	}
+	g.onStop("history", func(context.Context) error { return g.history.Close() })
+	return nil
+}
+
+func (g *gateway) startMetrics(context.Context) error {
+	registry := metrics.NewRegistry(version)
+	g.m = newGatewayMetrics(registry)
+	registry.MustRegister(g.history)
+	if g.cfg.Metrics.Address == "" {
+		return nil
+	}
+	s := metrics.New(metrics.Options{
+		Address: string(g.cfg.Metrics.Address), Registry: registry, Ready: g.problems, Logger: g.log,
+	})
+	if err := s.Listen(); err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
+	g.background("metrics", s.Serve)
+	g.onStop("metrics", s.Shutdown)
+	return nil
+}
+
+// problems is what /readyz says: what the parts have reported, and the queue
+// as it is this moment.
+func (g *gateway) problems() []metrics.Problem {
+	if g.queue != nil {
+		if err := g.queue.Health(); err != nil {
+			g.ready.Set("queue", metrics.Failed, err.Error())
+		} else {
+			g.ready.Set("queue", metrics.OK, "")
+		}
+	}
+	return g.ready.Problems()
+}
+
+func (g *gateway) startJudge(ctx context.Context) error {
+	g.verify = newVerifiers(g.log)
+	var err error
+	if g.dns, err = newResolver(g.cfg, g.log, g.m.judge); err != nil {
+		return fmt.Errorf("dns: %w", err)
+	}
+	g.onStop("dns", func(context.Context) error { g.dns.Close(); return nil })
+	if g.judge, err = g.newJudge(ctx, g.cfg, g.dns); err != nil {
+		return err
+	}
+	g.onStop("judge", func(context.Context) error { g.judge.close(); return nil })
+	return nil
+}
+
+func (g *gateway) newJudge(ctx context.Context, cfg *config.Config, resolver *dns.Resolver) (*judge, error) {
+	if cfg.ClamAV.Address == "" {
+		g.ready.Set("clamav", metrics.Degraded, "not configured: mail is not scanned for viruses")
+	}
+	return newJudge(ctx, cfg, judgeOptions{
+		log: g.log, m: g.m.judge, ready: g.ready, resolver: resolver,
+		verify: func(d *config.Domain) (smtpd.Verifier, error) { return g.verify.make(cfg, d) },
+	})
+}
+
+func (g *gateway) startQueue(ctx context.Context) error {
+	var err error
+	g.queue, err = queue.Open(fsx.OS{}, spoolDir(g.cfg), queue.Options{
+		Hostname: string(g.cfg.Hostname),
+		Retry:    queue.Schedule{First: g.cfg.Queue.RetryFirst, Max: g.cfg.Queue.RetryMax},
+		Expire:   g.cfg.Queue.Expire, QuarantineKeep: g.cfg.Queue.Quarantine,
+		Logger: g.log, Metrics: g.m.queue, Observe: g.observe,
+	})
+	if err != nil {
+		return err
+	}
+	g.onStop("queue", func(context.Context) error { return g.queue.Close() })
+	g.relay = relay.New(g.relayOptions(g.cfg))
+	g.onStop("relay", func(context.Context) error { return g.relay.Close() })
+	running, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	g.background("queue", func() error {
+		defer close(done)
+		return g.queue.Run(running, g.relay)
+	})
+	g.onStop("deliveries", func(ctx context.Context) error {
+		cancel()
+		select {
+		case <-done:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	return nil
+}
+
+func (g *gateway) startServer(o startOptions) error {
+	var err error
+	if g.certs, err = g.certificates(); err != nil {
+		return fmt.Errorf("tls: %w", err)
+	}
+	g.m.certificate(g.certs)
+	var recorder smtpd.Recorder = g.history
+	if o.tee != nil {
+		recorder = both{g.history, o.tee}
+	}
+	g.session = smtpd.NewGateway(g.judge.settings, acceptor{g.queue}, recorder, g.log, g.m.session)
+	g.server = smtpd.NewServer(smtpd.Options{
+		Hostname: string(g.cfg.Hostname), Limits: limits(g.cfg), TLS: g.certs.Config(),
+		Exempt: g.isOwn, Logger: g.log, Metrics: g.m.smtpd,
+	}, g.session)
+	for k := range g.cfg.Listeners {
+		l, err := listen(string(g.cfg.Listeners[k].Address), o.inherited)
+		if err != nil {
+			return fmt.Errorf("listener: %w", err)
+		}
+		g.listeners = append(g.listeners, l)
+	}
+	for k, l := range g.listeners {
+		c := g.cfg.Listeners[k]
+		g.log.Info("listening", "address", l.Addr().String())
+		g.background("smtpd", func() error {
+			err := g.server.Serve(l, smtpd.ListenerOptions{
+				TrustedProxies: c.TrustedProxies, ProxyProtocol: c.ProxyProtocol, ImplicitTLS: c.ImplicitTLS,
+			})
+			if errors.Is(err, smtpd.ErrServerClosed) {
+				return nil
+			}
+			return err
+		})
+	}
+	g.onStop("smtpd", g.server.Shutdown)
+	return nil
+}
+
+// both records twice.
+type both struct{ a, b smtpd.Recorder }
+
+func (r both) Append(id mail.ID, kind string, at time.Time, v any) {
+	r.a.Append(id, kind, at, v)
+	r.b.Append(id, kind, at, v)
+}
+
+// certificates are those of the config, or a self-signed one.
+func (g *gateway) certificates() (c *smtpd.Certificates, err error) {
+	if g.cfg.TLS.Certificate != "" {
+		return smtpd.LoadCertificates(string(g.cfg.TLS.Certificate), string(g.cfg.TLS.Key), func(err error) {
+			g.log.Error("the new certificate is wrong, the old one stays in use", "error", err)
+		})
+	}
+	c, made, err := smtpd.SelfSigned(tlsDir(g.cfg), string(g.cfg.Hostname))
+	if made {
+		g.log.Warn("made a self-signed certificate", "dir", tlsDir(g.cfg))
+	}
+	return c, err
+}
+
+// acceptor is the queue as smtpd sees it.
+type acceptor struct{ q *queue.Queue }
+
+func (a acceptor) Begin(ctx context.Context, size int64) (smtpd.Intake, error) {
+	return a.q.Begin(ctx, size)
+}
+
+func (a acceptor) Room(size int64) error { return a.q.Room(size) }
+
+func (a acceptor) Discarded(n int) { a.q.Discard(n) }

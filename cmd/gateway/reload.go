@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"mailweir/internal/config"
+	"mailweir/internal/dns"
+)
+
+// apply puts a new config into force: all of it or, when a part of it is
+// wrong, nothing.
+func (g *gateway) apply(cfg *config.Config) error {
+	if err := sameSockets(g.cfg, cfg); err != nil {
+		return err
+	}
+	resolver, err := g.resolverFor(cfg)
+	if err != nil {
+		return err
+	}
+	next, err := g.newJudge(context.Background(), cfg, resolver)
+	if err != nil {
+		return err
+	}
+	if err := g.certs.Reload(); err != nil {
+		next.close()
+		return fmt.Errorf("tls: %w", err)
+	}
+	old := g.judge
+	if resolver != g.dns {
+		g.retire("old resolver", g.dns.Close)
+	}
+	g.cfg, g.judge, g.dns = cfg, next, resolver
+	g.setOwn(cfg)
+	g.session.Reload(next.settings)
+	g.relay.Reload(g.relayOptions(cfg))
+	g.server.SetLimits(limits(cfg))
+	for k, l := range g.listeners {
+		g.server.SetTrustedProxies(l, cfg.Listeners[k].TrustedProxies)
+	}
+	// Sessions under way keep the old parts until their next transaction.
+	g.retire("old settings", old.close)
+	return nil
+}
+
+// resolverFor keeps the resolver, and with it a warm cache, while [dns] stays
+// the same.
+func (g *gateway) resolverFor(cfg *config.Config) (*dns.Resolver, error) {
+	if slices.Equal(cfg.DNS.Servers, g.cfg.DNS.Servers) && cfg.DNS.Timeout == g.cfg.DNS.Timeout {
+		return g.dns, nil
+	}
+	return newResolver(cfg, g.log, g.m.judge)
+}
+
+// retireAfter is how long the parts of old settings live on: longer than any
+// transaction that began with them may take.
+const retireAfter = 30 * time.Minute
+
+func (g *gateway) retire(name string, end func()) {
+	t := time.AfterFunc(retireAfter, end)
+	// Stops last: transactions under way may still use it.
+	g.stops = slices.Insert(g.stops, 0, stop{name, func(context.Context) error {
+		if t.Stop() {
+			end()
+		}
+		return nil
+	}})
+}
+
+// sameSockets refuses what cannot change while running.
+func sameSockets(old, cfg *config.Config) error {
+	fixed := func(key string, same bool) error {
+		if same {
+			return nil
+		}
+		return fmt.Errorf("%s has changed: that needs a restart", key)
+	}
+	listeners := len(old.Listeners) == len(cfg.Listeners)
+	for k := 0; listeners && k < len(cfg.Listeners); k++ {
+		a, b := old.Listeners[k], cfg.Listeners[k]
+		listeners = a.Address == b.Address && a.ProxyProtocol == b.ProxyProtocol && a.ImplicitTLS == b.ImplicitTLS
+	}
+	return errors.Join(
+		fixed("a listener", listeners),
+		fixed("data_dir", old.DataDir == cfg.DataDir),
+		fixed("hostname", old.Hostname == cfg.Hostname),
+		fixed("[tls]", old.TLS == cfg.TLS),
+		fixed("metrics.address", old.Metrics.Address == cfg.Metrics.Address),
+		fixed("[queue]", old.Queue == cfg.Queue),
+	)
+}
