@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"mailweir/mail"
@@ -35,6 +36,7 @@ type Log struct {
 	maxDay   int64
 	log      *slog.Logger
 	counters counters
+	overflow atomic.Int64 // entries that found the queue full, not yet logged
 
 	mu     sync.RWMutex // held for reading while in is sent to
 	closed bool
@@ -97,6 +99,7 @@ func (l *Log) Append(id mail.ID, kind string, at time.Time, v any) {
 	case l.in <- entry{id, kind, at, v}:
 	default:
 		l.counters.lost[lostBacklog].Inc()
+		l.overflow.Add(1)
 	}
 }
 

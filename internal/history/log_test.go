@@ -335,7 +335,8 @@ func TestFullDisk(t *testing.T) {
 // Append never waits: while the writer is stuck, entries are counted and go.
 func TestBacklog(t *testing.T) {
 	dir := t.TempDir()
-	l := &Log{dir: dir, keep: week, maxDay: MaxDayBytes, log: slog.New(slog.DiscardHandler),
+	var log bytes.Buffer
+	l := &Log{dir: dir, keep: week, maxDay: MaxDayBytes, log: slog.New(slog.NewTextHandler(&log, nil)),
 		counters: newCounters(), in: make(chan entry, 3), done: make(chan struct{})}
 	id := mail.NewID(time.Now())
 	for i := range 5 { // the writer does not run yet
@@ -347,6 +348,9 @@ func TestBacklog(t *testing.T) {
 	l.start()
 	l.Close()
 	l.Close()
+	if !strings.Contains(log.String(), "entries=2") {
+		t.Errorf("not logged: %s", log.String())
+	}
 	l.Append(id, "k", time.Now(), 9)
 	if got := brief(find(t, dir, id)); got != "k=0 k=1 k=2" || lost(l, lostClosed) != 1 {
 		t.Errorf("%s; %v after Close", got, lost(l, lostClosed))

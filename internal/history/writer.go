@@ -3,6 +3,7 @@ package history
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -40,6 +41,7 @@ func (w *writer) run() {
 		select {
 		case e, ok := <-w.l.in:
 			if !ok {
+				w.complain = time.Time{} // what is lost by now would not be said later
 				w.flush()
 				return
 			}
@@ -149,6 +151,9 @@ func (w *writer) write() (n int, err error) {
 	return f.Write(w.buf.Bytes())
 }
 
+// errBacklog is the loss of what came faster than it could be written.
+var errBacklog = errors.New("history: too many entries wait to be written")
+
 // errDayFull is the loss at MaxDayBytes.
 var errDayFull = fmt.Errorf("history: the file of the day has reached its limit of %d bytes", int64(MaxDayBytes))
 
@@ -188,6 +193,9 @@ func (w *writer) drop(reason string, n int, err error) {
 // complainOnce logs losses, once a minute at most: a broken disk must not fill
 // the log as well.
 func (w *writer) complainOnce() {
+	if n := int(w.l.overflow.Swap(0)); n > 0 {
+		w.lost, w.lastLoss = w.lost+n, errBacklog
+	}
 	now := time.Now()
 	if w.lost == 0 || now.Before(w.complain) {
 		return
