@@ -120,17 +120,18 @@ func (c *Client) Scan(ctx context.Context, r io.Reader) (Verdict, error) {
 	if err := s.fill(); err != nil {
 		return Verdict{}, c.done(Verdict{}, err)
 	}
-	start := time.Now()
-	v, err := c.admitted(ctx, s, start.Add(c.o.Timeout))
-	c.o.Metrics.took(time.Since(start))
+	v, err := c.admitted(ctx, s)
 	return v, c.done(v, err)
 }
 
 // admitted scans once the breaker and a slot allow it.
-func (c *Client) admitted(ctx context.Context, s *stream, deadline time.Time) (Verdict, error) {
+func (c *Client) admitted(ctx context.Context, s *stream) (Verdict, error) {
 	if err := c.permitted(ctx); err != nil {
 		return Verdict{}, err
 	}
+	start := time.Now()
+	defer func() { c.o.Metrics.took(time.Since(start)) }()
+	deadline := start.Add(c.o.Timeout)
 	if err := c.acquire(ctx, deadline); err != nil {
 		return Verdict{}, err
 	}

@@ -97,17 +97,21 @@ func (m *Metrics) active(delta float64) {
 	}
 }
 
-func (m *Metrics) breaker(open bool) { m.set(func() prometheus.Gauge { return m.open }, open) }
-
-func (m *Metrics) health(up bool) { m.set(func() prometheus.Gauge { return m.up }, up) }
-
-func (m *Metrics) set(gauge func() prometheus.Gauge, on bool) {
-	if m == nil {
-		return
+func (m *Metrics) breaker(open bool) {
+	if m != nil {
+		m.open.Set(bit(open))
 	}
-	value := 0.0
+}
+
+func (m *Metrics) health(up bool) {
+	if m != nil {
+		m.up.Set(bit(up))
+	}
+}
+
+func bit(on bool) float64 {
 	if on {
-		value = 1
+		return 1
 	}
-	gauge().Set(value)
+	return 0
 }
