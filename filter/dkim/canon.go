@@ -126,16 +126,16 @@ func cleanLines(p []byte) int {
 	return n
 }
 
-// hasSpaceRun finds two spaces in a row. Up to 64 octets bytes.Index is a few
+// hasSpaceRun finds two spaces in a row. Up to 64 octets bytes.Contains is a few
 // vector instructions; beyond, it stops at every single space.
 func hasSpaceRun(line []byte) bool {
 	for len(line) > 64 {
-		if bytes.Index(line[:64], spaceSpace) >= 0 {
+		if bytes.Contains(line[:64], spaceSpace) {
 			return true
 		}
 		line = line[63:]
 	}
-	return bytes.Index(line, spaceSpace) >= 0
+	return bytes.Contains(line, spaceSpace)
 }
 
 // relaxLine takes up to one line, or a part of one.
