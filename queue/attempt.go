@@ -167,7 +167,7 @@ type appendix struct {
 }
 
 func (a *appendix) size() int {
-	n := recordHeaderSize + 10
+	n := recordHeaderSize + 20
 	for i := range a.states {
 		n += a.states[i].size()
 	}
@@ -181,7 +181,7 @@ func (a *appendix) write(b *batch) {
 		flags, op = flagLast, fixFinal
 	}
 	dst := appendRecordHeader(b.tail(), a.kind, flags, a.e.id, a.e.gen)
-	b.add(appendStates(dst, a.states), fixup{op: op, e: a.e})
+	b.add(appendStates(dst, a.e.since, a.states), fixup{op: op, e: a.e})
 	b.outcomes++
 }
 

@@ -270,9 +270,9 @@ func (q *Queue) appendTomb(id mail.ID) int {
 	if l.usable() != nil {
 		return 0
 	}
-	b := l.room(recordHeaderSize + 1)
+	b := l.room(recordHeaderSize + 2)
 	dst := appendRecordHeader(b.tail(), recDone, flagLast, id, 0)
-	b.add(appendStates(dst, nil), fixup{op: fixTomb, id: id})
+	b.add(appendStates(dst, 0, nil), fixup{op: fixTomb, id: id})
 	l.nudge()
 	return recordHeaderSize
 }

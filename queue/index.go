@@ -209,7 +209,7 @@ func (q *Queue) fix(s *segment, b *batch, f *fixup) {
 	case fixStates:
 		s.ids = append(s.ids, f.e.id)
 		payload := b.buf[b.start+int(f.off)+recordHeaderSize : b.start+int(f.off)+int(f.len)]
-		states, _ := decodeStates(payload)
+		_, states, _ := decodeStates(payload)
 		for i := range states {
 			q.stateAt(f.e, states[i].index, at)
 		}

@@ -84,7 +84,7 @@ func (q *Queue) texts(e *entry, s *stored) []rcptState {
 		if err != nil {
 			continue
 		}
-		if list, err := decodeStates(r.payload); err == nil {
+		if _, list, err := decodeStates(r.payload); err == nil {
 			for _, st := range list {
 				if st.index == i {
 					states[i] = st

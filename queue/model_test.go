@@ -16,6 +16,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"mailweir/internal/fsx"
 	"mailweir/mail"
 )
@@ -35,6 +37,7 @@ import (
 //	I13 the accounts are even at every step
 var (
 	seedFlag = flag.Uint64("seed", 0, "run the one history of this seed")
+	many     = flag.Int("histories", 0, "how many histories, from a seed of today")
 	torture  = flag.Bool("torture", false, "run the large sizes of the harnesses")
 )
 
@@ -47,6 +50,8 @@ func sized(t testing.TB, ci, large int) int {
 	}
 	return ci
 }
+
+var modelMetrics = NewMetrics(prometheus.NewRegistry())
 
 type history struct {
 	seed  uint64
@@ -101,7 +106,7 @@ func (h *history) fail(f string, args ...any) {
 func (h *history) options() Options {
 	return Options{
 		SegmentSize: 32 << 10, SpillAt: 3 << 10, MinFreeBytes: 1, MinFreeInodes: 1, MemoryLimit: 64 << 10,
-		Retry: Schedule{First: 1, Max: 1}, hooks: h.hooks, Logger: dbgLog,
+		Retry: Schedule{First: 1, Max: 1}, hooks: h.hooks, Metrics: modelMetrics,
 	}
 }
 
@@ -577,10 +582,12 @@ func TestModel(t *testing.T) {
 		}
 		return
 	}
-	n := sized(t, 2000, 1000000)
+	n := sized(t, 400, 1000000)
 	var crashes, faults, acked, relays, dups int
 	base := uint64(time.Now().UnixNano())
-	if !*torture {
+	if *many > 0 {
+		n = *many
+	} else if !*torture {
 		base = 1 // the same histories each time
 	}
 	for i := range n {

@@ -41,6 +41,8 @@ type Queue struct {
 	stop  chan struct{}  // ends maker and janitor
 	tasks sync.WaitGroup // maker and janitor
 
+	closing sync.Once
+
 	mu          sync.Mutex
 	segments    map[uint64]*segment
 	nextSegment uint64
@@ -229,13 +231,14 @@ func (q *Queue) poke() {
 
 // Close ends the queue after Run has returned: what was appended is synced.
 func (q *Queue) Close() error {
-	q.log.close()
-	close(q.stop)
-	q.tasks.Wait()
-	q.o.Metrics.state.queue.CompareAndSwap(q, nil)
-	err := q.log.health()
-	q.closeFiles()
-	return err
+	q.closing.Do(func() {
+		q.log.close()
+		close(q.stop)
+		q.tasks.Wait()
+		q.o.Metrics.state.queue.CompareAndSwap(q, nil)
+		q.closeFiles()
+	})
+	return q.log.health()
 }
 
 func (q *Queue) closeFiles() {

@@ -150,18 +150,20 @@ func (d *decoder) state() rcptState {
 	return s
 }
 
-// decodeStates reads the payload of a state record.
-func decodeStates(payload []byte) ([]rcptState, error) {
+// decodeStates reads the payload of a state record: since when the message is
+// here, for its expiry, and the states.
+func decodeStates(payload []byte) (since int64, states []rcptState, err error) {
 	d := decoder{b: payload}
+	since = d.varint()
 	n := d.count(1)
-	states := make([]rcptState, 0, n)
+	states = make([]rcptState, 0, n)
 	for range n {
 		states = append(states, d.state())
 	}
 	if d.failed || len(d.b) != 0 {
-		return nil, ErrDamaged
+		return 0, nil, ErrDamaged
 	}
-	return states, nil
+	return since, states, nil
 }
 
 func appendString(dst []byte, s string) []byte {
@@ -256,7 +258,8 @@ func (d *decoder) bytes(n int) []byte {
 
 func (d *decoder) string() string { return string(d.bytes(d.int())) }
 
-func appendStates(dst []byte, states []rcptState) []byte {
+func appendStates(dst []byte, since int64, states []rcptState) []byte {
+	dst = binary.AppendVarint(dst, since)
 	dst = binary.AppendUvarint(dst, uint64(len(states)))
 	for i := range states {
 		dst = states[i].append(dst)

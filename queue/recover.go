@@ -134,7 +134,7 @@ func (q *Queue) apply(s *segment, sc, next *scanned, found *findings) {
 		found.frames++
 		found.lastSeq = max(found.lastSeq, f.seq)
 		found.lastSeg, found.lastEnd = s.number, f.off+roundUp(int64(f.length))
-		sc.records(f.frame, f.off, func(r record, off int64, n uint32) { q.replay(s, r, s.at(off), n, f.time) })
+		sc.records(f.frame, f.off, func(r record, off int64, n uint32) { q.replay(s, r, s.at(off), n) })
 	}
 	for _, st := range bad {
 		if !q.stretch(s, sc, st, durable, found) {
@@ -155,13 +155,11 @@ func (q *Queue) stretch(s *segment, sc *scanned, st stretch, durable int64, foun
 		return false
 	}
 	s.damaged = true
-	var when int64
 	if st.frame != nil {
-		when = st.frame.time
 		found.lastSeq = max(found.lastSeq, st.frame.seq)
 	}
 	st.to = min(st.to, max(durable, st.from+blockSize))
-	lost := sc.salvage(st, func(r record, off int64, n uint32) { q.replay(s, r, s.at(off), n, when) })
+	lost := sc.salvage(st, func(r record, off int64, n uint32) { q.replay(s, r, s.at(off), n) })
 	found.damaged += lost
 	found.lastSeg, found.lastEnd = s.number, st.to
 	s.used = max(s.used, st.to)
@@ -170,7 +168,7 @@ func (q *Queue) stretch(s *segment, sc *scanned, st stretch, durable int64, foun
 }
 
 // replay applies one record. The order of the log is the order of events.
-func (q *Queue) replay(s *segment, r record, at loc, n uint32, when int64) {
+func (q *Queue) replay(s *segment, r record, at loc, n uint32) {
 	if r.isCopy() {
 		q.replayCopy(s, r, at, n)
 		return
@@ -181,7 +179,7 @@ func (q *Queue) replay(s *segment, r record, at loc, n uint32, when int64) {
 		q.moveTomb(s, r.id)
 		return
 	}
-	states, err := decodeStates(r.payload)
+	since, states, err := decodeStates(r.payload)
 	if err != nil {
 		q.o.Metrics.damaged.Inc()
 		return
@@ -192,9 +190,7 @@ func (q *Queue) replay(s *segment, r record, at loc, n uint32, when int64) {
 			q.stateAt(e, k, at)
 		}
 	}
-	if r.kind == recRelease && when > 0 {
-		e.since = when
-	}
+	e.since = since
 	if r.flags&flagLast != 0 {
 		q.remove(e)
 		q.bury(s, e)

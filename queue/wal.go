@@ -31,10 +31,10 @@ type wal struct {
 	used    int      // of buf
 	pending *batch   // is being filled
 	ready   []*batch // full, in order
-	closing bool  // the writer shall end
-	ended   bool  // it did
-	failed  error // set for good after a second failure
-	stalled error // no segment could be made; tried again each second
+	closing bool     // the writer shall end
+	ended   bool     // it did
+	failed  error    // set for good after a second failure
+	stalled error    // no segment could be made; tried again each second
 
 	// The rest belongs to the writer.
 	seg         *segment
@@ -342,10 +342,10 @@ func (l *wal) write(b *batch) error {
 		time: time.Now().UnixMilli(), records: uint32(b.records), length: uint32(b.end - b.start),
 	}
 	f.seal(frameBytes, l.off)
+	b.at = l.off
 	if _, err := l.seg.file.WriteAt(frameBytes, l.off); err != nil {
 		return err
 	}
-	b.at = l.off
 	l.seq++
 	l.off += int64(len(frameBytes))
 	l.q.o.Metrics.written.Add(float64(len(frameBytes)))
@@ -385,6 +385,11 @@ func (l *wal) fail(batches []*batch, err error) {
 	for _, b := range batches {
 		for i := range b.fixes {
 			if f := &b.fixes[i]; f.op == fixAccept && !f.own {
+				if b.at != 0 {
+					// Its record may be on the disk all the same, and come
+					// back after a crash: then it needs its body.
+					f.e.big = false
+				}
 				l.q.abandon(f.e)
 			}
 		}
