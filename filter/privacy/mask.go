@@ -5,11 +5,12 @@ import (
 )
 
 // maskOutside appends b[from:to], which lies around the from-clause of c. Only
-// what the clause told of the client is replaced there: as an address wherever
-// it stands, as a host name in comments alone, and not in the TCP-info of the
-// server. The by-domain stays, whatever the client called itself. Where the
-// clause gives no address at all ("from laptop by mx with HTTP (192.0.2.1)")
-// comments may, as in maskHop.
+// what from-clauses told of clients is replaced there: what its own clause told
+// as an address wherever it stands; that, what the other hops told, and host
+// names in comments alone, and these not in the TCP-info of the server. The
+// by-domain stays, whatever the client called itself. Where the clause gives no
+// address at all ("from laptop by mx with HTTP (192.0.2.1)") comments may, as
+// in maskHop.
 func (r *redactor) maskOutside(dst, b []byte, c clauses, from, to int) []byte {
 	m := masker{dst: dst, s: scanner{b: b[:to], end: from}, copied: from}
 	learned, nameless := false, false
@@ -25,8 +26,11 @@ func (r *redactor) maskOutside(dst, b []byte, c clauses, from, to int) []byte {
 			_, ok := clientAddr(clause)
 			learned, nameless = true, !ok && !bytes.Equal(clause, fromRedacted)
 		}
-		if r.isHop(&m.s, !inInfo) || nameless && !inInfo && r.inComment(&m.s) {
-			m.replace(m.s.start, m.s.end)
+		switch {
+		case r.isHop(&m.s, inInfo) || nameless && !inInfo && r.inComment(&m.s):
+			m.client(m.s.start, m.s.end)
+		case m.s.depth > 0 && !inInfo:
+			m.noteName()
 		}
 	}
 	return m.finish()
@@ -49,18 +53,26 @@ func couldTell(s *scanner, names bool) bool {
 	return s.dots > 0 || v6 || s.dashes >= 3 && s.hex >= 4 || s.hex >= 7 && s.hex+2 >= s.end-s.start
 }
 
-// isHop judges one token outside of the from-clause; names says whether host
-// names count here.
-func (r *redactor) isHop(s *scanner, names bool) bool {
+// isHop judges one token outside of the from-clause.
+func (r *redactor) isHop(s *scanner, inInfo bool) bool {
 	if s.encoded {
-		return r.inWord(s, func(in *scanner) bool { return r.hop.hasAddr(in.token()) || r.hop.hasName(in.token()) })
+		return r.inWord(s, func(in *scanner) bool { return r.isTold(in.token()) })
 	}
 	tok := s.token()
-	if s.depth == 0 {
+	switch {
+	case s.depth == 0:
 		a, ok := address(tok)
 		return ok && r.hop.knowsAddr(a)
+	case inInfo:
+		return r.hop.hasAddr(tok)
 	}
-	return r.hop.hasAddr(tok) || names && r.hop.hasName(tok) && !s.atSign()
+	return !s.atSign() && r.isTold(tok) || r.hop.hasAddr(tok)
+}
+
+// isTold reports what a from-clause told: of this hop, or of any other.
+func (r *redactor) isTold(tok []byte) bool {
+	r.learnHops()
+	return r.hop.hasAddr(tok) || r.hop.hasName(tok) || r.seen.hasAddr(tok) || r.seen.hasName(tok)
 }
 
 // inWord decodes an encoded word and asks judge of every token in it.
@@ -79,8 +91,12 @@ func (r *redactor) inWord(s *scanner, judge func(*scanner) bool) bool {
 func (r *redactor) maskHop(dst, b []byte, c clauses) []byte {
 	m := masker{dst: dst, s: scanner{b: b}}
 	for m.s.next() {
-		if m.s.comment != c.info && r.inComment(&m.s) {
-			m.replace(m.s.start, m.s.end)
+		switch {
+		case m.s.comment == c.info:
+		case r.inComment(&m.s):
+			m.client(m.s.start, m.s.end)
+		case m.s.depth > 0:
+			m.noteName()
 		}
 	}
 	return m.finish()
@@ -118,13 +134,30 @@ func onlyHosts(b []byte) bool {
 type masker struct {
 	s      scanner
 	dst    []byte
-	copied int // how far s.b is in dst
+	copied int    // how far s.b is in dst
+	name   [2]int // the last host name that was let through
 }
 
 func (m *masker) replace(start, end int) {
 	m.dst = append(m.dst, m.s.b[m.copied:start]...)
 	m.dst = append(m.dst, clientName...)
 	m.copied = end
+}
+
+// noteName remembers the token if it is a host name: an address in brackets
+// behind it would make it the client's, "name [192.0.2.1]".
+func (m *masker) noteName() {
+	if !m.s.encoded && isHostName(m.s.token()) && !m.s.atSign() {
+		m.name = [2]int{m.s.start, m.s.end}
+	}
+}
+
+// client replaces the client's address, and its host name before it.
+func (m *masker) client(start, end int) {
+	if m.name[1] > 0 && m.name[1] == m.s.gap && m.name[0] >= m.copied && bytes.ContainsAny(m.s.between(), "[(") {
+		m.replace(m.name[0], m.name[1])
+	}
+	m.replace(start, end)
 }
 
 func (m *masker) finish() []byte { return append(m.dst, m.s.b[m.copied:]...) }
@@ -177,7 +210,6 @@ type fieldMasker struct {
 	*redactor
 	masker
 	key       [2]int // the token before, a key when "=" follows
-	name      [2]int // the host name before, for "name [address]"
 	wasClient bool   // the token before was replaced as an address
 	iprev     int    // the section that holds the result of iprev
 }
@@ -200,9 +232,8 @@ func (m *fieldMasker) step() {
 	case isName && s.depth > 0 && (m.seen.hasName(s.token()) || m.iprev == s.section || m.wasClient && bytes.IndexByte(s.between(), '(') >= 0):
 		m.replace(s.start, s.end)
 	default:
-		if m.wasClient = false; isName {
-			m.name = key
-		}
+		m.wasClient = false
+		m.noteName()
 		m.key = key
 		return
 	}
@@ -235,17 +266,14 @@ func (m *fieldMasker) isKey(b []byte) bool {
 	return clientKeys[string(m.seen.text)]
 }
 
-// address replaces the token, and the host name before it in "name [address]".
+// address replaces the token, but not a key or a port that is glued to it.
 func (m *fieldMasker) address(isName bool) {
 	s := &m.s
-	if m.name[1] == s.gap && m.name[0] >= m.masker.copied && bytes.ContainsAny(s.between(), "[(") {
-		m.replace(m.name[0], m.name[1])
-	}
 	start, end := s.start, s.end
 	if span := trimAddress(s.b[start:end]); !isName && bytes.IndexByte(s.b[start:end], '\\') < 0 {
 		end = start + span.end
 		start += span.start
 	}
-	m.replace(start, end)
+	m.client(start, end)
 	m.wasClient = true
 }

@@ -167,7 +167,7 @@ func (n *Name) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// splitPort takes "host:port", a port from 1 to 65535.
+// splitPort takes "host:port", a port from 0 to 65535.
 func splitPort(s string) (host, port string, ok bool) {
 	i := strings.LastIndexByte(s, ':')
 	if i < 0 {
@@ -175,7 +175,7 @@ func splitPort(s string) (host, port string, ok bool) {
 	}
 	host, port = s[:i], s[i+1:]
 	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil || n == 0 || port[0] == '0' {
+	if err != nil || n != 0 && port[0] == '0' || port != "0" && n == 0 {
 		return "", "", false
 	}
 	if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") {
@@ -187,8 +187,8 @@ func splitPort(s string) (host, port string, ok bool) {
 
 // UnmarshalText takes "mail.example.org:25", "192.0.2.1:25", "[2001:db8::1]:25".
 func (h *HostPort) UnmarshalText(b []byte) error {
-	host, _, ok := splitPort(string(b))
-	if _, err := netip.ParseAddr(host); !ok || err != nil && (!mail.ValidDomain(host, false) || allNumeric(host)) {
+	host, port, ok := splitPort(string(b))
+	if _, err := netip.ParseAddr(host); !ok || port == "0" || err != nil && (!mail.ValidDomain(host, false) || allNumeric(host)) {
 		return notA("a host and port", `"mail.example.org:25", "192.0.2.1:25" or "[2001:db8::1]:25"`)
 	}
 	*h = HostPort(b)
@@ -198,7 +198,8 @@ func (h *HostPort) UnmarshalText(b []byte) error {
 // allNumeric tells "192.0.2.300" from a host name.
 func allNumeric(s string) bool { return strings.Trim(s, "0123456789.") == "" }
 
-// UnmarshalText takes "192.0.2.1:25", "[2001:db8::1]:25" or ":25" for all addresses.
+// UnmarshalText takes "192.0.2.1:25", "[2001:db8::1]:25" or ":25" for all
+// addresses. Port 0 is one that the system chooses.
 func (l *ListenAddr) UnmarshalText(b []byte) error {
 	host, _, ok := splitPort(string(b))
 	if _, err := netip.ParseAddr(host); !ok || err != nil && host != "" {

@@ -18,8 +18,8 @@ type socket struct {
 func (v *validator) sockets() []socket {
 	var list []socket
 	add := func(path string, a ListenAddr) {
-		if a != "" {
-			host, port, _ := splitPort(string(a))
+		host, port, _ := splitPort(string(a))
+		if a != "" && port != "0" {
 			list = append(list, socket{path, string(a), host, port})
 		}
 	}
