@@ -197,6 +197,9 @@ func (m *Message) urlText() []byte {
 		b = append(b, u.Scheme...)
 		b = append(b, "://"...)
 		b = append(b, u.Host...)
+		if u.Path == "" || u.Path[0] != '/' {
+			b = append(b, '/')
+		}
 		for _, c := range []byte(u.Path) {
 			if 'A' <= c && c <= 'Z' {
 				c += 'a' - 'A'

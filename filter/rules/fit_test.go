@@ -33,8 +33,9 @@ const (
 var bounds = map[string]float64{"header.toml": 1.2, "links.toml": 1.2, "structure.toml": 0.9, "text.toml": 2.0, "together.toml": 1.8}
 
 var byHand = []string{
-	"GTUBE", "FROM_NO_DOMAIN", "DATE_TRACE_FUTURE", "DATE_TRACE_PAST", "DATE_FUTURE", "DATE_BAD", "TO_MISSING",
-	"REPLY_THREAD", "LIST_POST", "URL_PUNYCODE", "HTML_PASSWORD", "EXTORTION",
+	"GTUBE", "FROM_NO_DOMAIN", "FROM_NAME_ADDR", "DATE_TRACE_FUTURE", "DATE_TRACE_PAST", "DATE_FUTURE", "DATE_BAD",
+	"TO_MISSING", "REPLYTO_DIFFER", "REPLYTO_FREEMAIL", "REPLY_THREAD", "LIST_POST", "URL_PUNYCODE", "URL_USERINFO",
+	"URL_PORT", "HTML_FORM", "HTML_PASSWORD", "HTML_REFRESH", "EXTORTION",
 }
 
 type feature struct {
