@@ -72,9 +72,11 @@ func (s *stream) Abort()         { s.v.Abort() }
 func (s *stream) End(ctx context.Context) filter.Report {
 	results := s.v.End(ctx)
 	report := filter.Report{State: filter.OK, Symbols: []filter.Symbol{summary(results)}}
-	facts := make([]filter.DKIMFacts, len(results))
+	facts := make([]filter.DKIMFacts, 0, min(len(results), maxFacts))
 	for i, r := range results {
-		facts[i] = r.facts()
+		if i < maxFacts || r.Status != PermError {
+			facts = append(facts, r.facts())
+		}
 		if r.Status == TempError && ctx.Err() != nil {
 			report.State, report.Cause = filter.Timeout, ctx.Err()
 		}
@@ -89,8 +91,12 @@ func (s *stream) End(ctx context.Context) filter.Report {
 	return report
 }
 
-// maxAuth bounds the results in Authentication-Results; passes are always there.
-const maxAuth = 10
+// maxAuth bounds the results in Authentication-Results, where passes always
+// are, and maxFacts the facts, where all but the broken signatures always are.
+const (
+	maxAuth  = 10
+	maxFacts = 100
+)
 
 // ranking is the order in which one signature's result speaks for the message.
 var ranking = []struct {
@@ -120,16 +126,25 @@ func summary(results []Result) filter.Symbol {
 func (r *Result) detail() string {
 	s := "d=" + r.Domain + " s=" + r.Selector
 	if r.Reason != "" {
-		s += ": " + r.Reason
+		s += ": " + r.explanation()
 	}
 	return printable(s)
+}
+
+// explanation is the reason with the DNS error, which may name our resolver
+// and therefore never goes into the message.
+func (r *Result) explanation() string {
+	if r.Err != nil {
+		return r.Reason + ": " + r.Err.Error()
+	}
+	return r.Reason
 }
 
 func (r *Result) facts() filter.DKIMFacts {
 	return filter.DKIMFacts{
 		Result: string(r.Status), Domain: printable(r.Domain), Selector: printable(r.Selector),
 		Identity: printable(r.Identity), Algo: printable(r.Algorithm), KeyBits: r.KeyBits,
-		Testing: r.Testing, Reason: printable(r.Reason), Fields: r.Fields, SignatureIndex: r.Index,
+		Testing: r.Testing, Reason: printable(r.explanation()), Fields: r.Fields, SignatureIndex: r.Index,
 	}
 }
 

@@ -105,6 +105,43 @@ func TestTimeoutState(t *testing.T) {
 	})
 }
 
+// TestManyBrokenSignatures bounds the facts, but keeps every signature that
+// might be valid.
+func TestManyBrokenSignatures(t *testing.T) {
+	keys := newTestKeys(t)
+	good := handSign(keys.ed25519, goodTags, ruleBody)
+	tx := transaction(strings.Repeat("DKIM-Signature: junk\r\n", 500) + good + ruleFields + "\r\n" + ruleBody)
+	report := New(keys.resolver(), Options{}).Run(context.Background(), tx)
+	report.Set(tx.Facts)
+	last := tx.Facts.DKIM[len(tx.Facts.DKIM)-1]
+	if len(tx.Facts.DKIM) != maxFacts+1 || last.Result != "pass" || last.SignatureIndex != 500 {
+		t.Errorf("%d facts, last %+v", len(tx.Facts.DKIM), last)
+	}
+	if n := len(report.Auth); n != maxAuth+1 || report.Auth[n-1].Result != "pass" {
+		t.Errorf("%d results", n)
+	}
+}
+
+// secretive fails with an error that names a resolver.
+type secretive struct{}
+
+func (secretive) LookupTXT(context.Context, string) ([]string, error) {
+	return nil, errors.New("read udp 10.0.0.1:53: i/o timeout")
+}
+
+func TestReasonTellsNothing(t *testing.T) {
+	keys := newTestKeys(t)
+	tx := transaction(handSign(keys.ed25519, goodTags, ruleBody) + ruleFields + "\r\n" + ruleBody)
+	report := New(secretive{}, Options{}).Run(context.Background(), tx)
+	report.Set(tx.Facts)
+	if a := report.Auth[0]; a.Result != "temperror" || a.Reason != "key look-up failed" {
+		t.Errorf("%+v", a)
+	}
+	if f := tx.Facts.DKIM[0]; !strings.Contains(f.Reason, "10.0.0.1") {
+		t.Errorf("the log should know: %+v", f)
+	}
+}
+
 // brokenContent fails half way.
 type brokenContent struct{ mail.Bytes }
 

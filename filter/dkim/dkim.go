@@ -58,6 +58,7 @@ type Result struct {
 	KeyBits   int
 	Testing   bool   // the key has t=y
 	Reason    string // why it is no pass; for people
+	Err       error  // the DNS error behind a temperror, for logs only
 }
 
 // Verification is the verification of one message. It is used by one

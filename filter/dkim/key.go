@@ -190,21 +190,23 @@ func (f *keyFetch) stop() {
 	f.group.Wait()
 }
 
+var errLate = errors.New("key look-up not finished in time")
+
 // result is the key once it is there, or why there is none; a look-up that has
-// not come back is a temporary failure.
-func (f *fetched) result() (k *key, reason string, temporary bool) {
+// not come back is a temporary failure, and err is one.
+func (f *fetched) result() (k *key, reason string, err error) {
 	select {
 	case <-f.done:
 	default:
-		return nil, "key look-up timed out", true
+		return nil, "", errLate
 	}
 	if f.err != nil && !dns.IsNotFound(f.err) {
-		return nil, f.err.Error(), true
+		return nil, "", f.err
 	}
 	if !f.parsed {
 		f.parse()
 	}
-	return f.key, f.reason, false
+	return f.key, f.reason, nil
 }
 
 func (f *fetched) parse() {

@@ -11,13 +11,14 @@ import (
 
 // check settles one signature (RFC 6376 section 6.1).
 func (v *Verification) check(s *signature, names fieldIndex) {
-	k, reason, temporary := s.key.result()
+	k, reason, err := s.key.result()
+	if err != nil {
+		s.Err = err
+		s.end(TempError, "key look-up failed")
+		return
+	}
 	if k != nil {
 		s.KeyBits, s.Testing = k.bits, k.testing
-	}
-	if temporary {
-		s.end(TempError, reason)
-		return
 	}
 	if reason != "" {
 		s.end(PermError, reason)

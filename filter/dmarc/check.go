@@ -102,6 +102,9 @@ func (r *Result) detail() string {
 	if r.Reason != "" {
 		s += ": " + r.Reason
 	}
+	if r.Err != nil { // it may name our resolver: not for the message
+		s += ": " + r.Err.Error()
+	}
 	return printable(s)
 }
 

@@ -61,7 +61,7 @@ type Result struct {
 	AlignedSPF, AlignedDKIM string
 	Record                  *Record
 	Reason                  string // for people
-	Err                     error  // the DNS error behind a temperror
+	Err                     error  // the DNS error behind a temperror, for logs only
 }
 
 // Requested is the policy that the Domain Owner expects to be applied: with
@@ -144,7 +144,7 @@ func (w *walker) judge(author string, in Input) Result {
 
 // failed makes r a temperror; what is known of the policy stays out of it.
 func (r Result) failed(err error) Result {
-	return Result{Status: TempError, Author: r.Author, Reason: err.Error(), Err: err}
+	return Result{Status: TempError, Author: r.Author, Reason: "DNS failure", Err: err}
 }
 
 // setPolicy finds the policy that applies to the author (section 4.10.1).

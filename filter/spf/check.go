@@ -103,8 +103,13 @@ func printable(s string) string {
 // client is, so that a redacting class leaves it out.
 func authResult(r Result, tx *filter.Transaction) filter.AuthResult {
 	a := filter.AuthResult{Method: "spf", Result: string(r.Status)}
-	if r.Status == PermError || r.Status == TempError {
-		a.Reason = r.explanation()
+	// No names here: macros put the client's address into them, and a DNS
+	// error may name our resolver. The facts have the whole story.
+	switch r.Status {
+	case TempError:
+		a.Reason = "DNS failure"
+	case PermError:
+		a.Reason = "invalid policy"
 	}
 	if path := tx.Envelope.ReversePath; path.Domain() != "" {
 		a.Props = []filter.AuthProp{{Type: "smtp", Property: "mailfrom", Value: string(path)}}

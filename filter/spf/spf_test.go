@@ -168,6 +168,26 @@ func TestReport(t *testing.T) {
 	}
 }
 
+// TestReasonTellsNothing: what goes into the message never has the client's
+// address, which macros put into names.
+func TestReasonTellsNothing(t *testing.T) {
+	r := &dns.Fake{TXT: map[string][]string{
+		"example.org": {"v=spf1 exists:%{ir}.%{h}.example.org -all"},
+		"example.net": {"v=spf1 include:%{ir}.%{h}.example.net -all"},
+	}, Fail: map[string]bool{"1.2.0.192.host.example.example.org": true}}
+	for _, domain := range []string{"example.org", "example.net"} {
+		report := New(r, Options{}).Run(context.Background(), transaction("192.0.2.1", "host.example", "joe@"+domain))
+		a := report.Auth[0]
+		if a.Result != "temperror" && a.Result != "permerror" || a.Reason == "" ||
+			strings.Contains(a.Reason, "1.2.0") || strings.Contains(a.Reason, "host") {
+			t.Errorf("%+v", a)
+		}
+		if !strings.Contains(report.Symbols[0].Detail, "1.2.0.192") {
+			t.Errorf("the log should know: %+v", report.Symbols)
+		}
+	}
+}
+
 // hanging answers only when its context ends.
 type hanging struct{ *dns.Fake }
 
