@@ -3,8 +3,8 @@ package metrics_test
 import (
 	"testing"
 
+	"mailweir/internal/metricslint"
 	"mailweir/metrics"
-	"mailweir/metrics/metricslint"
 )
 
 func TestRegistryIsClean(t *testing.T) {

@@ -86,6 +86,7 @@ func (c *Client) DatabaseVersion() string {
 // not scanned), and at changes to the log.
 func (c *Client) Run(ctx context.Context, ready *metrics.Readiness) {
 	h := health{client: c, ready: ready}
+	c.o.Metrics.breaker(c.breaker.isOpen()) // a reload makes a new Client on the same metrics
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {

@@ -17,8 +17,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"mailweir/internal/metricslint"
 	"mailweir/metrics"
-	"mailweir/metrics/metricslint"
 )
 
 // plant is a clamd on a net.Pipe whose state a test changes, for tests on the

@@ -164,10 +164,11 @@ func cpu() time.Duration {
 // answerFast finds the end of the stream by the zero length alone, at no cost
 // that would hide the client's: harmless data has no NUL.
 func answerFast(reply string) func(net.Conn) {
-	pool := sync.Pool{New: func() any { return make([]byte, 256<<10) }}
+	pool := sync.Pool{New: func() any { return new([256 << 10]byte) }}
 	return func(c net.Conn) {
-		buf := pool.Get().([]byte)
-		defer pool.Put(buf)
+		array := pool.Get().(*[256 << 10]byte)
+		defer pool.Put(array)
+		buf := array[:]
 		for {
 			n, err := c.Read(buf)
 			if err != nil {

@@ -106,6 +106,9 @@ func TestAppendAndFind(t *testing.T) {
 func checkModes(t *testing.T, dir string) {
 	t.Helper()
 	filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			t.Fatal(err)
+		}
 		info, err := e.Info()
 		if err != nil {
 			t.Fatal(err)
