@@ -10,6 +10,8 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
+	"maps"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,23 +30,29 @@ type testKeys struct {
 	zone    map[string][]string
 }
 
+// newTestKeys returns the keys of this run with a zone of the test's own.
 func newTestKeys(t testing.TB) *testKeys {
 	t.Helper()
+	k := makeKeys()
+	return &testKeys{k.rsa, k.small, k.ed25519, maps.Clone(k.zone)}
+}
+
+var makeKeys = sync.OnceValue(func() *testKeys {
 	k, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
 	small, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
 	_, e, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
 	der, err := x509.MarshalPKIXPublicKey(k.Public())
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
 	bare := x509.MarshalPKCS1PublicKey(&small.PublicKey)
 	b64 := base64.StdEncoding.EncodeToString
@@ -53,7 +61,7 @@ func newTestKeys(t testing.TB) *testKeys {
 		"small._domainkey.example.org": {"p=" + b64(bare)},
 		"ed._domainkey.example.org":    {"v=DKIM1; k=ed25519; p=" + b64(e.Public().(ed25519.PublicKey))},
 	}}
-}
+})
 
 func (k *testKeys) resolver() *dns.Fake { return &dns.Fake{TXT: k.zone} }
 

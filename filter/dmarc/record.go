@@ -41,7 +41,7 @@ var ErrRecord = errors.New("dmarc: not a DMARC record")
 func ParseRecord(txt string) (*Record, error) {
 	first, rest, _ := strings.Cut(txt, ";")
 	name, value, ok := cutTag(first)
-	if !ok || name != "v" || value != "DMARC1" {
+	if !ok || txt[0] == ' ' || txt[0] == '\t' || name != "v" || value != "DMARC1" {
 		return nil, ErrRecord
 	}
 	r := &Record{PSD: 'u'}
@@ -141,7 +141,7 @@ func validScheme(s string) bool {
 	return s != ""
 }
 
-// Policy for a subdomain of the domain that published the record.
+// forSubdomain is the policy for a subdomain of the domain that published the record.
 func (r *Record) forSubdomain(exists bool) Policy {
 	if !exists && r.NonExist != "" {
 		return r.NonExist

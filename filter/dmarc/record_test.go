@@ -11,7 +11,8 @@ func TestParseRecord(t *testing.T) {
 	}{
 		{"v=DMARC1; p=reject", "reject   r r u n 0 false"},
 		{"v=DMARC1;p=reject;", "reject   r r u n 0 false"},
-		{" v = DMARC1 ; p = reject ", "reject   r r u n 0 false"},
+		{"v = DMARC1 ; p = reject ", "reject   r r u n 0 false"},
+		{" v=DMARC1; p=reject", ""},
 		{"V=DMARC1; P=REJECT; SP=None", "reject none  r r u n 0 false"},
 		{"v=DMARC1; p=none; sp=quarantine; np=reject; adkim=s; aspf=s; psd=n; t=y", "none quarantine reject s s n y 0 false"},
 		{"v=DMARC1; p=none; adkim=x; aspf=; psd=q; t=maybe", "none   r r u n 0 false"},
