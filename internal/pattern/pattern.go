@@ -208,11 +208,16 @@ func (r *Result) hit(l *literal, text []byte, end int) {
 	r.widen(l.pattern, max(0, end-e.max), min(len(text), start+e.max), text)
 }
 
+// maxRun is how wide a window grows before it is looked at: a pattern that
+// matches early is done then.
+const maxRun = 4 << 10
+
 // widen adds a stretch to the pattern's open window, or looks at that first
-// when the two do not touch. So no octet is looked at twice for one pattern.
+// when the two do not touch. So hardly an octet is looked at twice for one
+// pattern.
 func (r *Result) widen(p, lo, hi int, text []byte) {
 	w := &r.runs[p]
-	if w.open && lo <= w.hi {
+	if w.open && lo <= w.hi && w.hi-w.lo < maxRun {
 		w.hi = max(w.hi, hi)
 		return
 	}
