@@ -12,14 +12,14 @@ import (
 // model is the state machine of RFC 5321 and RFC 3030 as plainly as it can be
 // said: what the engine must answer, and which messages come out of it.
 type model struct {
-	greeted, open, refused bool
-	chunks                 bool // between BDAT chunks
-	rcpts                  []string
-	from                   string
-	data                   string
-	want                   []string // codes
-	letters                []letter
-	client                 [][]byte
+	greeted, open bool
+	chunks        bool // between BDAT chunks
+	rcpts         []string
+	from          string
+	data          string
+	want          []string // codes
+	letters       []letter
+	client        [][]byte
 }
 
 func (m *model) say(line, code string) {

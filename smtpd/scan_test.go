@@ -9,15 +9,14 @@ import (
 // slowScan is the scanner as one would write it without a care for speed: one
 // octet at a time. It is the oracle of the fast one.
 type slowScan struct {
-	dots              bool
-	maxLine, maxHead  int
-	line              []byte // the line so far, as received
-	body, held        bool   // held: the line is a dot, or a dot and a CR
-	header            int
-	text              []byte
-	fault             *Reply
-	end               bool
-	lineCount, faults int
+	dots             bool
+	maxLine, maxHead int
+	line             []byte // the line so far, as received
+	body             bool
+	header           int
+	text             []byte
+	fault            *Reply
+	end              bool
 }
 
 func (s *slowScan) fail(r *Reply) {
@@ -52,12 +51,8 @@ func (s *slowScan) octet(c byte) {
 		line = line[1:]
 	}
 	s.text = append(s.text, line...)
-	if string(line) == "\r\n" && !stuffed {
-		s.header += s.headerPart(len(line))
-		s.body = true
-	} else {
-		s.header += s.headerPart(len(line))
-	}
+	s.header += s.headerPart(len(line))
+	s.body = s.body || string(line) == "\r\n" && !stuffed
 	s.line = nil
 }
 

@@ -47,11 +47,17 @@ func (c *conn) doStartTLS() {
 	c.tellGreeter()
 }
 
-// startTLS does the handshake, within its own time. After a failure there is
-// nothing that could be said in a way that the client understands.
+// startTLS does the handshake, within its own time. After a failure, or when
+// the server shuts down meanwhile, there is nothing that could be said in a way
+// that the client understands.
 func (c *conn) startTLS() bool {
 	t := tls.Server(c.unread(), c.srv.tls)
+	c.idle.Store(true)
+	defer c.idle.Store(false)
 	c.tcp.SetDeadline(c.deadline(c.limits.HandshakeTimeout))
+	if c.srv.closing.Load() { // after the deadline is set: see wakeIfIdle
+		return false
+	}
 	if err := t.Handshake(); err != nil {
 		c.srv.metrics.tls[tlsFailed].Inc()
 		c.srv.log.Debug("TLS handshake failed", "error", err)
