@@ -107,7 +107,7 @@ func (w *writer) clean(t *testing.T, head string) {
 // hops, the other fields and the body's neighbour stay.
 func TestRandomMessages(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	for i := range 5000 {
+	for i := range 2000 {
 		w := &writer{Rand: r, name: fmt.Sprintf("host-%d.isp.example", i)}
 		raw := [16]byte{0x20, 0x01, 0x0d, 0xb8}
 		if i%2 == 0 {

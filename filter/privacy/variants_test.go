@@ -254,7 +254,7 @@ func TestLinear(t *testing.T) {
 			h := mail.ParseHeader([]byte("Received: from " + strings.Repeat(unit, n/len(unit)) + "\r\nReceived-SPF: " + strings.Repeat(unit, n/len(unit)) + "\r\n\r\n"))
 			return quickest(func() { Redact(&h, nil, Options{Class: All}) })
 		}
-		small, large := cost(8<<10), cost(128<<10)
+		small, large := cost(2<<10), cost(32<<10)
 		t.Logf("%s: %v, %v", name, small, large)
 		if ratio := float64(large) / float64(small); ratio > 80 {
 			t.Errorf("%s: 16 times the length costs %.0f times the time (%v, %v)", name, ratio, small, large)
@@ -270,9 +270,7 @@ func quickest(f func()) time.Duration {
 	best := time.Hour
 	for range 5 {
 		before := threadTime()
-		for range 3 {
-			f()
-		}
+		f()
 		best = min(best, threadTime()-before)
 	}
 	return best
