@@ -124,3 +124,16 @@ func TestReader(t *testing.T) {
 		}
 	}
 }
+
+// TestLastReplyArrives: a client that is still sending when we close gets to
+// know why, and not only that its connection was reset.
+func TestLastReplyArrives(t *testing.T) {
+	for range 20 {
+		_, addr := serve(t, &desk{}, ListenerOptions{}, nil)
+		p := dial(t, addr)
+		p.envelope()
+		p.say("DATA", "354")
+		p.send(strings.Repeat("0123456789\r\n", 70_000))
+		p.want("552 5.3.4")
+	}
+}
