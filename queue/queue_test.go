@@ -292,3 +292,5 @@ func TestHoldReleaseDelete(t *testing.T) {
 	}
 	mustClose(t, q)
 }
+
+func sleep(seconds int) { time.Sleep(time.Duration(seconds) * time.Second) }

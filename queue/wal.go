@@ -225,7 +225,7 @@ func (l *wal) take() (work []*batch, ok bool) {
 // it rots, recovery can tell that from a torn tail. The frame is a hint and
 // needs no sync.
 func (l *wal) idle() {
-	if l.covered && l.stalled == nil || l.q.inline {
+	if l.stalled == nil && (l.covered || l.q.inline) {
 		<-l.wake
 		return
 	}

@@ -394,15 +394,23 @@ func (m *Mem) Flip(name string, off int64, mask byte) bool {
 func (m *Mem) Clone() *Mem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.image(func(d *memDir) map[string]*memNode { return d.now }, func(n *memNode) []byte { return n.now })
+	return m.image(func(d *memDir) map[string]*memNode { return d.now }, func(n *memNode) []byte { return slices.Clone(n.now) })
 }
 
 // Crash is the file system after a power cut. The old one is dead from then
 // on: all calls fail.
 func (m *Mem) Crash(r *rand.Rand) *Mem {
+	image := m.CrashImage(r)
+	m.mu.Lock()
+	m.dead = true
+	m.mu.Unlock()
+	return image
+}
+
+// CrashImage is one of the disks that a power cut now could leave behind.
+func (m *Mem) CrashImage(r *rand.Rand) *Mem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.dead = true
 	return m.image(func(d *memDir) map[string]*memNode { return d.survivors(r) },
 		func(n *memNode) []byte { return n.survivor(r) })
 }

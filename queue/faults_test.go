@@ -1,0 +1,304 @@
+package queue
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"syscall"
+	"testing"
+	"testing/synctest"
+
+	"mailweir/internal/fsx"
+	"mailweir/mail"
+)
+
+// script is the 20-message run that is broken at each of its calls. It returns
+// what was acknowledged.
+func script(q *Queue) (acked []*mail.Message, bodies [][]byte, errs []error) {
+	for i := range 20 {
+		m := newMessage(nil, mail.Path(fmt.Sprintf("u%d@d.example", i)))
+		body := bytes.Repeat([]byte(fmt.Sprintf("%d.\r\n", i)), 50+i*90)
+		if err := put(q, m, body); err != nil {
+			errs = append(errs, err)
+			sleep(2) // after which the disk is asked again
+			continue
+		}
+		acked = append(acked, m)
+		bodies = append(bodies, append([]byte(testHead), body...))
+	}
+	return acked, bodies, errs
+}
+
+func scriptOptions() Options {
+	return Options{SegmentSize: 24 << 10, SpillAt: 4 << 10, MinFreeBytes: 1, MinFreeInodes: 1, Metrics: modelMetrics}
+}
+
+// missing compares a spool with what was acknowledged.
+func missing(fsys fsx.FS, acked []*mail.Message, bodies [][]byte) error {
+	q, err := open(fsys, "/spool", scriptOptions(), true)
+	if err != nil {
+		return err
+	}
+	defer q.Close()
+	for i, m := range acked {
+		got, err := q.Message(m.Envelope.ID)
+		if err != nil {
+			return fmt.Errorf("message %d: %w", i, err)
+		}
+		content, err := contentOf(got, 0)
+		if err != nil || !bytes.Equal(content, bodies[i]) {
+			return fmt.Errorf("message %d: content differs, %v", i, err)
+		}
+	}
+	return nil
+}
+
+// TestPowerCutAtEveryCall cuts the power before each call of the run, and
+// looks at several disks that it may have left.
+func TestPowerCutAtEveryCall(t *testing.T) {
+	images := sized(t, 4, 50)
+	points := 0
+	for point := 1; ; point++ {
+		ended := false
+		synctest.Test(t, func(t *testing.T) {
+			mem := fsx.NewMem()
+			faulty := &fsx.Faulty{FS: mem, Decide: func(n int, op fsx.Op) error {
+				if n >= point {
+					return syscall.EIO // the machine is off
+				}
+				return nil
+			}}
+			q, err := open(faulty, "/spool", scriptOptions(), true)
+			var acked []*mail.Message
+			var bodies [][]byte
+			if err == nil {
+				acked, bodies, _ = script(q)
+				q.Close()
+			}
+			ended = faulty.Calls() < point
+			for k := range images {
+				r := rand.New(rand.NewPCG(uint64(point), uint64(k)))
+				image := mem.CrashImage(r)
+				if err := missing(image, acked, bodies); err != nil {
+					t.Fatalf("power cut before call %d, image %d, %d acknowledged: %v", point, k, len(acked), err)
+				}
+			}
+		})
+		if ended || t.Failed() {
+			break
+		}
+		points++
+	}
+	t.Logf("%d points, %d disks each: nothing acknowledged was lost", points, images)
+	if points < 100 {
+		t.Errorf("only %d calls in the run", points)
+	}
+}
+
+// TestFaultAtEveryCall lets one call fail, each in turn, in each way. What was
+// acknowledged stays, no descriptor is used again after its sync failed, and
+// the queue goes on: one failure is survived.
+func TestFaultAtEveryCall(t *testing.T) {
+	total, refused := 0, 0
+	for _, errno := range []error{syscall.EIO, syscall.ENOSPC, fsx.ErrShort} {
+		for point := 1; ; point++ {
+			ended := false
+			synctest.Test(t, func(t *testing.T) {
+				mem := fsx.NewMem()
+				faulty := &fsx.Faulty{FS: mem, Decide: func(n int, op fsx.Op) error {
+					if n == point && (errno != fsx.ErrShort || op.Kind == "write") {
+						return errno
+					}
+					return nil
+				}}
+				q, err := open(faulty, "/spool", scriptOptions(), true)
+				if err != nil {
+					return // refused to start: nothing was promised
+				}
+				acked, bodies, errs := script(q)
+				refused += len(errs)
+				// One failing call refuses what shared its batch, no more.
+				if len(errs) > 1 {
+					t.Errorf("%v at call %d: %d messages refused: %v", errno, point, len(errs), errs)
+				}
+				for _, err := range errs {
+					if !errors.Is(err, ErrNotDurable) && !errors.Is(err, ErrNoSpace) {
+						t.Errorf("%v at call %d: %v", errno, point, err)
+					}
+				}
+				q.Close()
+				ended = faulty.Calls() < point
+				if n := faulty.SyncsAfterFailure(); n > 0 {
+					t.Errorf("%v at call %d: descriptor used %d times after its sync failed", errno, point, n)
+				}
+				if err := missing(mem.CrashImage(rand.New(rand.NewPCG(1, uint64(point)))), acked, bodies); err != nil {
+					t.Errorf("%v at call %d: %v", errno, point, err)
+				}
+			})
+			if ended || t.Failed() {
+				break
+			}
+			total++
+		}
+	}
+	t.Logf("%d faults, %d messages refused, nothing acknowledged was lost", total, refused)
+}
+
+// TestSecondFailureStops: intake and delivery both.
+func TestSecondFailureStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bad := false
+		faulty := &fsx.Faulty{FS: fsx.NewMem(), Decide: func(_ int, op fsx.Op) error {
+			if bad && op.Kind == "datasync" {
+				return syscall.EIO
+			}
+			return nil
+		}}
+		q, err := Open(faulty, "/spool", scriptOptions())
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustPut(t, q, []byte("x\r\n"), "a@d.example")
+		synctest.Wait()
+		bad = true
+		if err := put(q, newMessage(nil, "b@d.example"), []byte("y\r\n")); !errors.Is(err, ErrNotDurable) {
+			t.Errorf("Commit: %v", err)
+		}
+		synctest.Wait()
+		if _, err := q.Begin(context.Background(), 0); !errors.Is(err, ErrPoisoned) {
+			t.Errorf("Begin: %v", err)
+		}
+		if err := q.Health(); !errors.Is(err, ErrPoisoned) {
+			t.Errorf("Health: %v", err)
+		}
+		n := newNext()
+		if err := q.Run(context.Background(), n); !errors.Is(err, ErrPoisoned) {
+			t.Errorf("Run: %v", err)
+		}
+		if n.relayed() != 0 {
+			t.Error("relayed what cannot be recorded")
+		}
+		q.Close()
+	})
+}
+
+// TestNoSpace: MAIL is refused before the disk is full, and accepted again
+// within five seconds after there is room.
+func TestNoSpace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := fsx.NewMem()
+		o := scriptOptions()
+		o.MinFreeBytes, o.MinFreeInodes = 1<<20, 100
+		q, err := Open(mem, "/spool", o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		begin := func(hint int64) error {
+			in, err := q.Begin(context.Background(), hint)
+			if err == nil {
+				in.Abort()
+			}
+			return err
+		}
+		for _, c := range []struct {
+			space fsx.Space
+			hint  int64
+			ok    bool
+		}{
+			{fsx.Space{Bytes: 10 << 20, Inodes: 1000}, 0, true},
+			{fsx.Space{Bytes: 10 << 20, Inodes: 1000}, 9<<20 + 1, false},
+			{fsx.Space{Bytes: 1<<20 - 1, Inodes: 1000}, 0, false},
+			{fsx.Space{Bytes: 10 << 20, Inodes: 99}, 0, false},
+			{fsx.Space{Bytes: 10 << 20, Inodes: -1}, 0, true},
+		} {
+			mem.SetFree(c.space)
+			sleep(5)
+			if err := begin(c.hint); (err == nil) != c.ok || err != nil && !errors.Is(err, ErrNoSpace) {
+				t.Errorf("%+v, %d declared: %v", c.space, c.hint, err)
+			}
+		}
+		mem.SetFree(fsx.Space{Bytes: 10 << 20, Inodes: 1000})
+		sleep(5)
+		in, err := q.Begin(context.Background(), 5<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := begin(5 << 20); !errors.Is(err, ErrNoSpace) {
+			t.Errorf("what is on its way does not count: %v", err)
+		}
+		in.Abort()
+		if err := begin(5 << 20); err != nil {
+			t.Errorf("after the abort: %v", err)
+		}
+		q.Close()
+	})
+}
+
+// TestByteFlips rots one byte of a spool of 200 messages. No panic, no wrong
+// body, and what is lost is counted, exactly.
+func TestByteFlips(t *testing.T) {
+	mem := fsx.NewMem()
+	o := Options{SegmentSize: 256 << 10, SpillAt: 1 << 20, MinFreeBytes: 1, MinFreeInodes: 1, Metrics: modelMetrics}
+	want := map[mail.ID][]byte{}
+	q, err := open(mem, "/spool", o, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 200 {
+		m := newMessage(nil, "a@d.example")
+		body := bytes.Repeat([]byte{byte('a' + i%26)}, 100+i*5)
+		if err := put(q, m, body); err != nil {
+			t.Fatal(err)
+		}
+		want[m.Envelope.ID] = append([]byte(testHead), body...)
+	}
+	q.flush()
+	q.Close()
+	list, _ := mem.ReadDir("/spool/seg")
+	r := rand.New(rand.NewPCG(1, 2))
+	flips, lost := sized(t, 1500, 100000), 0
+	for n := range flips {
+		info := list[r.IntN(len(list))]
+		name := "/spool/seg/" + info.Name
+		off := int64(r.IntN(int(info.Size)))
+		mask := byte(1 << r.IntN(8))
+		image := mem.Clone()
+		image.Flip(name, off, mask)
+		lost += flipped(t, image, o, want, fmt.Sprintf("flip %d: %s at %d, %#x", n, info.Name, off, mask))
+		if t.Failed() {
+			return
+		}
+	}
+	t.Logf("%d flips: %d messages lost, all of them counted, none wrong", flips, lost)
+	if lost == 0 {
+		t.Error("no flip hit anything")
+	}
+}
+
+func flipped(t *testing.T, image *fsx.Mem, o Options, want map[mail.ID][]byte, what string) int {
+	q := newQueue(image, "/spool", func() Options { o.setDefaults(); return o }(), true)
+	found, err := q.readLog(2)
+	if err != nil {
+		t.Errorf("%s: %v", what, err)
+		return 0
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for id, e := range q.entries {
+		s, err := q.load(e)
+		if err != nil {
+			t.Errorf("%s: message %s: %v", what, id, err)
+			continue
+		}
+		content, _ := contentOf(q.message(e, s), 0)
+		if !bytes.Equal(content, want[id]) {
+			t.Errorf("%s: message %s has a wrong body", what, id)
+		}
+	}
+	if len(q.entries)+found.damaged != len(want) {
+		t.Errorf("%s: %d messages and %d damaged records, of %d (%d torn)", what, len(q.entries), found.damaged, len(want), found.torn)
+	}
+	return found.damaged
+}
