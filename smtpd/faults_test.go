@@ -135,5 +135,8 @@ func TestLastReplyArrives(t *testing.T) {
 		p.say("DATA", "354")
 		p.send(strings.Repeat("0123456789\r\n", 70_000))
 		p.want("552 5.3.4")
+		if _, err := p.r.ReadByte(); err != io.EOF {
+			t.Fatalf("then %v, want a clean end", err)
+		}
 	}
 }
