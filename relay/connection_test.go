@@ -45,8 +45,14 @@ func TestMaxMessages(t *testing.T) {
 	for range 5 {
 		wantResults(t, deliver(t, r, message("x\r\n", "a@example.net")), mail.Relayed)
 	}
-	if sink.Connections() != 3 {
-		t.Errorf("%d connections", sink.Connections())
+	quits := 0
+	for _, v := range sink.Verbs() {
+		if v == "QUIT" {
+			quits++
+		}
+	}
+	if sink.Connections() != 3 || quits != 2 {
+		t.Errorf("%d connections, %d QUIT", sink.Connections(), quits)
 	}
 }
 
@@ -82,6 +88,35 @@ func TestStaleConnection(t *testing.T) {
 					t.Errorf("%v stale connections counted", n)
 				}
 			})
+		}
+	}
+}
+
+// When one kept connection leads nowhere the others are not tried.
+func TestStaleConnectionsAreForgotten(t *testing.T) {
+	var hang atomic.Bool
+	both := make(chan struct{}, 2)
+	sink := mailtest.NewSink(t, mailtest.SinkOptions{On: func(e mailtest.Event) mailtest.Step {
+		if e.Verb == "RCPT" && !hang.Load() {
+			both <- struct{}{}
+			for len(both) < 2 {
+				time.Sleep(time.Millisecond)
+			}
+		}
+		return mailtest.Step{Hang: e.Verb == "MAIL" && e.Conn <= 2 && hang.Load()}
+	}})
+	r := newRelay(t, Options{Timeouts: Timeouts{Command: 500 * time.Millisecond}}, sink.Addr())
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() { deliver(t, r, message("x\r\n", "a@example.net")) })
+	}
+	wg.Wait()
+	hang.Store(true)
+	idleFor(r, 2*freshFor)
+	wantResults(t, deliver(t, r, message("x\r\n", "a@example.net")), mail.Relayed)
+	for _, h := range r.state.Load().hops {
+		if len(h.idle) != 1 {
+			t.Errorf("%d connections are kept", len(h.idle))
 		}
 	}
 }

@@ -125,6 +125,15 @@ func TestTooManyRecipients(t *testing.T) {
 				if !slices.Equal(sizes, []int{3, 3, 2}) || sink.Connections() != 1 {
 					t.Errorf("transactions of %v on %d connections", sizes, sink.Connections())
 				}
+				rcpts := 0
+				for _, v := range sink.Verbs() {
+					if v == "RCPT" {
+						rcpts++
+					}
+				}
+				if rcpts != 8+3+2 {
+					t.Errorf("%d RCPT: the limit was not remembered", rcpts)
+				}
 			})
 		}
 	}
