@@ -132,7 +132,7 @@ func (i *Inspection) startData() {
 			continue
 		}
 		view := i.tx // Content and Facts are set later, by the session alone
-		i.data = append(i.data, i.p.background(i.ctx, check, &view, i.p.limits.Data))
+		i.data = append(i.data, i.p.follow(i.ctx, check, &view))
 	}
 	for _, pf := range i.p.prefetchers {
 		i.stops = append(i.stops, pf.Prefetch(i.ctx, &i.tx))
@@ -154,6 +154,9 @@ func (i *Inspection) Judge(ctx context.Context, content mail.Content) *Judgement
 		i.startData()
 	}
 	i.arrival.finish(io.EOF)
+	for _, r := range i.data {
+		defer r.expire(i.p.limits.Data)()
+	}
 	i.tx.Content = content
 	i.fillFacts()
 	i.conn.join(ctx)

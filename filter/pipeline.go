@@ -33,7 +33,8 @@ type Scorer interface {
 
 // Limits are the deadlines of the stages, and what a header section may hold.
 type Limits struct {
-	Connect, Mail, Data, Done time.Duration // for each check, from its start
+	Connect, Mail, Done time.Duration // for each check, from its start
+	Data                time.Duration // for each check that follows the data, from the final dot
 	HeaderSection             int           // octets
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -201,6 +202,37 @@ func TestPoolIsBounded(t *testing.T) {
 	if got := names(j.Symbols); got != "FIRST SECOND_TIMEOUT" && got != "FIRST_TIMEOUT SECOND" {
 		t.Errorf("one worker for two checks: %q", got)
 	}
+}
+
+// A sender may take as long as the session lets it; the scanner's time begins
+// at the final dot, and a scanner that then does not answer is a time-out.
+func TestFollowerDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang := fakeCheck{"clamav", func(ctx context.Context, tx *Transaction) Report {
+			io.ReadAll(tx.Follow(ctx))
+			<-ctx.Done()
+			return Report{State: Error, Cause: ctx.Err()}
+		}}
+		p := pipeline(Chain{Data: Group{hang}}, func(o *Options) { o.Limits.Data = time.Minute })
+		conn := p.Connect(t.Context(), mail.Client{})
+		defer conn.Close()
+		i := conn.Begin(t.Context(), mail.Client{}, &mail.Envelope{})
+		defer i.Close()
+		s := &store{}
+		i.Receive(s)
+		for range 10 { // ten minutes for ten pieces
+			time.Sleep(time.Minute)
+			s.Write([]byte("A: b\r\n"))
+			i.Write([]byte("A: b\r\n"))
+		}
+		s.Write([]byte("\r\n"))
+		i.Write([]byte("\r\n"))
+		dot := time.Now()
+		j := i.Judge(t.Context(), mail.Bytes(s.b))
+		if took := time.Since(dot); took != time.Minute || names(j.Symbols) != "CLAMAV_TIMEOUT" {
+			t.Errorf("after %v: %s", took, names(j.Symbols))
+		}
+	})
 }
 
 func TestHeaderLimit(t *testing.T) {

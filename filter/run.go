@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,9 +18,10 @@ type run struct {
 	took   time.Duration
 	report Report
 
-	done   chan struct{} // closed when a background check has returned; nil in line
-	cancel context.CancelFunc
-	stream Stream // of a Streamer
+	done    chan struct{} // closed when a background check has returned; nil in line
+	cancel  context.CancelFunc
+	expired atomic.Bool // expire has cancelled it
+	stream  Stream      // of a Streamer
 }
 
 // background starts c in the pool.
@@ -39,6 +41,39 @@ func (p *Pipeline) background(ctx context.Context, c Check, tx *Transaction, lim
 		r.took = time.Since(r.begin)
 	}()
 	return r
+}
+
+// follow starts a check that pulls the message while it arrives. It holds no
+// worker of the pool, or slow senders would use them up: its number is bounded
+// by the sessions, and the scanner behind it has slots of its own. Its
+// deadline begins at the final dot (Inspection.Judge); before that the
+// session's own limits hold.
+func (p *Pipeline) follow(ctx context.Context, c Check, tx *Transaction) *run {
+	r := &run{name: c.Name(), begin: time.Now(), done: make(chan struct{})}
+	if p.skip(r) {
+		close(r.done)
+		return r
+	}
+	ctx, r.cancel = context.WithCancel(ctx)
+	go func() {
+		defer close(r.done)
+		r.protect(func() { r.report = c.Run(ctx, tx) })
+		r.took = time.Since(r.begin)
+	}()
+	return r
+}
+
+// expire ends a following check that is not done limit from now. The returned
+// function releases the timer.
+func (r *run) expire(limit time.Duration) (release func()) {
+	if r.cancel == nil {
+		return func() {}
+	}
+	t := time.AfterFunc(limit, func() {
+		r.expired.Store(true)
+		r.cancel()
+	})
+	return func() { t.Stop() }
 }
 
 // inline runs c to its end on the caller's goroutine.
@@ -85,6 +120,9 @@ func (r *run) end(ctx context.Context) {
 		r.took += time.Since(begin)
 	case r.done != nil:
 		<-r.done // the check returns soon after its own deadline
+		if r.expired.Load() && r.report.State != OK {
+			r.report.State = Timeout // it only knows that it was cancelled
+		}
 	}
 	if r.cancel != nil {
 		r.cancel()

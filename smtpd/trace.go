@@ -83,12 +83,7 @@ func appendForeign(b []byte, header *mail.Header, authserv string) []byte {
 			b = append(b, f.Raw...)
 		}
 	}
-	// What follows the fields is the empty line. A message without one gets
-	// it now that fields stand before it and nothing behind.
-	if rest := header.Raw[size:]; len(rest) > 0 {
-		return append(b, rest...)
-	}
-	return b
+	return append(b, header.Raw[size:]...) // the empty line, where there is one
 }
 
 func forged(f mail.Field, authserv string) bool {

@@ -73,7 +73,7 @@ func (tx *transaction) finish() error {
 	content := tx.intake.Content()
 	j := tx.inspection.Judge(ctx, content)
 	tx.judged = time.Now()
-	if j.Facts.Header.Hops > tx.s.set.MaxHops || j.Header.Count("Received") > tx.s.set.MaxHops {
+	if j.Header.Count("Received") > tx.s.set.MaxHops {
 		return tx.fail(TooManyHops(tx.env.ID))
 	}
 	d := tx.decide(j)
@@ -188,6 +188,7 @@ func (tx *transaction) fail(err error) error {
 	var reply *smtp.SMTPError
 	switch {
 	case errors.As(err, &reply):
+		reply = withID(reply, tx.env.ID)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		tx.record.Reason = "connection_lost"
 		tx.conclude(nil, filter.Decision{}, nil)
@@ -201,6 +202,17 @@ func (tx *transaction) fail(err error) error {
 	}
 	tx.conclude(nil, filter.Decision{}, reply)
 	return reply
+}
+
+// withID adds the trace ID to a refusal that the engine's reader made: it does
+// not know of transactions.
+func withID(e *smtp.SMTPError, id mail.ID) *smtp.SMTPError {
+	if strings.Contains(e.Message, id.String()) {
+		return e
+	}
+	named := *e
+	named.Message += "; id " + id.String()
+	return &named
 }
 
 // storageReply is what a client hears of a queue that does not take the

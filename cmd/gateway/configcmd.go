@@ -2,7 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
+	"mailweir/internal/config"
+	"mailweir/smtpd"
 )
 
 const configHelp = `
@@ -27,7 +31,7 @@ func configCommand(_ context.Context, std stdio, args []string) (int, error) {
 		fmt.Fprintln(std.err, err)
 		return exitError, nil
 	}
-	if _, err := loadRules(cfg); err != nil {
+	if err := checkFiles(cfg); err != nil {
 		fmt.Fprintln(std.err, err)
 		return exitError, nil
 	}
@@ -40,4 +44,20 @@ func configCommand(_ context.Context, std stdio, args []string) (int, error) {
 	}
 	fmt.Fprintf(std.out, "%s: ok\n", *path)
 	return exitOK, nil
+}
+
+// checkFiles reads the files that the config names, as `run` would.
+func checkFiles(cfg *config.Config) error {
+	_, err := loadRules(cfg)
+	errs := []error{err}
+	v := newVerifiers(slog.New(slog.DiscardHandler))
+	for k := range cfg.Domains {
+		_, err := v.make(cfg, &cfg.Domains[k])
+		errs = append(errs, err)
+	}
+	if cfg.TLS.Certificate != "" {
+		_, err := smtpd.LoadCertificates(string(cfg.TLS.Certificate), string(cfg.TLS.Key), nil)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
