@@ -142,7 +142,10 @@ func hasSpaceRun(line []byte) bool {
 func (h *bodyHash) relaxLine(p []byte) {
 	out := h.scratch[:0]
 	for len(p) > 0 {
-		n := ordinary(p[:min(len(p), scratchSize)])
+		n := 0
+		if !h.space || p[0] != ' ' {
+			n = ordinary(p[:min(len(p), scratchSize)])
+		}
 		if h.cr && p[0] != '\n' {
 			h.cr = false
 			out = append(h.resume(out), '\r') // it ended no line
@@ -173,10 +176,10 @@ func (h *bodyHash) relaxLine(p []byte) {
 const scratchSize = 4096
 
 // ordinary is the length of the run at the start of p that relaxing leaves
-// alone.
+// alone: no control characters, and spaces only one at a time.
 func ordinary(p []byte) int {
 	for i, c := range p {
-		if c <= ' ' {
+		if c <= ' ' && (c != ' ' || i+1 == len(p) || p[i+1] <= ' ') {
 			return i
 		}
 	}
