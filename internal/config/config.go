@@ -10,7 +10,8 @@ import (
 //
 // The tags: toml is the key; default the value when it is absent; required
 // marks what must be there; enum, min and max bound it; inherit names the path
-// whose value holds where the key is absent.
+// whose value holds where the key is absent; sets names the keys beside it that
+// it stands for, where they are absent and can have its value.
 type Config struct {
 	// Hostname is our name in the banner, in Received, and as authserv-id.
 	Hostname Name `toml:"hostname" required:"yes"`
@@ -127,6 +128,10 @@ type Domain struct {
 	DMARC  DMARC         `toml:"dmarc" inherit:"dmarc"`
 	DNS    DNSPolicy     `toml:"dns" inherit:"dns"`
 	ClamAV ScannerPolicy `toml:"clamav" inherit:"clamav"`
+	// OnError and OnOversize are short for the values in clamav and dns, which
+	// are what counts.
+	OnError    string `toml:"on_error" enum:"defer|accept|quarantine" sets:"clamav.on_error dns.on_error"`
+	OnOversize string `toml:"on_oversize" enum:"tag|reject|quarantine" sets:"clamav.on_oversize"`
 }
 
 // Relay is the way out.

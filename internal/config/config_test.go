@@ -125,6 +125,12 @@ func TestEffective(t *testing.T) {
 		b.DMARC.Reject != "never" || b.ClamAV.OnError != "accept" || b.ClamAV.OnOversize != "reject" || b.DNS.OnError != "defer" {
 		t.Errorf("bücher.example has %+v", b)
 	}
+	if f, _ := c.Effective("flat.example"); f.ClamAV != (ScannerPolicy{"quarantine", "quarantine"}) || f.DNS.OnError != "accept" {
+		t.Errorf("flat.example has %+v", f)
+	}
+	if f, _ := c.Effective("both.example"); f.ClamAV != (ScannerPolicy{"quarantine", "tag"}) || f.DNS.OnError != "defer" {
+		t.Errorf("both.example has %+v", f)
+	}
 	if _, ok := c.Effective("sub.example.org"); ok {
 		t.Error("a subdomain is no domain of ours")
 	}
@@ -158,7 +164,7 @@ func TestShowOrigins(t *testing.T) {
 		`own_networks = ["10.0.0.0/8", "2001:db8::/32", "192.0.2.7/32"]  # overrides.toml:5`,
 		`# certificate is not set`,
 		`expire = "5d"  # default`,
-		`session_timeout = "1h30m"  # overrides.toml:48`,
+		`session_timeout = "1h30m"  # overrides.toml:61`,
 	} {
 		if !strings.Contains(b.String(), "\n"+line+"\n") && !strings.HasPrefix(b.String(), line) {
 			t.Errorf("no line %s in\n%s", line, b.String())

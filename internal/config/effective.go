@@ -22,18 +22,36 @@ func (c *Config) Effective(domain string) (d Domain, ok bool) {
 func (d *decoder) inherit(root reflect.Value) {
 	domains := root.FieldByName("Domains")
 	for i := range domains.Len() {
+		path := fmt.Sprintf("domain[%d]", i)
 		for _, f := range fields(domains.Index(i)) {
-			if from := f.Tag.Get("inherit"); from != "" {
-				d.inheritValue(f.value, lookup(root, from), join(fmt.Sprintf("domain[%d]", i), f.key), from)
+			for target := range strings.FieldsSeq(f.Tag.Get("sets")) {
+				d.spread(f, path, lookup(domains.Index(i), target), target)
 			}
 		}
+		for _, f := range fields(domains.Index(i)) {
+			if from := f.Tag.Get("inherit"); from != "" {
+				d.inheritValue(f.value, lookup(root, from).value, join(path, f.key), from)
+			}
+		}
+	}
+}
+
+// spread gives the value of f to a key that it stands for.
+func (d *decoder) spread(f field, path string, to field, target string) {
+	_, given := d.origins[join(path, target)]
+	if d.origins[join(path, f.key)].line == 0 || f.value.IsZero() || given {
+		return
+	}
+	if problem, _ := outside(to, f.value); problem == "" {
+		to.value.Set(f.value)
+		d.origins[join(path, target)] = origin{from: join(path, f.key)}
 	}
 }
 
 func (d *decoder) inheritValue(to, from reflect.Value, path, fromPath string) {
 	if isTable(to.Type()) {
 		for _, f := range fields(to) {
-			d.inheritValue(f.value, lookup(from, f.key), join(path, f.key), join(fromPath, f.key))
+			d.inheritValue(f.value, lookup(from, f.key).value, join(path, f.key), join(fromPath, f.key))
 		}
 		return
 	}
@@ -43,16 +61,16 @@ func (d *decoder) inheritValue(to, from reflect.Value, path, fromPath string) {
 	}
 }
 
-// lookup finds the value of a dotted path of keys. The paths come from tags:
+// lookup finds the field of a dotted path of keys. The paths come from tags:
 // one that is not there is a mistake in this package.
-func lookup(v reflect.Value, path string) reflect.Value {
+func lookup(v reflect.Value, path string) field {
 	key, rest, more := strings.Cut(path, ".")
 	for _, f := range fields(v) {
 		if f.key == key {
 			if more {
 				return lookup(f.value, rest)
 			}
-			return f.value
+			return f
 		}
 	}
 	panic("config: no key " + path)

@@ -63,7 +63,7 @@ func (p *printer) origin(o origin) string {
 	case o.line > 0:
 		return fmt.Sprintf("%s:%d", filepath.Base(p.c.file), o.line)
 	case o.from != "":
-		return fmt.Sprintf("as %s: %s", o.from, p.origin(p.c.origins[o.from]))
+		return fmt.Sprintf("as %s: %s", plainKey(o.from), p.origin(p.c.origins[o.from]))
 	}
 	return "default"
 }
