@@ -232,7 +232,7 @@ func TestCache(t *testing.T) {
 		}
 		time.Sleep(15*time.Minute - 1)
 		want("b", Unknown)
-		time.Sleep(1)
+		time.Sleep(1 * time.Nanosecond)
 		want("b", 0)
 		want("a", Known)
 		c.put("c", Known, time.Hour)
