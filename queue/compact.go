@@ -21,7 +21,7 @@ const (
 	compactPiece  = 1 << 20
 	expireEvery   = 10 * time.Minute
 	compactEvery  = time.Minute
-	janitorPeriod = time.Second
+	janitorPeriod = time.Minute
 )
 
 func (q *Queue) janitor() {

@@ -1,9 +1,11 @@
 package queue
 
 import (
+	"cmp"
 	"container/heap"
 	"context"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,6 +20,7 @@ import (
 type dispatch struct {
 	route    func(mail.Path) mail.Destination // nil before Run
 	due      dueHeap
+	serial   uint64
 	dests    map[mail.Destination]*dest
 	ring     []*dest
 	stopping bool
@@ -52,16 +55,19 @@ const (
 )
 
 type dueItem struct {
-	at int64
-	e  *entry
+	at     int64
+	serial uint64 // those of one moment stay in order
+	e      *entry
 }
 
 type dueHeap []dueItem
 
-func (h dueHeap) Len() int           { return len(h) }
-func (h dueHeap) Less(i, j int) bool { return h[i].at < h[j].at }
-func (h dueHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *dueHeap) Push(x any)        { *h = append(*h, x.(dueItem)) }
+func (h dueHeap) Len() int { return len(h) }
+func (h dueHeap) Less(i, j int) bool {
+	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].serial < h[j].serial
+}
+func (h dueHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *dueHeap) Push(x any)   { *h = append(*h, x.(dueItem)) }
 func (h *dueHeap) Pop() any {
 	old := *h
 	x := old[len(old)-1]
@@ -138,7 +144,8 @@ func (q *Queue) scheduleAll(e *entry) {
 }
 
 func (q *Queue) push(e *entry, at int64) {
-	heap.Push(&q.due, dueItem{at, e})
+	q.serial++
+	heap.Push(&q.due, dueItem{at, q.serial, e})
 	if q.due[0].e == e {
 		q.wakeClock()
 	}
@@ -396,7 +403,8 @@ func (q *Queue) feedback(d *dest, reached bool) {
 // revive brings forward what waits only because the destination could not be
 // reached.
 func (q *Queue) revive(d *dest) {
-	for _, item := range q.due {
+	waiting := slices.SortedFunc(slices.Values(q.due), func(a, b dueItem) int { return cmp.Compare(a.serial, b.serial) })
+	for _, item := range waiting {
 		if item.e.gone {
 			continue
 		}

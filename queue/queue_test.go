@@ -158,7 +158,7 @@ func mustOpen(t testing.TB, fsys fsx.FS, dir string, o Options) *Queue {
 // run delivers until done reports true.
 func run(t testing.TB, q *Queue, d Deliverer, done func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 100*24*time.Hour)
 	defer cancel()
 	result := make(chan error, 1)
 	go func() { result <- q.Run(ctx, d) }()

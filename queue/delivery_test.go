@@ -1,0 +1,341 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mailweir/internal/fsx"
+	"mailweir/mail"
+)
+
+func TestSchedule(t *testing.T) {
+	s := Schedule{First: 5 * time.Minute, Max: time.Hour, Jitter: 0.2}
+	want := []time.Duration{5, 10, 20, 40, 60, 60}
+	for i, w := range want {
+		if got := s.Delay(i+1, 0.5); got != w*time.Minute {
+			t.Errorf("after attempt %d: %v, want %v", i+1, got, w*time.Minute)
+		}
+	}
+	if lo, hi := s.Delay(1, 0), s.Delay(1, math.Nextafter(1, 0)); lo != 4*time.Minute || hi < 6*time.Minute-time.Second || hi > 6*time.Minute {
+		t.Errorf("jitter %v to %v", lo, hi)
+	}
+	if s.Delay(1<<30, 0.5) != time.Hour {
+		t.Error("many attempts")
+	}
+	now := time.Unix(1e9, 0)
+	if got := s.next(now, now.Add(time.Minute), 5, 0.5); !got.Equal(now.Add(time.Minute)) {
+		t.Errorf("the last attempt is at %v", got)
+	}
+}
+
+// timed opens a queue in a bubble where time costs nothing.
+func timed(t *testing.T, o Options, f func(t *testing.T, q *Queue)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		o.SegmentSize, o.MinFreeBytes = 64<<10, 1
+		q, err := Open(fsx.NewMem(), "/spool", o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f(t, q)
+		mustClose(t, q)
+	})
+}
+
+// TestTwoDaysDown: the next hop defers everything for 48 hours. Attempts keep
+// to the schedule, nothing expires, and all is relayed when it is back.
+func TestTwoDaysDown(t *testing.T) {
+	var times []time.Time
+	timed(t, Options{Observe: func(a Attempt) { times = append(times, time.Now()) }}, func(t *testing.T, q *Queue) {
+		start := time.Now()
+		id := mustPut(t, q, []byte("x\r\n"), "a@d.example")
+		n := newNext()
+		n.reply = func(mail.Destination, *mail.Message, int) mail.Outcome {
+			if time.Since(start) < 48*time.Hour {
+				return deferral("later")
+			}
+			return mail.Outcome{Result: mail.Relayed, Reply: mail.Reply{Code: 250}}
+		}
+		run(t, q, n, func() bool {
+			time.Sleep(time.Minute)
+			if it, ok := q.Get(id); ok && it.NextAttempt != nil && it.NextAttempt.After(time.Now().Add(72*time.Minute)) {
+				t.Errorf("next attempt at %v, now %v", it.NextAttempt, time.Now())
+			}
+			return n.relayed() == 1
+		})
+		if d := time.Since(start); d > 49*time.Hour+15*time.Minute {
+			t.Errorf("relayed after %v", d)
+		}
+	})
+	for i := 1; i < len(times); i++ {
+		want := Schedule{First: 5 * time.Minute, Max: time.Hour}.Delay(i, 0.5)
+		if d := times[i].Sub(times[i-1]); d < want*8/10-time.Second || d > want*12/10+time.Second {
+			t.Errorf("attempt %d came after %v, want %v ±20 %%", i+1, d, want)
+		}
+	}
+	if len(times) < 45 || len(times) > 62 {
+		t.Errorf("%d attempts in 48 hours", len(times))
+	}
+}
+
+// TestExpiry is decided by the last attempt, at the end of the five days.
+func TestExpiry(t *testing.T) {
+	timed(t, Options{}, func(t *testing.T, q *Queue) {
+		start := time.Now()
+		m := newMessage(nil, "a@d.example")
+		m.Envelope.MayReturn = false
+		if err := put(q, m, []byte("x\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		n := newNext()
+		n.reply = func(mail.Destination, *mail.Message, int) mail.Outcome { return deferral("later") }
+		run(t, q, n, func() bool { time.Sleep(time.Minute); return q.Stats().Messages[Held] == 1 })
+		if d := time.Since(start); d < 5*24*time.Hour || d > 5*24*time.Hour+15*time.Minute {
+			t.Errorf("expired after %v", d)
+		}
+		// And the held one goes after the time for held ones, counted.
+		run(t, q, n, func() bool { time.Sleep(time.Hour); return q.Stats().Recipients == 0 })
+		if d := time.Since(start); d < 30*24*time.Hour || d > 30*24*time.Hour+2*time.Hour {
+			t.Errorf("deleted after %v", d)
+		}
+		if l := q.Stats().Ledger; l.Deleted != 1 {
+			t.Errorf("ledger %+v", l)
+		}
+	})
+}
+
+// TestClockSteps: the wall clock at start is off by years in either direction.
+func TestClockSteps(t *testing.T) {
+	for _, step := range []time.Duration{time.Hour, -time.Hour, 10 * 365 * 24 * time.Hour, -10 * 365 * 24 * time.Hour} {
+		t.Run(step.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				mem := fsx.NewMem()
+				o := Options{SegmentSize: 64 << 10, MinFreeBytes: 1}
+				q, err := Open(mem, "/spool", o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				id := mustPut(t, q, []byte("x\r\n"), "a@d.example")
+				n := newNext()
+				up := false
+				attempts := 0
+				n.reply = func(mail.Destination, *mail.Message, int) mail.Outcome {
+					if attempts++; up {
+						return mail.Outcome{Result: mail.Relayed}
+					}
+					return deferral("later")
+				}
+				run(t, q, n, func() bool { time.Sleep(time.Minute); it, _ := q.Get(id); return it.Attempts == 2 })
+				mustClose(t, q)
+
+				o.hooks.wall = func() time.Time { return time.Now().Add(step) }
+				if q, err = Open(mem, "/spool", o); err != nil {
+					t.Fatal(err)
+				}
+				up = true
+				start := time.Now()
+				run(t, q, n, func() bool { time.Sleep(time.Second); return q.Stats().Recipients == 0 })
+				if d := time.Since(start); d > 75*time.Minute || n.relayed() != 1 || attempts > 3 {
+					t.Errorf("relayed %d after %v and %d attempts", n.relayed(), d, attempts)
+				}
+				mustClose(t, q)
+			})
+		})
+	}
+}
+
+// TestDeadDestination: after a few failures only probes go out; when one
+// succeeds the rest follows at once, and others were never held up.
+func TestDeadDestination(t *testing.T) {
+	timed(t, Options{}, func(t *testing.T, q *Queue) {
+		for i := range 200 {
+			mustPut(t, q, []byte("x\r\n"), mail.Path(fmt.Sprintf("u%d@dead.example", i)))
+		}
+		for range 20 {
+			mustPut(t, q, []byte("x\r\n"), "a@live.example")
+		}
+		n := newNext()
+		up, tries := false, 0
+		n.reply = func(d mail.Destination, _ *mail.Message, _ int) mail.Outcome {
+			if d == "dead.example" && !up {
+				tries++
+				return unreachable()
+			}
+			return mail.Outcome{Result: mail.Relayed, Reply: mail.Reply{Code: 250}}
+		}
+		run(t, q, n, func() bool { time.Sleep(time.Second); return n.relayed() >= 20 })
+		start := time.Now()
+		run(t, q, n, func() bool { time.Sleep(time.Minute); return time.Since(start) > 30*time.Minute })
+		if tries > 45 {
+			t.Errorf("%d attempts to a dead destination in half an hour", tries)
+		}
+		for it := range q.List(Filter{Domain: "DEAD.example"}) {
+			if it.State != Deferred || it.NextAttempt == nil {
+				t.Fatalf("%+v", it)
+			}
+		}
+		up, start = true, time.Now()
+		run(t, q, n, func() bool { time.Sleep(time.Second); return n.relayed() == 220 })
+		if d := time.Since(start); d > time.Minute+5*time.Second {
+			t.Errorf("drained after %v", d)
+		}
+	})
+}
+
+// TestFairness: one destination with 5,000 messages, each 100 ms; another one's
+// messages are not delayed by them.
+func TestFairness(t *testing.T) {
+	timed(t, Options{Workers: 20}, func(t *testing.T, q *Queue) {
+		m := newMessage(nil)
+		for i := range 5000 {
+			m = newMessage(nil, mail.Path(fmt.Sprintf("u%d@many.example", i)))
+			if err := put(q, m, []byte("x\r\n")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 20 {
+			mustPut(t, q, []byte("x\r\n"), "a@few.example")
+		}
+		start := time.Now()
+		var fewDone time.Duration
+		n := newNext()
+		few := 0
+		n.reply = func(d mail.Destination, _ *mail.Message, _ int) mail.Outcome {
+			time.Sleep(100 * time.Millisecond)
+			if d == "few.example" {
+				if few++; few == 20 {
+					fewDone = time.Since(start)
+				}
+			}
+			return mail.Outcome{Result: mail.Relayed}
+		}
+		run(t, q, n, func() bool { time.Sleep(time.Second); return n.relayed() == 5020 })
+		// Alone it would take 20 messages at 2, 3, 4 ... at a time: 0.6 s.
+		if fewDone > time.Second {
+			t.Errorf("the few were done after %v, the many after %v", fewDone, time.Since(start))
+		}
+	})
+}
+
+// TestOrderAndLimits: messages to one destination start in order of arrival,
+// and never more at a time than allowed.
+func TestOrderAndLimits(t *testing.T) {
+	timed(t, Options{PerDestination: 3}, func(t *testing.T, q *Queue) {
+		for i := range 60 {
+			mustPut(t, q, []byte("x\r\n"), mail.Path(fmt.Sprintf("u%02d@d.example", i)))
+		}
+		n := newNext()
+		now, most := 0, 0
+		d := deliverFunc{n, func() { now++; most = max(most, now) }, func() { now-- }}
+		run(t, q, d, func() bool { time.Sleep(time.Second); return n.relayed() == 60 })
+		if most != 3 {
+			t.Errorf("%d attempts at a time", most)
+		}
+		for i, p := range n.order {
+			var k int
+			fmt.Sscanf(p, "u%02d@", &k)
+			if k < i-3 || k > i+3 {
+				t.Fatalf("place %d: %s", i, p)
+			}
+		}
+	})
+}
+
+type deliverFunc struct {
+	*next
+	begin, end func()
+}
+
+func (d deliverFunc) Deliver(ctx context.Context, name mail.Destination, m *mail.Message, rcpts []int, done func(mail.Outcome)) {
+	d.mu.Lock()
+	d.begin()
+	d.mu.Unlock()
+	time.Sleep(10 * time.Millisecond)
+	d.next.Deliver(ctx, name, m, rcpts, done)
+	d.mu.Lock()
+	d.end()
+	d.mu.Unlock()
+}
+
+// TestNoRoute: where nothing says where to send it, mail is held, not lost.
+func TestNoRoute(t *testing.T) {
+	timed(t, Options{}, func(t *testing.T, q *Queue) {
+		id := mustPut(t, q, []byte("x\r\n"), "a@elsewhere.example", "b@d.example")
+		n := newNext()
+		routed := false
+		n.route = func(p mail.Path) mail.Destination {
+			if p.Domain() == "elsewhere.example" && !routed {
+				return ""
+			}
+			return "d"
+		}
+		run(t, q, n, func() bool { time.Sleep(time.Second); return q.Stats().Messages[Held] == 1 && n.relayed() == 1 })
+		routed = true
+		if err := q.Release(id); err != nil {
+			t.Fatal(err)
+		}
+		run(t, q, n, func() bool { time.Sleep(time.Second); return n.relayed() == 2 })
+	})
+}
+
+// TestShutdown: no attempt starts after the end, those in flight get the grace
+// and are cut then, and nothing is forgotten.
+func TestShutdown(t *testing.T) {
+	timed(t, Options{Grace: 10 * time.Second}, func(t *testing.T, q *Queue) {
+		for range 5 {
+			mustPut(t, q, []byte("x\r\n"), "a@d.example")
+		}
+		n := newNext()
+		n.block = make(chan struct{})
+		n.reply = func(mail.Destination, *mail.Message, int) mail.Outcome { return unreachable() }
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan error)
+		go func() { ended <- q.Run(ctx, n) }()
+		synctest.Wait()
+		cancel()
+		start := time.Now()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if d := time.Since(start); d != 10*time.Second {
+			t.Errorf("Run returned after %v", d)
+		}
+		if s := q.Stats(); s.Recipients != 5 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// TestFlush makes deferred mail due.
+func TestFlush(t *testing.T) {
+	timed(t, Options{}, func(t *testing.T, q *Queue) {
+		id := mustPut(t, q, []byte("x\r\n"), "a@d.example")
+		n := newNext()
+		up := false
+		n.reply = func(mail.Destination, *mail.Message, int) mail.Outcome {
+			if up {
+				return mail.Outcome{Result: mail.Relayed}
+			}
+			return deferral("come back")
+		}
+		run(t, q, n, func() bool { time.Sleep(time.Second); return q.Stats().Messages[Deferred] == 1 })
+		it, _ := q.Get(id)
+		if it.Attempts != 1 || !strings.Contains(it.Reason, "come back") || it.Recipients[0].NextHop != "mx.example.net:25" {
+			t.Errorf("%+v", it)
+		}
+		up = true
+		if q.Flush(id) != 1 || q.Flush(mail.ID{1}) != 0 {
+			t.Error("Flush")
+		}
+		start := time.Now()
+		run(t, q, n, func() bool { time.Sleep(time.Second); return n.relayed() == 1 })
+		if time.Since(start) > 2*time.Second {
+			t.Errorf("after %v", time.Since(start))
+		}
+	})
+}
