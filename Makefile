@@ -2,6 +2,7 @@
 # make test   what the README calls the tests
 # make check  what a change must pass: vet, staticcheck, race detector, short fuzz
 # make bench  our own figures; see docs/performance.md
+# make bench-peers PEERS=DIR  the gateway beside other mail systems, by the scripts in DIR (needs root)
 # make torture  the long forms of the crash and fault harnesses
 
 GO         ?= go
@@ -9,7 +10,7 @@ FUZZTIME   ?= 5s
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: build demo test check vet staticcheck race fuzz bench torture clean
+.PHONY: build demo test check vet staticcheck race fuzz bench bench-peers torture clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o gateway ./cmd/gateway
@@ -42,6 +43,10 @@ fuzz:
 
 bench:
 	$(GO) run ./bench
+
+bench-peers:
+	@test -n "$(PEERS)" || { echo "usage: make bench-peers PEERS=DIR"; exit 2; }
+	$(GO) run ./bench -peers $(PEERS)
 
 torture:
 	$(GO) test ./queue -run . -torture -timeout 6h -v

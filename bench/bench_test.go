@@ -16,6 +16,7 @@ import (
 	"github.com/emersion/go-msgauth/dkim"
 	"go.uber.org/goleak"
 
+	"mailweir/internal/config"
 	"mailweir/mail"
 )
 
@@ -348,6 +349,7 @@ func TestFlags(t *testing.T) {
 		{"help", 0, "go run ./bench sink"},
 		{"source --help", 0, "-trickle"},
 		{"sink -h", 0, "-no-chunking"},
+		{"message --help", 0, "-record"},
 		{"nonsense", 2, `no command "nonsense"`},
 		{"-nonsense", 2, "not defined"},
 		{"report -n 1", 2, "-n must be"},
@@ -378,6 +380,69 @@ func TestCommandsAsJSON(t *testing.T) {
 	var r sourceResult
 	if err := json.Unmarshal(out.Bytes(), &r); err != nil || r.Accepted != 50 || r.Rate <= 0 || r.LastID != "sunk" {
 		t.Errorf("%v, %+v", err, r)
+	}
+}
+
+// Two messages signed with the same key need one record.
+func TestMessageCommand(t *testing.T) {
+	dir := t.TempDir()
+	key, record := filepath.Join(dir, "k.pem"), filepath.Join(dir, "k.txt")
+	var records []string
+	for _, size := range []string{"4k", "64k"} {
+		var out, errs bytes.Buffer
+		args := []string{"message", "-m", size, "-key", key, "-record", record, "-lf"}
+		if code := dispatch(t.Context(), &out, &errs, args); code != 0 {
+			t.Fatalf("exit %d: %s", code, &errs)
+		}
+		if !strings.HasPrefix(out.String(), "DKIM-Signature:") || strings.Contains(out.String(), "\r") {
+			t.Errorf("%.80q", &out)
+		}
+		raw, err := os.ReadFile(record)
+		if err != nil {
+			t.Fatal(err)
+		}
+		records = append(records, string(raw))
+	}
+	if records[0] != records[1] || !strings.HasPrefix(records[0], `"v=DKIM1;`) {
+		t.Errorf("%q", records)
+	}
+	var out, errs bytes.Buffer
+	if code := dispatch(t.Context(), &out, &errs, []string{"message", "-key", record}); code != 1 {
+		t.Errorf("a key that is none: exit %d", code)
+	}
+}
+
+// The configs that are measured are configs of the gateway, and the report's
+// changes leave them so.
+func TestShippedConfigs(t *testing.T) {
+	w, err := newWorld(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.close()
+	known := config.Known{Checks: []string{"dnsbl", "iprev", "allow_network", "spf", "dkim", "mime", "content", "clamav", "dmarc", "allow_domain", "rules"}}
+	for _, sc := range scenarios {
+		file := filepath.Join("..", "configs", sc.Config)
+		shipped, err := config.Load(file, known)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		text, err := gatewayConfig(file, t.TempDir(), "127.0.0.1:2", w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := config.Parse(file, text, known)
+		if err != nil {
+			t.Errorf("%v\n%s", err, text)
+			continue
+		}
+		if len(c.DNSBL) != len(shipped.DNSBL) || c.Privacy.Redact != shipped.Privacy.Redact || len(c.Checks.Disabled) != len(shipped.Checks.Disabled) {
+			t.Errorf("%s: %+v became %+v", sc.Config, shipped, c)
+		}
+		if sc.Full && (len(c.DNSBL) != len(dnsblZones) || len(c.Checks.Disabled) > 0) {
+			t.Errorf("%s is not the full pipeline: %+v", sc.Config, c)
+		}
 	}
 }
 

@@ -25,6 +25,7 @@ const mainHelp = `
 usage: go run ./bench [report] [FLAG...]   measure the gateway of this tree
        go run ./bench source [FLAG...]     load generator, to any SMTP server
        go run ./bench sink [FLAG...]       next hop that takes everything
+       go run ./bench message [FLAG...]    write the signed message that is sent
        go run ./bench -peers DIR           beside other mail systems
 
 'go run ./bench COMMAND --help' tells more; no command means report.
@@ -49,6 +50,8 @@ func dispatch(ctx context.Context, out, errs io.Writer, args []string) int {
 		run = sourceCommand
 	case "sink":
 		run = sinkCommand
+	case "message":
+		run = messageCommand
 	case "help":
 		fmt.Fprint(out, strings.TrimLeft(mainHelp, "\n"))
 		return 0

@@ -2,17 +2,12 @@ package main
 
 import (
 	"bytes"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
 	"encoding/base64"
 	"fmt"
 	mathrand "math/rand/v2"
 	"os"
 	"strconv"
 	"strings"
-
-	"github.com/emersion/go-msgauth/dkim"
 )
 
 // The domains of the built-in messages and of the DNS zone that goes with them.
@@ -131,34 +126,4 @@ func loadMessage(name string) ([]byte, error) {
 		return nil, fmt.Errorf("message %s is empty", name)
 	}
 	return bytes.ReplaceAll(raw, []byte("\n"), []byte("\r\n")), nil
-}
-
-// signer signs as the sender's domain, with a key of its own.
-type signer struct{ key *rsa.PrivateKey }
-
-func newSigner() (*signer, error) {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	return &signer{key}, err
-}
-
-// record is the TXT record of the key, in pieces of at most 255 octets.
-func (s *signer) record() (string, error) {
-	der, err := x509.MarshalPKIXPublicKey(&s.key.PublicKey)
-	if err != nil {
-		return "", err
-	}
-	text := "v=DKIM1; k=rsa; p=" + base64.StdEncoding.EncodeToString(der)
-	return fmt.Sprintf("%q %q", text[:200], text[200:]), nil
-}
-
-// sign adds one signature, rsa-sha256 and relaxed/relaxed: what most mail has.
-func (s *signer) sign(message []byte) ([]byte, error) {
-	var out bytes.Buffer
-	err := dkim.Sign(&out, bytes.NewReader(message), &dkim.SignOptions{
-		Domain: senderDomain, Selector: selector, Signer: s.key,
-		HeaderCanonicalization: dkim.CanonicalizationRelaxed,
-		BodyCanonicalization:   dkim.CanonicalizationRelaxed,
-		HeaderKeys:             []string{"From", "To", "Subject", "Date", "Message-ID", "MIME-Version", "Content-Type"},
-	})
-	return out.Bytes(), err
 }
