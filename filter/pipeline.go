@@ -35,7 +35,7 @@ type Scorer interface {
 type Limits struct {
 	Connect, Mail, Done time.Duration // for each check, from its start
 	Data                time.Duration // for each check that follows the data, from the final dot
-	HeaderSection             int           // octets
+	HeaderSection       int           // octets
 }
 
 // DefaultLimits: DNS gets 20 s in all (RFC 7208 section 4.6.4); a scanner may

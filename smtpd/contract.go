@@ -35,7 +35,8 @@ type Starter interface {
 //     mail.ParsePath; "postmaster" without a domain is handed over as it is.
 //   - Data reads the message: CRLF line ends only, dots unstuffed, io.EOF only
 //     after a complete message, io.ErrUnexpectedEOF when the connection ended
-//     before. A *smtp.SMTPError from the reader (bare CR, too big) is returned
+//     before, smtp.ErrDataReset when RSET or QUIT came between two BDAT chunks.
+//     A *smtp.SMTPError from the reader (bare CR, too big) is returned
 //     by Data as it is. The engine's reader is an io.WriterTo that hands over
 //     what arrived in one piece. Data's own *smtp.SMTPError with Code 250 is
 //     the positive reply; nil is a plain "250 2.0.0 Ok".

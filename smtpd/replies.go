@@ -75,18 +75,17 @@ var (
 	replyListed           = Reply{554, ec(5, 7, 1), "Service unavailable; Client host blocked using ", false} // + zone
 
 	// Verdicts.
-	replySpam         = Reply{554, ec(5, 7, 1), "Message refused as spam", false}
-	replyVirus        = Reply{554, ec(5, 7, 1), "Malware found", false}
-	replyOversize     = Reply{554, ec(5, 7, 1), "Message exceeds the limits of the virus scanner", false}
-	replyScanner      = Reply{451, ec(4, 7, 1), "Scanner unavailable, try again later", false}
-	replyDMARC        = Reply{550, ec(5, 7, 26), "Refused by the DMARC policy of the author's domain", false}
-	replyDNS          = Reply{451, ec(4, 4, 3), "Temporary DNS failure, try again later", false}
-	replyRule         = Reply{554, ec(5, 7, 1), "Message refused by policy", false}
-	replyDeferred     = Reply{451, ec(4, 7, 1), "Try again later", false}
-	replyQueued       = Reply{250, ec(2, 0, 0), "Ok: queued as ", false} // + ID
-	replyNotQueued    = Reply{451, ec(4, 3, 0), "Message not queued, try again later", false}
-	replyNoSpace      = Reply{452, ec(4, 3, 1), "Insufficient system storage, try again later", false}
-	replyCheckTimeout = Reply{451, ec(4, 3, 0), "Message could not be checked in time, try again later", false}
+	replySpam      = Reply{554, ec(5, 7, 1), "Message refused as spam", false}
+	replyVirus     = Reply{554, ec(5, 7, 1), "Malware found", false}
+	replyOversize  = Reply{554, ec(5, 7, 1), "Message exceeds the limits of the virus scanner", false}
+	replyScanner   = Reply{451, ec(4, 7, 1), "Scanner unavailable, try again later", false}
+	replyDMARC     = Reply{550, ec(5, 7, 26), "Refused by the DMARC policy of the author's domain", false}
+	replyDNS       = Reply{451, ec(4, 4, 3), "Temporary DNS failure, try again later", false}
+	replyRule      = Reply{554, ec(5, 7, 1), "Message refused by policy", false}
+	replyDeferred  = Reply{451, ec(4, 7, 1), "Try again later", false}
+	replyQueued    = Reply{250, ec(2, 0, 0), "Ok: queued as ", false} // + ID
+	replyNotQueued = Reply{451, ec(4, 3, 0), "Message not queued, try again later", false}
+	replyNoSpace   = Reply{452, ec(4, 3, 1), "Insufficient system storage, try again later", false}
 )
 
 func ec(a, b, c int) smtp.EnhancedCode { return smtp.EnhancedCode{a, b, c} }

@@ -189,8 +189,11 @@ func (tx *transaction) fail(err error) error {
 	switch {
 	case errors.As(err, &reply):
 		reply = withID(reply, tx.env.ID)
-	case errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, smtp.ErrDataReset):
 		tx.record.Reason = "connection_lost"
+		if errors.Is(err, smtp.ErrDataReset) { // RSET or QUIT between two chunks
+			tx.record.Reason = "reset"
+		}
 		tx.conclude(nil, filter.Decision{}, nil)
 		return err
 	default:
