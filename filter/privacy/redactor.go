@@ -122,12 +122,17 @@ func treatmentOf(name []byte, f mail.Field) treatment {
 	return untouched
 }
 
-// endsInIP takes X-Some-IP and X-SomeIP, but not X-Zip.
+// endsInIP takes X-Some-IP, X-SomeIP and X-SOME-CLIENTIP, but not X-Zip.
 func endsInIP(name []byte) bool {
 	name = bytes.TrimRight(name, " \t")
+	for _, suffix := range [...]string{"clientip", "remoteip", "senderip", "sourceip", "originip", "originatingip", "userip", "ipaddress", "ip-address"} {
+		if hasSuffixFold(name, suffix) {
+			return true
+		}
+	}
 	n := len(name) - len("IP")
 	if n < 3 || !equalFold(name[n:], "ip") {
-		return hasSuffixFold(name, "ipaddress") || hasSuffixFold(name, "ip-address")
+		return false
 	}
 	before := name[n-1]
 	return before == '-' || before == '_' || 'a' <= before && before <= 'z' && name[n] == 'I'

@@ -20,6 +20,7 @@ var clientFields = map[string]treatment{
 	"x-originating-ip":        remove,
 	"x-originating-client-ip": remove,
 	"x-originating-host":      remove,
+	"x-originatingip":         remove, // with the account's name behind it
 	"x-original-ip":           remove,
 	"x-client-ip":             remove,
 	"x-client-addr":           remove,
@@ -49,6 +50,9 @@ var clientFields = map[string]treatment{
 	"x-ironport-remoteip":     remove,
 	"x-barracuda-connect":     remove,
 	"x-eip":                   remove, // Hotmail: the address, encrypted
+	"x-ovh-clientip":          remove,
+	"x-ovh-remote":            remove,
+	"x-authentication-info":   mask, // "Submitted using SMTP AUTH at a.example from [192.0.2.1]"
 
 	// HTTP's proxy fields, copied into mail by forms and webmail.
 	"x-real-ip":           remove,
@@ -110,6 +114,8 @@ var clientFields = map[string]treatment{
 	"x-spam-relays-internal":  mask,
 	"x-amavis-os-fingerprint": mask,
 	"x-sa-exim-connect-ip":    remove,
+	"x-iadb-ip":               remove, // of an accreditation list
+	"x-iadb-ip-reverse":       remove,
 
 	// Copies of Received that forwarders keep.
 	"x-received":          hop,

@@ -184,6 +184,20 @@ func TestVendorIP(t *testing.T) {
 	}
 }
 
+// TestVendorName: which names are such.
+func TestVendorName(t *testing.T) {
+	for name, gone := range map[string]bool{
+		"X-Vendor-IP": true, "x-vendor-ip": true, "X-VENDOR-IP": true, "X-VendorIP": true, "X-VENDOR-CLIENTIP": true,
+		"x-vendor-remoteip": true, "X-Vendor_IP": true, "X-Vendor-IPAddress": true, "X-Vendor-IP-Address": true,
+		"X-Zip": false, "X-ZIP": false, "X-Ship": false, "X-IP-Version": false, "Vendor-IP": false, "X-IPv6": false,
+	} {
+		h := mail.ParseHeader([]byte(name + ": 203.0.113.77\r\n\r\n"))
+		if got := Redact(&h, nil, Options{Class: All}).Head != nil; got != gone {
+			t.Errorf("%s removed: %v", name, got)
+		}
+	}
+}
+
 // TestMasked: fields that tell more than the client keep all the rest.
 func TestMasked(t *testing.T) {
 	hop := "Received: from " + canaryName + " (dsl [203.0.113.77]) by relay.example.org; date\r\n" +
@@ -199,6 +213,7 @@ func TestMasked(t *testing.T) {
 		"X-Greylist: Sender succeeded SMTP AUTH, not delayed by milter-greylist-4.6 (relay.example.org [198.51.100.3]) (%n [%c]); Sat, 21 Nov 2026",
 		"X-Policyd-Weight: using cached result; rate: -7 <client=%c> <helo=%n> <from=anna@example.org>",
 		"X-Spam-Relays-Untrusted: [ ip=%c rdns=%n helo=%n by=relay.example.org ident= envfrom= id=4Xyz auth= msa=0 ]",
+		"X-Authentication-Info: Submitted using SMTP AUTH LOGIN at relay.example.org from [%c] at Sat, 21 Nov 2026 10:00:00 +0000",
 		"Injection-Info: news.example.org; posting-host=\"%n:%c\"; logging-data=\"4711\"",
 		"X-Amavis-OS-Fingerprint: Linux 3.11 and newer [generic], [%c]:54321",
 		"Received-SPF: pass (relay.example.org: client =?utf-8?Q?%c?= is fine)",

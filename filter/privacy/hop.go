@@ -1,0 +1,129 @@
+package privacy
+
+import "bytes"
+
+// maskOutside appends b[from:to], which lies around the from-clause of c. Only
+// what from-clauses told of clients is replaced there: what its own clause told
+// as an address wherever it stands; that, what the other hops told, and host
+// names in comments alone, and these not in the TCP-info of the server. The
+// by-domain stays, whatever the client called itself. Where the clause gives no
+// address at all ("from laptop by mx with HTTP (192.0.2.1)") comments may, as
+// in maskHop.
+func (r *redactor) maskOutside(dst, b []byte, c clauses, from, to int) []byte {
+	m := masker{dst: dst, s: scanner{b: b[:to], end: from}, copied: from}
+	learned, nameless := false, false
+	for m.s.next() {
+		inInfo := m.s.depth > 0 && m.s.comment == c.info
+		if m.s.start == c.by || !couldTell(&m.s, !inInfo) {
+			continue
+		}
+		if !learned { // most fields have nothing to compare with the clause
+			clause := b[c.from:c.end]
+			r.hop.reset()
+			r.hop.learn(clause)
+			_, ok := clientAddr(clause)
+			learned, nameless = true, !ok && !bytes.Equal(clause, fromRedacted)
+		}
+		switch {
+		case r.isHop(&m.s, inInfo) || nameless && !inInfo && r.inComment(&m.s):
+			m.client(m.s.start, m.s.end)
+		case m.s.depth > 0 && !inInfo:
+			m.noteName()
+		}
+	}
+	return m.finish()
+}
+
+// couldTell is a quick look at whether a token can be an address or, in a
+// comment where names count, a host name.
+func couldTell(s *scanner, names bool) bool {
+	if s.encoded {
+		return true
+	}
+	v6 := s.colons >= 6 || s.colons >= 2 && bytes.Contains(s.b[s.start:s.end], []byte("::"))
+	if s.depth == 0 {
+		return s.dots >= 3 || v6 || s.hex == len("0x01020304")-1 && s.b[s.start] == '0'
+	}
+	if !names {
+		a, ok := address(s.token())
+		return ok && tells(a)
+	}
+	return s.dots > 0 || v6 || s.dashes >= 3 && s.hex >= 4 || s.hex >= 7 && s.hex+2 >= s.end-s.start
+}
+
+// isHop judges one token outside of the from-clause.
+func (r *redactor) isHop(s *scanner, inInfo bool) bool {
+	if s.encoded {
+		return r.inWord(s, func(in *scanner) bool { return r.isTold(in.token()) })
+	}
+	tok := s.token()
+	switch {
+	case s.depth == 0:
+		a, ok := address(tok)
+		return ok && r.hop.knowsAddr(a)
+	case inInfo:
+		return r.hop.hasAddr(tok)
+	}
+	return !s.atSign() && r.isTold(tok) || r.hop.hasAddr(tok)
+}
+
+// isTold reports what a from-clause told: of this hop, or of any other.
+func (r *redactor) isTold(tok []byte) bool {
+	r.learnHops()
+	return r.hop.hasAddr(tok) || r.hop.hasName(tok) || r.seen.hasAddr(tok) || r.seen.hasName(tok)
+}
+
+// inWord decodes an encoded word and asks judge of every token in it.
+func (r *redactor) inWord(s *scanner, judge func(*scanner) bool) bool {
+	for in := (scanner{b: decodeWord(s.b[s.start:s.end])}); in.next(); {
+		if !in.encoded && judge(&in) {
+			return true
+		}
+	}
+	return false
+}
+
+// maskHop appends a Received that has no from-clause. The addresses in its
+// comments go ("with HTTP (client 192.0.2.1)"), those that the class protects,
+// but for the server's own.
+func (r *redactor) maskHop(dst, b []byte, c clauses) []byte {
+	m := masker{dst: dst, s: scanner{b: b}}
+	for m.s.next() {
+		switch {
+		case m.s.comment == c.info:
+		case r.inComment(&m.s):
+			m.client(m.s.start, m.s.end)
+		case m.s.depth > 0:
+			m.noteName()
+		}
+	}
+	return m.finish()
+}
+
+// inComment reports a protected address in a comment.
+func (r *redactor) inComment(s *scanner) bool {
+	switch {
+	case s.depth == 0:
+		return false
+	case s.encoded:
+		return r.inWord(s, r.isProtected)
+	}
+	return r.isProtected(s)
+}
+
+// isProtected reports an address that the class protects.
+func (r *redactor) isProtected(s *scanner) bool {
+	a, ok := address(s.token())
+	return ok && tells(a) && (r.options.Class == All || r.own(a))
+}
+
+// onlyHosts reports that b, a comment, holds addresses and host names alone.
+func onlyHosts(b []byte) bool {
+	for s := (scanner{b: b}); s.next(); {
+		tok := s.token()
+		if _, ok := address(tok); !ok && !isHostName(tok) {
+			return false
+		}
+	}
+	return true
+}
