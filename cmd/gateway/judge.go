@@ -172,9 +172,9 @@ func (j *judge) checks(cfg *config.Config, r *rules.Rules, o judgeOptions) (*che
 	c := &checks{
 		iprev: iprev.New(j.resolver),
 		spf:   spf.New(j.resolver, spf.Options{Receiver: string(cfg.Hostname)}),
-		dkim:  dkim.New(j.resolver, dkim.Options{}),
+		dkim:  dkim.New(j.resolver),
 		mime:  mime.New(text),
-		dmarc: dmarc.New(j.resolver, dmarc.Options{}),
+		dmarc: dmarc.New(j.resolver),
 	}
 	if len(cfg.DNSBL) > 0 {
 		j.lists = dnsbl.New(zones(cfg.DNSBL), j.resolver, o.m.dnsbl, o.log)

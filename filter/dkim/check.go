@@ -10,9 +10,6 @@ import (
 	"mailweir/mail"
 )
 
-// Options configure the check. It has none yet.
-type Options struct{}
-
 // Check is the filter.Streamer of the data phase.
 type Check struct {
 	resolver Resolver
@@ -22,7 +19,7 @@ type Check struct {
 var _ filter.Streamer = (*Check)(nil)
 
 // New makes the check. It keeps no state between messages.
-func New(r Resolver, _ Options) *Check { return &Check{resolver: r, now: time.Now} }
+func New(r Resolver) *Check { return &Check{resolver: r, now: time.Now} }
 
 // Name implements filter.Check.
 func (*Check) Name() string { return "dkim" }

@@ -45,7 +45,7 @@ func TestReport(t *testing.T) {
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			tx := transaction(c.message)
-			report := New(r, Options{}).Run(context.Background(), tx)
+			report := New(r).Run(context.Background(), tx)
 			if report.State != filter.OK || len(report.Symbols) != 1 || report.Symbols[0].Name != c.symbol {
 				t.Errorf("%s %v, want %s", report.State, report.Symbols, c.symbol)
 			}
@@ -68,7 +68,7 @@ func TestFactsAndProperties(t *testing.T) {
 	keys := newTestKeys(t)
 	m := handSign(keys.ed25519, goodTags+"; i=joe@mail.example.org", ruleBody) + ruleFields + "\r\n" + ruleBody
 	tx := transaction("X: 1\r\n" + m)
-	report := New(keys.resolver(), Options{}).Run(context.Background(), tx)
+	report := New(keys.resolver()).Run(context.Background(), tx)
 	report.Set(tx.Facts)
 	f := tx.Facts.DKIM[0]
 	if f.Result != "pass" || f.Domain != "example.org" || f.Selector != "ed" || f.Identity != "joe@mail.example.org" ||
@@ -94,7 +94,7 @@ func TestTimeoutState(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		tx := transaction(m)
-		report := New(hanging{}, Options{}).Run(ctx, tx)
+		report := New(hanging{}).Run(ctx, tx)
 		report.Set(tx.Facts)
 		if report.State != filter.Timeout || report.Cause == nil || report.Symbols[0].Name != filter.SymDKIMTempError {
 			t.Errorf("%+v", report)
@@ -111,7 +111,7 @@ func TestManyBrokenSignatures(t *testing.T) {
 	keys := newTestKeys(t)
 	good := handSign(keys.ed25519, goodTags, ruleBody)
 	tx := transaction(strings.Repeat("DKIM-Signature: junk\r\n", 500) + good + ruleFields + "\r\n" + ruleBody)
-	report := New(keys.resolver(), Options{}).Run(context.Background(), tx)
+	report := New(keys.resolver()).Run(context.Background(), tx)
 	report.Set(tx.Facts)
 	last := tx.Facts.DKIM[len(tx.Facts.DKIM)-1]
 	if len(tx.Facts.DKIM) != maxFacts+1 || last.Result != "pass" || last.SignatureIndex != 500 {
@@ -132,7 +132,7 @@ func (secretive) LookupTXT(context.Context, string) ([]string, error) {
 func TestReasonTellsNothing(t *testing.T) {
 	keys := newTestKeys(t)
 	tx := transaction(handSign(keys.ed25519, goodTags, ruleBody) + ruleFields + "\r\n" + ruleBody)
-	report := New(secretive{}, Options{}).Run(context.Background(), tx)
+	report := New(secretive{}).Run(context.Background(), tx)
 	report.Set(tx.Facts)
 	if a := report.Auth[0]; a.Result != "temperror" || a.Reason != "key look-up failed" {
 		t.Errorf("%+v", a)
@@ -160,7 +160,7 @@ func TestUnreadableContentIsAnError(t *testing.T) {
 	m := handSign(keys.ed25519, goodTags, ruleBody) + ruleFields + "\r\n" + ruleBody
 	tx := transaction(m)
 	tx.Content = brokenContent{mail.Bytes(m)}
-	report := New(keys.resolver(), Options{}).Run(context.Background(), tx)
+	report := New(keys.resolver()).Run(context.Background(), tx)
 	if report.State != filter.Error || !errors.Is(report.Cause, errDisk) || report.Symbols != nil {
 		t.Errorf("%+v", report)
 	}

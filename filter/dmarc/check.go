@@ -7,9 +7,6 @@ import (
 	"mailweir/filter"
 )
 
-// Options configure the check. It has none yet.
-type Options struct{}
-
 // Check is the filter.Check that joins SPF, DKIM and From. It reads Facts.SPF
 // and Facts.DKIM, so that it belongs into a group behind theirs.
 type Check struct{ resolver Resolver }
@@ -17,7 +14,7 @@ type Check struct{ resolver Resolver }
 var _ filter.Check = (*Check)(nil)
 
 // New makes the check. It keeps no state between messages.
-func New(r Resolver, _ Options) *Check { return &Check{r} }
+func New(r Resolver) *Check { return &Check{r} }
 
 // Name implements filter.Check.
 func (*Check) Name() string { return "dmarc" }

@@ -32,7 +32,7 @@ func TestTimeoutState(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		tx := transaction("From: a@example.org", "spf pass example.org")
-		report := New(&hanging{}, Options{}).Run(ctx, tx)
+		report := New(&hanging{}).Run(ctx, tx)
 		if report.State != filter.Timeout || report.Cause == nil || report.Symbols[0].Name != filter.SymDMARCTempError {
 			t.Errorf("%+v", report)
 		}
@@ -43,7 +43,7 @@ func TestTimeoutState(t *testing.T) {
 func TestPrefetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &hanging{}
-		stop := New(h, Options{}).Prefetch(context.Background(), transaction("From: a@x.mail.example.org", ""))
+		stop := New(h).Prefetch(context.Background(), transaction("From: a@x.mail.example.org", ""))
 		synctest.Wait()
 		if h.asked != 4 {
 			t.Errorf("%d look-ups, want 4", h.asked)
@@ -55,7 +55,7 @@ func TestPrefetch(t *testing.T) {
 func TestAuthResult(t *testing.T) {
 	tx := transaction("From: a@x.example.org", "spf fail example.org")
 	r := parseZone(t, "_dmarc.example.org TXT v=DMARC1; p=none; sp=reject")
-	a := New(r, Options{}).Run(context.Background(), tx).Auth[0]
+	a := New(r).Run(context.Background(), tx).Auth[0]
 	if a.Method != "dmarc" || a.Result != "fail" || len(a.Props) != 2 ||
 		a.Props[0] != (filter.AuthProp{Type: "header", Property: "from", Value: "x.example.org"}) ||
 		a.Props[1] != (filter.AuthProp{Type: "policy", Property: "published-domain-policy", Value: "reject"}) {
