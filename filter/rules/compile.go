@@ -94,6 +94,7 @@ func Load(files ...File) (*Rules, error) {
 	}, known: make(map[string]place), patterns: make(map[string]bool)}
 	c.run()
 	if len(errs) > 0 {
+		errs.sort(files)
 		return nil, errs
 	}
 	c.rules.hash = hash(&src)
@@ -149,12 +150,13 @@ func (c *compiler) scores() {
 func (c *compiler) groups() {
 	seen := make(map[string]bool)
 	for _, g := range c.src.Groups {
-		switch {
-		case !groupName.MatchString(g.Name):
+		if !groupName.MatchString(g.Name) {
 			c.errs.add(g.place, "group %q: want lower_snake", g.Name)
-		case seen[g.Name]:
+		}
+		if seen[g.Name] {
 			c.errs.add(g.place, "group %s is there twice", g.Name)
-		case g.Cap <= 0:
+		}
+		if g.Cap <= 0 {
 			c.errs.add(g.place, "cap of group %s: want more than 0", g.Name)
 		}
 		seen[g.Name] = true

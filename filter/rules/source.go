@@ -1,8 +1,10 @@
 package rules
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -63,8 +65,18 @@ type ruleSource struct {
 	Group    string
 }
 
-// Errors are all faults of the rules files.
-type Errors []error
+// Fault is one thing that is wrong with a rules file.
+type Fault struct {
+	File string
+	Line int
+	What string
+}
+
+// Error is "file:line: what".
+func (f Fault) Error() string { return fmt.Sprintf("%s:%d: %s", f.File, f.Line, f.What) }
+
+// Errors are all faults of the rules files, by file and line.
+type Errors []Fault
 
 // Error has a line a fault.
 func (e Errors) Error() string {
@@ -76,7 +88,18 @@ func (e Errors) Error() string {
 }
 
 func (e *Errors) add(at place, format string, args ...any) {
-	*e = append(*e, fmt.Errorf("%s:%d: %s", at.File, at.Line, fmt.Sprintf(format, args...)))
+	*e = append(*e, Fault{at.File, at.Line, fmt.Sprintf(format, args...)})
+}
+
+// sort puts faults into the order of the files.
+func (e Errors) sort(files []File) {
+	order := make(map[string]int)
+	for i, f := range files {
+		order[f.Name] = i
+	}
+	slices.SortStableFunc(e, func(a, b Fault) int {
+		return cmp.Or(cmp.Compare(order[a.File], order[b.File]), cmp.Compare(a.Line, b.Line), cmp.Compare(a.What, b.What))
+	})
 }
 
 var (
