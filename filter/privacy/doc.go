@@ -4,15 +4,19 @@
 // the header section, so Subject, References, Message-ID, or a From with an
 // address literal cannot be hit. Two kinds of fields are touched:
 //
-//   - Received (received.go): the from-clause becomes "from redacted.invalid";
-//     the field itself stays, so loop detection still counts every hop, and
-//     by, via, with, id, for and the date stay byte for byte. Where the client's
-//     address or host name stands again in a comment behind those, that too is
-//     replaced. A Received without a from-clause names no client: it stays,
-//     but for addresses in its comments under class all.
+//   - Received (received.go, hop.go): the from-clause becomes "from
+//     redacted.invalid"; the field itself stays, so loop detection still counts
+//     every hop, and by, via, with, id, for and the date stay byte for byte.
+//     Where a client's address or host name stands again in a comment behind
+//     those, that too is replaced, in whatever spelling. A Received without a
+//     from-clause names no client: it stays, but for protected addresses in its
+//     comments.
 //   - the client fields of table.go: removed where the client is all that they
-//     tell, masked in place where they tell more (Authentication-Results of
-//     others, Received-SPF, ...).
+//     tell, masked in place (mask.go) where they tell more: the
+//     Authentication-Results of others, Received-SPF, ...
+//
+// Left alone on purpose: the by-domain, the address of the server in the
+// comment behind it, and hosts that only appear as a by-domain.
 //
 // Which fields a class reaches:
 //
