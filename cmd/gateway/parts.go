@@ -104,7 +104,12 @@ func (g *gateway) startQueue(ctx context.Context) error {
 	done := make(chan struct{})
 	g.background("queue", func() error {
 		defer close(done)
-		return g.queue.Run(running, g.relay)
+		// A disk that failed for good ends deliveries, not the gateway: it
+		// answers 451, and /readyz says why.
+		if err := g.queue.Run(running, g.relay); err != nil {
+			g.log.Error("deliveries have stopped", "error", err)
+		}
+		return nil
 	})
 	g.onStop("deliveries", func(ctx context.Context) error {
 		cancel()
