@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"math/rand/v2"
 	"syscall"
 	"testing"
@@ -302,3 +303,5 @@ func flipped(t *testing.T, image *fsx.Mem, o Options, want map[mail.ID][]byte, w
 	}
 	return found.damaged
 }
+
+func crc(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }

@@ -6,9 +6,8 @@ import (
 	"mailweir/internal/fsx"
 )
 
-// Inspect lists what f selects of a spool that no gateway has open, and touches nothing: no lock
-// is taken, nothing is repaired, no file is made. A message is shown as
-// deferred or held; what is due is known to a running queue only.
+// Inspect lists what f selects of a spool that no gateway has open, and touches
+// nothing: no lock is taken, nothing is repaired, no file is made.
 func Inspect(fsys fsx.FS, dir string, f Filter) ([]Item, error) {
 	fresh, err := checkFormat(fsys, dir)
 	if err != nil || fresh {

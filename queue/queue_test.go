@@ -184,7 +184,7 @@ func mustClose(t testing.TB, q *Queue) {
 	}
 }
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func verifyTestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestAcceptRestartRelay(t *testing.T) {
 	dir := t.TempDir() + "/spool"

@@ -1,0 +1,251 @@
+package queue
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	dto "github.com/prometheus/client_model/go"
+
+	"mailweir/internal/fsx"
+	"mailweir/mail"
+)
+
+var newGolden = flag.Bool("new-golden", false, "write the spool of a new format version; the old ones stay for ever")
+
+const goldenDir = "testdata/spool-v1"
+
+// makeGolden writes a spool with every kind of record, once per format version.
+func makeGolden(t *testing.T) {
+	o := Options{SegmentSize: 32 << 10, SpillAt: 4 << 10, MinFreeBytes: 1, Metrics: modelMetrics}
+	q, err := open(fsx.OS{}, goldenDir, o, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	message := func(n byte, rcpts ...mail.Recipient) *mail.Message {
+		m := newMessage(nil)
+		m.Envelope.ID = mail.ID{0x01, 0x9a, 0, 0, 0, n, n}
+		m.Envelope.Recipients, m.Envelope.Arrived = rcpts, now.Truncate(time.Hour)
+		return m
+	}
+	check := func(err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	two := message(1, mail.Recipient{Path: "one@example.org", Notify: mail.NotifyFailure, ORcpt: "rfc822;one@example.org"},
+		mail.Recipient{Path: "two@example.org", Head: 1, Hold: "quarantine:GTUBE"}, mail.Recipient{Path: "three@example.net"})
+	two.Heads = append(two.Heads, []byte("Subject: second head\r\n\r\n"))
+	two.Envelope.EnvID, two.Envelope.Return = "env", "HDRS"
+	check(put(q, two, []byte("small body\r\n")))
+	check(put(q, message(2, mail.Recipient{Path: "bücher@example.org"}), bytes.Repeat([]byte("large body\r\n"), 600)))
+	gone := message(3, mail.Recipient{Path: "gone@example.org"})
+	check(put(q, gone, []byte("deleted\r\n")))
+	check(q.Delete(gone.Envelope.ID))
+	held := message(4, mail.Recipient{Path: "held@example.org"})
+	check(put(q, held, []byte("held\r\n")))
+	check(q.Hold(held.Envelope.ID))
+	q.mu.Lock()
+	e := q.entries[two.Envelope.ID]
+	m := newMessage(nil, "one@example.org", "two@example.org", "three@example.net")
+	q.conclude(e, m, []mail.Outcome{{Recipient: 0, Result: mail.Deferred, NextHop: "mx.example.org:25", Reply: mail.Reply{Code: 451, Enhanced: mail.EnhancedCode{4, 7, 1}, Text: "later"}},
+		{Recipient: 2, Result: mail.Relayed, NextHop: "mx.example.net:25", Reply: mail.Reply{Code: 250, Text: "ok"}}}, nil)
+	q.relocate(q.entries[held.Envelope.ID])
+	q.mu.Unlock()
+	check(q.flush())
+	check(q.Close())
+}
+
+// TestGolden: every spool that any version wrote opens for ever.
+func TestGolden(t *testing.T) {
+	if *newGolden {
+		makeGolden(t)
+	}
+	dir := filepath.Join(t.TempDir(), "spool")
+	if err := os.CopyFS(dir, os.DirFS(goldenDir)); err != nil {
+		t.Fatal(err)
+	}
+	before := listing(t, dir)
+	items, err := Inspect(fsx.OS{}, dir, Filter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(before, listing(t, dir)); diff != "" {
+		t.Errorf("Inspect touched the spool: %s", diff)
+	}
+	checkGolden(t, "inspected", items)
+
+	q := mustOpen(t, fsx.OS{}, dir, Options{})
+	items = nil
+	for it := range q.List(Filter{}) {
+		items = append(items, it)
+	}
+	checkGolden(t, "opened", items)
+	var b strings.Builder
+	if err := q.Show(mail.ID{0x01, 0x9a, 0, 0, 0, 2, 2}, 0, &b); err != nil || b.String() != testHead+strings.Repeat("large body\r\n", 600) {
+		t.Errorf("the large message: %v, %d octets", err, b.Len())
+	}
+	big, _ := os.ReadFile(dir + "/big/" + mail.ID{0x01, 0x9a, 0, 0, 0, 2, 2}.String())
+	if bytes.Contains(big, []byte("192.0.2.66")) {
+		t.Error("the header section is in the file of the large body")
+	}
+	mustClose(t, q)
+}
+
+func listing(t *testing.T, dir string) map[string]string {
+	files := map[string]string{}
+	filepath.Walk(dir, func(path string, info os.FileInfo, err error) error {
+		if err == nil && !info.IsDir() {
+			b, _ := os.ReadFile(path)
+			files[path] = string(b) + info.ModTime().String()
+		}
+		return err
+	})
+	if len(files) == 0 {
+		t.Fatal("no files")
+	}
+	return files
+}
+
+func checkGolden(t *testing.T, name string, items []Item) {
+	t.Helper()
+	var b bytes.Buffer
+	for i := range items {
+		line, err := json.Marshal(items[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Write(append(line, '\n'))
+	}
+	file := goldenDir + ".json"
+	if *newGolden {
+		if err := os.WriteFile(file, b.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), b.String()); diff != "" {
+		t.Errorf("%s: %s", name, diff)
+	}
+}
+
+func FuzzRecord(f *testing.F) {
+	m := newMessage(nil, "a@example.org", "b@example.org")
+	payload := appendCopy(nil, &m.Envelope, 1, nil, m.Heads, nil)
+	f.Add(append(payload, "body"...))
+	f.Add(appendCopy(nil, &m.Envelope, 1, nil, m.Heads, &bigRef{1, 2, 3}))
+	f.Add(appendStates(nil, 1, []rcptState{{index: 1, status: statusFailed, nextHop: "h", reply: mail.Reply{Code: 550, Text: "x"}}}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if s, err := decodeCopy(b); err == nil {
+			again := appendCopy(nil, &s.env, s.since, s.states, s.heads, s.big)
+			if int64(len(again)+len(s.body)) > copySize(&s.env, s.states, s.heads, int64(len(s.body))) {
+				t.Fatal("copySize is no bound")
+			}
+			if _, err := decodeCopy(append(again, s.body...)); err != nil {
+				t.Fatal("does not decode again")
+			}
+		}
+		if since, states, err := decodeStates(b); err == nil {
+			a := appendix{states: states}
+			enc := appendStates(nil, since, states)
+			if len(enc)+recordHeaderSize > a.size() {
+				t.Fatal("size is no bound")
+			}
+		}
+	})
+}
+
+// FuzzSegment feeds a whole segment to recovery.
+func FuzzSegment(f *testing.F) {
+	mem := fsx.NewMem()
+	q, err := open(mem, "/spool", Options{SegmentSize: 16 << 10, MinFreeBytes: 1, Metrics: modelMetrics}, true)
+	if err != nil {
+		f.Fatal(err)
+	}
+	mustPut(f, q, []byte("body\r\n"), "a@example.org")
+	q.Delete(mustPut(f, q, []byte("body\r\n"), "b@example.org"))
+	q.flush()
+	q.Close()
+	file, _ := mem.Open(segmentName("/spool/seg", 1), os.O_RDONLY, 0)
+	seed := make([]byte, 16<<10)
+	file.ReadAt(seed, 0)
+	f.Add(seed)
+	f.Add(seed[:9000])
+	f.Add(append(bytes.Clone(seed[:4096]), seed[8192:]...))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		mem := fsx.NewMem()
+		mem.MkdirAll("/s/seg", 0o700)
+		format, _ := mem.Open("/s/FORMAT", os.O_CREATE, 0o600)
+		io.WriteString(io.NewOffsetWriter(format, 0), formatText)
+		file, _ := mem.Open(segmentName("/s/seg", 1), os.O_CREATE, 0o600)
+		file.WriteAt(b, 0)
+		items, err := Inspect(mem, "/s", Filter{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, it := range items {
+			if a := it.Recipients[0].Address; a != "a@example.org" && a != "b@example.org" {
+				t.Fatalf("an invented message: %+v", it)
+			}
+		}
+	})
+}
+
+func TestMetrics(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	q := mustOpen(t, fsx.OS{}, t.TempDir(), Options{Metrics: NewMetrics(reg)})
+	mustPut(t, q, []byte("x\r\n"), "a@d.example", "b@d.example")
+	q.Discard(3)
+	n := newNext()
+	run(t, q, n, func() bool { return n.relayed() == 2 })
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	problems, err := promlint.NewWithMetricFamilies(families).Lint()
+	if err != nil || len(problems) > 0 {
+		t.Errorf("%v %v", problems, err)
+	}
+	events := map[string]float64{}
+	for _, f := range families {
+		if !strings.HasPrefix(f.GetName(), "mailweir_queue_") {
+			t.Errorf("name %s", f.GetName())
+		}
+		if f.GetName() == "mailweir_queue_recipients_total" {
+			for _, m := range f.Metric {
+				events[m.Label[0].GetValue()] = m.Counter.GetValue()
+			}
+		}
+		if f.GetName() == "mailweir_queue_ledger_imbalance" && value(f) != 0 {
+			t.Error("imbalance")
+		}
+	}
+	if events["accepted"] != 5 || events["relayed"] != 2 || events["discarded"] != 3 {
+		t.Errorf("%v", events)
+	}
+	mustClose(t, q)
+}
+
+func value(f *dto.MetricFamily) float64 { return f.Metric[0].GetGauge().GetValue() }
+
+func TestShiftSum(t *testing.T) {
+	for _, n := range []int{0, 1, 7, 100, 4096, 70000} {
+		a, b := []byte("the header section\r\n\r\n"), bytes.Repeat([]byte("x1"), n)
+		if got, want := dropPrefix(crc(append(bytes.Clone(a), b...)), crc(a), int64(len(b))), crc(b); got != want {
+			t.Errorf("%d octets: %#x, want %#x", n, got, want)
+		}
+	}
+}

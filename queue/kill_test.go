@@ -1,0 +1,145 @@
+package queue
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/hex"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"mailweir/internal/fsx"
+	"mailweir/mail"
+)
+
+func heapInUse() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// victim is the process that is killed: eight sessions bring mail as fast as
+// they can, a next hop takes it. It says what was acknowledged, and what was
+// relayed, after the fact.
+func victim(dir string) {
+	q, err := Open(fsx.OS{}, dir, Options{SegmentSize: 1 << 20, SpillAt: 16 << 10})
+	if err != nil {
+		fmt.Println("error", err)
+		os.Exit(1)
+	}
+	var mu sync.Mutex // lines are written whole
+	say := func(what string, id mail.ID, content []byte) {
+		h := fnv.New64a()
+		h.Write(content)
+		line := fmt.Sprintf("%s %s %s\n", what, id, hex.EncodeToString(h.Sum(nil)))
+		mu.Lock()
+		os.Stdout.WriteString(line)
+		mu.Unlock()
+	}
+	n := newNext()
+	n.check = func(m *mail.Message, content []byte) error { say("relayed", m.Envelope.ID, content); return nil }
+	go q.Run(context.Background(), n)
+	for k := range 8 {
+		go func() {
+			for i := 0; ; i++ {
+				m := newMessage(nil, "a@d.example")
+				body := bytes.Repeat([]byte{byte('a' + (i+k)%26)}, rand.IntN(20000))
+				if put(q, m, body) == nil {
+					say("acked", m.Envelope.ID, append([]byte(testHead), body...))
+				}
+			}
+		}()
+	}
+	select {}
+}
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv("MAILWEIR_QUEUE_VICTIM"); dir != "" {
+		victim(dir)
+	}
+	verifyTestMain(m)
+}
+
+// TestKill9 kills a process in full flight, many times over, on one spool. What
+// it acknowledged is relayed in the end, unaltered; what is relayed twice is
+// bounded by the attempts in flight and the outcomes not yet synced.
+func TestKill9(t *testing.T) {
+	dir := t.TempDir()
+	cycles := sized(t, 12, 1000)
+	acked, relayed := map[string]string{}, map[string]int{}
+	worst := 0
+	for range cycles {
+		before := len(relayed)
+		again := 0
+		for _, f := range killed(t, dir, time.Duration(20+rand.IntN(180))*time.Millisecond) {
+			switch f[0] {
+			case "acked":
+				acked[f[1]] = f[2]
+			case "relayed":
+				if relayed[f[1]+f[2]]++; relayed[f[1]+f[2]] > 1 {
+					again++
+				}
+			default:
+				t.Fatal(f)
+			}
+		}
+		_ = before
+		worst = max(worst, again)
+	}
+	q := mustOpen(t, fsx.OS{}, dir, Options{})
+	n := newNext()
+	n.check = func(m *mail.Message, content []byte) error {
+		h := fnv.New64a()
+		h.Write(content)
+		relayed[m.Envelope.ID.String()+hex.EncodeToString(h.Sum(nil))]++
+		return nil
+	}
+	run(t, q, n, func() bool { return q.Stats().Recipients == 0 })
+	mustClose(t, q)
+	for id, sum := range acked {
+		if relayed[id+sum] == 0 {
+			t.Errorf("%s was acknowledged and is lost or altered", id)
+		}
+	}
+	t.Logf("%d kills, %d messages acknowledged, 0 lost, at most %d relayed again after one", cycles, len(acked), worst)
+	if bound := 20 + 2*maxUnsynced; worst > bound {
+		t.Errorf("%d relayed again after one kill, the bound is %d", worst, bound)
+	}
+	if len(acked) < cycles*20 {
+		t.Errorf("only %d messages: the harness does not press", len(acked))
+	}
+}
+
+func killed(t *testing.T, dir string, after time.Duration) (lines [][]string) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "MAILWEIR_QUEUE_VICTIM="+dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	timer := time.AfterFunc(after, func() { cmd.Process.Kill() })
+	defer timer.Stop()
+	for s := bufio.NewScanner(out); s.Scan(); {
+		if f := strings.Fields(s.Text()); len(f) == 3 && len(f[2]) == 16 {
+			lines = append(lines, f)
+		} else if len(f) > 0 && f[0] == "error" {
+			t.Error(s.Text())
+		}
+	}
+	cmd.Wait()
+	return lines
+}
