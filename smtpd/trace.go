@@ -40,9 +40,19 @@ func (h *heads) index(d *Domain, v filter.Verdict, action filter.Action) int {
 			return k
 		}
 	}
-	h.keys = append(h.keys, key)
 	h.list = append(h.list, h.build(key, v))
+	h.keys = append(h.keys, key)
 	return len(h.list) - 1
+}
+
+// report keeps what redaction did: once for each class, not for each head.
+func (h *heads) report(key headKey, edits []privacy.Edit) {
+	for _, have := range h.keys {
+		if have.redact == key.redact && have.signed == key.signed {
+			return
+		}
+	}
+	h.edits = append(h.edits, edits...)
 }
 
 // build puts our fields on top of what came. Redaction goes first, since it
@@ -59,9 +69,7 @@ func (h *heads) build(key headKey, v filter.Verdict) []byte {
 		redacted := mail.ParseHeader(result.Head)
 		header = &redacted
 	}
-	if len(h.edits) == 0 {
-		h.edits = result.Edits
-	}
+	h.report(key, result.Edits)
 	hide := o.HidesClient()
 	b := make([]byte, 0, len(header.Raw)+1024)
 	b = authres.Append(b, set.Hostname, h.j.Facts.Auth, hide)
