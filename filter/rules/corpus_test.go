@@ -39,6 +39,8 @@ var (
 
 const required = 5.0 // the shipped tag threshold
 
+var someTime = time.Date(2025, 11, 20, 10, 0, 0, 0, time.UTC)
+
 // judged is one message and what the rules say of it.
 type judged struct {
 	kind, file string
