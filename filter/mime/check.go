@@ -3,6 +3,8 @@ package mime
 import (
 	"context"
 	"io"
+	"strings"
+	"unicode"
 
 	"mailweir/filter"
 )
@@ -117,11 +119,22 @@ func (s *stream) symbols() []filter.Symbol {
 		for _, name := range attachmentSymbols(&s.walker.Parts[i]) {
 			if !seen[name] {
 				seen[name] = true
-				out = append(out, filter.Symbol{Name: name, Detail: s.walker.Parts[i].Type})
+				out = append(out, filter.Symbol{Name: name, Detail: evidence(&s.walker.Parts[i])})
 			}
 		}
 	}
 	return out
+}
+
+// evidence names a part for people: its declared type and its file name.
+func evidence(p *Part) string {
+	clean := func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return -1
+	}
+	return strings.TrimSpace(strings.Map(clean, p.Type+" "+p.Name))
 }
 
 func (s *stream) facts() filter.BodyFacts {

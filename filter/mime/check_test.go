@@ -53,6 +53,12 @@ func TestCheck(t *testing.T) {
 	if run.State != filter.OK || names(run.Symbols) != want {
 		t.Errorf("%s: %s, want %s", run.State, names(run.Symbols), want)
 	}
+	if d := run.Symbols[4].Detail; d != "application/x-msdownload a.exe" {
+		t.Errorf("evidence %q", d)
+	}
+	if d := evidence(&Part{Type: "a/b\x01", Name: "x\u202ey\r\n"}); d != "a/b xy" {
+		t.Errorf("evidence %q", d)
+	}
 	var a filter.Facts
 	run.Set(&a)
 	if len(a.Body.Parts) != 3 || a.Body.Parts[2].Magic != "exe" || a.Body.TextLength != 7 ||
