@@ -12,7 +12,7 @@ type stateCollector struct {
 	queue atomic.Pointer[Queue]
 
 	messages, oldest, recipients, bytes, segments, logBytes *prometheus.Desc
-	freeBytes, freeInodes, imbalance                        *prometheus.Desc
+	freeBytes, freeInodes, sizeBytes, sizeInodes, imbalance *prometheus.Desc
 }
 
 func newStateCollector() *stateCollector {
@@ -22,19 +22,22 @@ func newStateCollector() *stateCollector {
 	return &stateCollector{
 		messages:   desc("messages", "Messages in the queue, by state.", "state"),
 		oldest:     desc("oldest_age_seconds", "Age of the oldest message, by state.", "state"),
-		recipients: desc("recipients", "Recipients in the queue, held ones included."),
+		recipients: desc("pending_recipients", "Recipients in the queue, held ones included."),
 		bytes:      desc("bytes", "Size of all messages in the queue."),
 		segments:   desc("segments", "Segment files of the log."),
 		logBytes:   desc("log_bytes", "Size of all segment files of the log."),
-		freeBytes:  desc("spool_free_bytes", "Bytes free where the spool lives."),
-		freeInodes: desc("spool_free_inodes", "Inodes free where the spool lives."),
+		freeBytes:  desc("spool_free_bytes", "Bytes that may still be used where the spool lives."),
+		freeInodes: desc("spool_free_inodes", "Inodes free where the spool lives; absent where the file system does not count them."),
+		sizeBytes:  desc("spool_size_bytes", "Size of the file system where the spool lives."),
+		sizeInodes: desc("spool_size_inodes", "Inodes of the file system where the spool lives; absent as above."),
 		imbalance:  desc("ledger_imbalance", "Recipients missing from the accounts; anything but 0 is a bug."),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.messages, c.oldest, c.recipients, c.bytes, c.segments, c.logBytes, c.freeBytes, c.freeInodes, c.imbalance} {
+	for _, d := range []*prometheus.Desc{c.messages, c.oldest, c.recipients, c.bytes, c.segments, c.logBytes,
+		c.freeBytes, c.freeInodes, c.sizeBytes, c.sizeInodes, c.imbalance} {
 		ch <- d
 	}
 }
@@ -58,8 +61,14 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(c.segments, float64(s.Segments))
 	gauge(c.logBytes, float64(s.LogBytes))
 	gauge(c.imbalance, float64(s.Ledger.Imbalance()))
-	if free, err := q.fs.Free(q.dir); err == nil {
-		gauge(c.freeBytes, float64(free.Bytes))
-		gauge(c.freeInodes, float64(free.Inodes))
+	space, err := q.fs.Free(q.dir)
+	if err != nil {
+		return // it is absent then, and alerts on absence say so
+	}
+	gauge(c.freeBytes, float64(space.Bytes))
+	gauge(c.sizeBytes, float64(space.TotalBytes))
+	if space.Inodes >= 0 {
+		gauge(c.freeInodes, float64(space.Inodes))
+		gauge(c.sizeInodes, float64(space.TotalInodes))
 	}
 }
