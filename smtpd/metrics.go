@@ -85,7 +85,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	for _, r := range connErrors {
 		m.errors[r] = errors.WithLabelValues(string(r))
 	}
-	handshakes := counterVec(reg, "tls_total", "TLS handshakes with clients.", "version", "result")
+	handshakes := counterVec(reg, "tls_handshakes_total", "TLS handshakes with clients, by version and result.", "version", "result")
 	for _, r := range tlsResults {
 		m.tls[r] = handshakes.WithLabelValues(r.version, r.result)
 	}
@@ -94,7 +94,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m.early = counter(reg, "early_talkers_total", "Clients that sent something before the banner.")
 	m.shutdown = counter(reg, "shutdowns_total", "Sessions ended with 421 because the service shuts down.")
 	m.open = prometheus.NewGauge(prometheus.GaugeOpts{
-		Namespace: "mailweir", Subsystem: "smtpd", Name: "connections", Help: "TCP connections open now.",
+		Namespace: "mailweir", Subsystem: "smtpd", Name: "open_connections", Help: "TCP connections open now.",
 	})
 	reg.MustRegister(m.open)
 	return m

@@ -37,12 +37,42 @@ func NewSessionMetrics(reg prometheus.Registerer) *SessionMetrics {
 		}),
 	}
 	reg.MustRegister(m.messages, m.refusals, m.afterDot, m.size)
-	// The series that rate() and alerts look at exist from the start.
-	for _, result := range []string{"accepted", "deferred", "rejected"} {
-		m.messages.WithLabelValues(result, map[string]string{
-			"accepted": "accept", "deferred": "defer", "rejected": "reject"}[result])
-	}
+	m.begin()
 	return m
+}
+
+// begin makes the series that rate() and alerts look at exist from the start:
+// the first increment of a series that appears with it is seen by nobody.
+func (m *SessionMetrics) begin() {
+	for _, v := range [][2]string{
+		{"accepted", "accept"}, {"accepted", "tag"}, {"accepted", "quarantine"}, {"accepted", "discard"},
+		{"deferred", "defer"}, {"rejected", "reject"}, {"aborted", "none"},
+	} {
+		m.messages.WithLabelValues(v[0], v[1])
+	}
+	for reason, codes := range refusalCodes {
+		for _, code := range codes {
+			m.refusals.WithLabelValues(strconv.Itoa(code), reason)
+		}
+	}
+}
+
+// refusalCodes are the reasons of refusals and the codes that go with them.
+var refusalCodes = map[string][]int{
+	"relay_denied":       {replyRelayDenied.Code},
+	"unknown_recipient":  {replyUnknownRecipient.Code},
+	"verify_unavailable": {replyVerifyFailed.Code},
+	"listed":             {replyListed.Code},
+	"spam":               {replySpam.Code},
+	"virus":              {replyVirus.Code},
+	"oversize":           {replyOversize.Code},
+	"scanner":            {replyScanner.Code},
+	"dmarc":              {replyDMARC.Code},
+	"dns":                {replyDNS.Code},
+	"rule":               {replyRule.Code},
+	"refused_data":       {replyBare.Code, replyTooBig.Code, replyTooManyHops.Code},
+	"not_queued":         {replyNotQueued.Code, replyNoSpace.Code},
+	"no_space":           {replyNoSpace.Code},
 }
 
 func (m *SessionMetrics) message(result, action string) {
