@@ -43,6 +43,7 @@ func newAttempt(ctx context.Context, r *Relay, m *mail.Message, rcpts []int, don
 // finish makes sure that everybody has an outcome.
 func (a *attempt) finish() {
 	if p := recover(); p != nil {
+		a.relay.metrics.panics.Inc()
 		a.log("panic in a delivery attempt", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 	}
 	a.deferOpen(mail.Reply{Enhanced: mail.EnhancedCode{4, 3, 0}, Text: "internal error in the relay"})

@@ -18,6 +18,7 @@ type Metrics struct {
 	transactions [2]prometheus.Counter // new, kept
 	open, idle   prometheus.Gauge
 	handshakes   *prometheus.CounterVec // once a connection: looked up by version
+	panics       prometheus.Counter
 	failovers    prometheus.Counter
 	stale        prometheus.Counter
 	bytes        prometheus.Counter
@@ -36,6 +37,7 @@ const (
 var (
 	connectResults = [...]string{"ok", "error", "timeout", "banner", "greeting", "tls"}
 	replyClasses   = [...]string{"none", "2yz", "4yz", "5yz"}
+	handshakeEnds  = [...]string{"TLSv1.2", "TLSv1.3", "other", "failed"}
 )
 
 // NewMetrics makes the metrics and registers them.
@@ -45,6 +47,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		idle:      gauge("mailweir_relay_idle_connections", "Connections to next hops that are kept open for the next message."),
 		failovers: counter("mailweir_relay_failovers_total", "Times a next hop gave no service and the route had another one to try."),
 		stale:     counter("mailweir_relay_stale_connections_total", "Kept connections that had died unnoticed and were replaced by a new one."),
+		panics:    counter("mailweir_relay_panics_total", "Delivery attempts that ended with a panic: each is a bug. Their recipients are deferred."),
 		bytes:     counter("mailweir_relay_sent_bytes_total", "Octets of message content sent to next hops, before dot-stuffing and encryption."),
 		handshakes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mailweir_relay_tls_handshakes_total",
 			Help: "STARTTLS handshakes with next hops, by the version agreed on or failed."}, []string{"version"}),
@@ -64,6 +67,9 @@ func (m *Metrics) register(reg prometheus.Registerer) {
 			m.outcomes[r][class] = outcomes.WithLabelValues(r.String(), name)
 		}
 	}
+	for _, version := range handshakeEnds {
+		m.handshakes.WithLabelValues(version)
+	}
 	connections := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mailweir_relay_connections_total",
 		Help: "Connection attempts to next hops by result: what failed, or ok."}, []string{"result"})
 	for i, name := range connectResults {
@@ -76,7 +82,7 @@ func (m *Metrics) register(reg prometheus.Registerer) {
 		Help: "Time from dialing a next hop to the end of its greeting and TLS handshake.", Buckets: buckets})
 	m.connect = connect
 	reg.MustRegister(outcomes, attempt, connections, transactions, connect,
-		m.open, m.idle, m.failovers, m.stale, m.bytes, m.handshakes)
+		m.open, m.idle, m.failovers, m.stale, m.bytes, m.handshakes, m.panics)
 }
 
 var buckets = []float64{.0001, .0005, .001, .005, .01, .05, .1, .5, 1, 5, 10, 30, 60, 300, 600}
