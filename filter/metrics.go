@@ -14,6 +14,7 @@ type Metrics struct {
 	workers  prometheus.Gauge
 	busy     prometheus.Gauge
 	waiting  prometheus.Gauge
+	panics   prometheus.Counter
 
 	observers sync.Map // check name + state -> prometheus.Observer
 	counters  sync.Map // symbol -> prometheus.Counter
@@ -37,8 +38,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "mailweir_filter_workers_busy", Help: "Background checks running now."}),
 		waiting: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "mailweir_filter_workers_waiting", Help: "Background checks that wait for a worker."}),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "mailweir_filter_panics_total", Help: "Checks that ended with a panic: each is a bug. Their state is error."}),
 	}
-	reg.MustRegister(m.duration, m.symbols, m.workers, m.busy, m.waiting)
+	reg.MustRegister(m.duration, m.symbols, m.workers, m.busy, m.waiting, m.panics)
 	return m
 }
 

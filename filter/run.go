@@ -14,6 +14,7 @@ import (
 // joins it; report is read only after that.
 type run struct {
 	name   string
+	m      *Metrics
 	begin  time.Time
 	took   time.Duration
 	report Report
@@ -26,7 +27,7 @@ type run struct {
 
 // background starts c in the pool.
 func (p *Pipeline) background(ctx context.Context, c Check, tx *Transaction, limit time.Duration) *run {
-	r := &run{name: c.Name(), begin: time.Now(), done: make(chan struct{})}
+	r := &run{name: c.Name(), m: p.m, begin: time.Now(), done: make(chan struct{})}
 	if p.skip(r) {
 		close(r.done)
 		return r
@@ -49,7 +50,7 @@ func (p *Pipeline) background(ctx context.Context, c Check, tx *Transaction, lim
 // deadline begins at the final dot (Inspection.Judge); before that the
 // session's own limits hold.
 func (p *Pipeline) follow(ctx context.Context, c Check, tx *Transaction) *run {
-	r := &run{name: c.Name(), begin: time.Now(), done: make(chan struct{})}
+	r := &run{name: c.Name(), m: p.m, begin: time.Now(), done: make(chan struct{})}
 	if p.skip(r) {
 		close(r.done)
 		return r
@@ -78,7 +79,7 @@ func (r *run) expire(limit time.Duration) (release func()) {
 
 // inline runs c to its end on the caller's goroutine.
 func (p *Pipeline) inline(ctx context.Context, c Check, tx *Transaction, limit time.Duration) *run {
-	r := &run{name: c.Name(), begin: time.Now()}
+	r := &run{name: c.Name(), m: p.m, begin: time.Now()}
 	if p.skip(r) {
 		return r
 	}
@@ -92,7 +93,7 @@ func (p *Pipeline) inline(ctx context.Context, c Check, tx *Transaction, limit t
 // start begins a Streamer. Its stream stays nil when it is switched off or
 // failed already.
 func (p *Pipeline) start(ctx context.Context, c Streamer, tx *Transaction) *run {
-	r := &run{name: c.Name(), begin: time.Now()}
+	r := &run{name: c.Name(), m: p.m, begin: time.Now()}
 	if p.skip(r) {
 		return r
 	}
@@ -149,6 +150,7 @@ func (r *run) abort() {
 func (r *run) protect(fn func()) {
 	defer func() {
 		if v := recover(); v != nil {
+			r.m.panics.Inc()
 			slog.Error("check panicked", "check", r.name, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 			r.stream = nil
 			r.report = Report{State: Error, Cause: fmt.Errorf("panic: %v", v)}
