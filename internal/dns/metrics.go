@@ -3,6 +3,7 @@ package dns
 import (
 	"errors"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -85,6 +86,17 @@ func (m *Metrics) lookup(q qtype, err *Error, cache int) {
 }
 
 func (m *Metrics) observe(q qtype, d time.Duration) { m.duration[q].Observe(d.Seconds()) }
+
+// Servers forgets the servers above n: after a reload with fewer of them
+// nobody would say any more whether they are up.
+func (m *Metrics) Servers(n int) {
+	for place := n + 1; m.up.DeleteLabelValues(strconv.Itoa(place)); place++ {
+		m.failures.DeletePartialMatch(prometheus.Labels{"server": strconv.Itoa(place)})
+	}
+}
+
+// reasons are the values of reason.
+var reasons = [...]string{"timeout", "servfail", "refused", "garbage", "network"}
 
 // reason is the closed set of words for what a server did wrong.
 func reason(err error) string {

@@ -83,6 +83,9 @@ func New(o Options) (*Resolver, error) {
 	return r, nil
 }
 
+// Servers is the number of servers that it asks.
+func (r *Resolver) Servers() int { return len(r.servers) }
+
 // systemServers reads resolv.conf(5): where it names no server, or is not
 // there, the server is the one on this machine.
 func systemServers(file string) ([]string, error) {

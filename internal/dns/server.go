@@ -35,6 +35,9 @@ func newServer(addr string, place int, m *Metrics, logger *slog.Logger) *server 
 	s := &server{addr: addr, label: strconv.Itoa(place + 1), metrics: m, logger: logger}
 	s.up = m.up.WithLabelValues(s.label)
 	s.up.Set(1)
+	for _, why := range reasons {
+		m.failures.WithLabelValues(s.label, why)
+	}
 	return s
 }
 
