@@ -1,6 +1,11 @@
 package dnsbl
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"slices"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // Metrics of all lists. Zones are from the config, a closed set.
 type Metrics struct {
@@ -8,6 +13,9 @@ type Metrics struct {
 	up       *prometheus.GaugeVec
 	canaries *prometheus.CounterVec
 	duration prometheus.Histogram
+
+	mu    sync.Mutex
+	known map[string]bool // zones with a gauge
 }
 
 // zoneMetrics are the children of one zone.
@@ -19,6 +27,7 @@ type zoneMetrics struct {
 // NewMetrics registers the lists' metrics.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
+		known: make(map[string]bool),
 		lookups: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "mailweir_dnsbl_lookups_total",
 			Help: "Questions to DNS lists by zone and result; off means that the zone was not asked.",
@@ -41,7 +50,23 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	return m
 }
 
+// Zones forgets whether other zones than these are up: of a zone that was off
+// and left the config nobody would ever say that it is not missed.
+func (m *Metrics) Zones(names []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name := range m.known {
+		if !slices.Contains(names, name) {
+			m.up.DeleteLabelValues(name)
+			delete(m.known, name)
+		}
+	}
+}
+
 func (m *Metrics) zone(name string) zoneMetrics {
+	m.mu.Lock()
+	m.known[name] = true
+	m.mu.Unlock()
 	z := zoneMetrics{up: m.up.WithLabelValues(name)}
 	z.up.Set(1)
 	for s, word := range stateNames {
