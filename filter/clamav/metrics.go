@@ -9,6 +9,7 @@ import (
 
 // Metrics are the counters of one scanner. A nil *Metrics counts nothing.
 type Metrics struct {
+	wanted   prometheus.Gauge
 	up       prometheus.Gauge
 	open     prometheus.Gauge
 	running  prometheus.Gauge
@@ -39,6 +40,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Namespace: "mailweir", Subsystem: "clamav", Name: name, Help: help})
 	}
 	m := &Metrics{
+		wanted:  gauge("configured", "Whether a scanner is configured (1) or mail is not scanned (0)."),
 		up:      gauge("up", "Whether the last probe, a small scan, succeeded (1) or not (0)."),
 		open:    gauge("breaker_open", "Whether the scanner is not asked because it keeps failing (1)."),
 		running: gauge("active_scans", "Scans that hold a connection now."),
@@ -59,7 +61,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	for _, f := range failures {
 		m.results[f.result] = scans.WithLabelValues(f.result)
 	}
-	reg.MustRegister(m.up, m.open, m.running, m.duration, scans)
+	reg.MustRegister(m.wanted, m.up, m.open, m.running, m.duration, scans)
 	return m
 }
 
@@ -100,6 +102,16 @@ func (m *Metrics) active(delta float64) {
 func (m *Metrics) breaker(open bool) {
 	if m != nil {
 		m.open.Set(bit(open))
+	}
+}
+
+// Configured says whether there is to be a scanner: without one, up is 0 and
+// nothing is wrong.
+func (m *Metrics) Configured(yes bool) {
+	m.wanted.Set(bit(yes))
+	if !yes {
+		m.up.Set(0)
+		m.open.Set(0)
 	}
 }
 
