@@ -64,4 +64,8 @@ type Info struct {
 type Space struct {
 	Bytes  int64
 	Inodes int64 // -1 when the file system does not count them
+
+	// The size of the file system; 0 when it is not known.
+	TotalBytes  int64
+	TotalInodes int64
 }

@@ -51,7 +51,9 @@ const sector = 512
 
 // NewMem makes an empty file system with plenty of space.
 func NewMem() *Mem {
-	m := &Mem{dirs: map[string]*memDir{}, locks: map[string]bool{}, space: Space{Bytes: 1 << 50, Inodes: 1 << 40}}
+	m := &Mem{dirs: map[string]*memDir{}, locks: map[string]bool{}, space: Space{
+		Bytes: 1 << 50, Inodes: 1 << 40, TotalBytes: 1 << 51, TotalInodes: 1 << 41,
+	}}
 	m.dirs["/"] = &memDir{now: map[string]*memNode{}, durable: map[string]*memNode{}, dirty: map[string]bool{}, synced: true}
 	m.dirs["."] = m.dirs["/"]
 	return m

@@ -91,7 +91,10 @@ func (OS) Free(name string) (Space, error) {
 	if err := unix.Statfs(name, &st); err != nil {
 		return Space{}, &fs.PathError{Op: "statfs", Path: name, Err: err}
 	}
-	s := Space{Bytes: int64(st.Bavail) * st.Bsize, Inodes: int64(st.Ffree)}
+	s := Space{
+		Bytes: int64(st.Bavail) * st.Bsize, TotalBytes: int64(st.Blocks) * st.Bsize,
+		Inodes: int64(st.Ffree), TotalInodes: int64(st.Files),
+	}
 	if st.Files == 0 {
 		s.Inodes = -1
 	}
