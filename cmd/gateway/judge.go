@@ -276,11 +276,16 @@ func (j *judge) background(ctx context.Context, o judgeOptions) {
 	}
 }
 
+// quiet ends the loops that watch lists and scanner: another judge has its own.
+func (j *judge) quiet() {
+	j.stop()
+	j.wg.Wait()
+}
+
 // close ends the loops and the resolver. Transactions that still use this
 // judge get temporary DNS failures from here on.
 func (j *judge) close() {
-	j.stop()
-	j.wg.Wait()
+	j.quiet()
 	if j.resolver != nil && !j.lent {
 		j.resolver.Close()
 	}

@@ -3,6 +3,8 @@ package main
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"mailweir/internal/config"
+	"mailweir/internal/dns"
 	"mailweir/queue"
 	"mailweir/relay"
 	"mailweir/smtpd"
@@ -38,6 +40,18 @@ func newGatewayMetrics(reg prometheus.Registerer) *gatewayMetrics {
 	m.reloads.at.SetToCurrentTime()
 	reg.MustRegister(reloads, m.reloads.ok, m.reloads.at)
 	return m
+}
+
+// inForce tells the metrics what the config in force has: of a scanner or a
+// list that a reload took away nobody must say that it is down.
+func (m *gatewayMetrics) inForce(cfg *config.Config, resolver *dns.Resolver) {
+	m.judge.clamav.Configured(cfg.ClamAV.Address != "")
+	names := make([]string, len(cfg.DNSBL))
+	for k, z := range cfg.DNSBL {
+		names[k] = string(z.Zone)
+	}
+	m.judge.dnsbl.Zones(names)
+	m.judge.dns.Servers(resolver.Servers())
 }
 
 // certificate exports when the certificate in use ends.

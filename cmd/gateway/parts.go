@@ -72,6 +72,7 @@ func (g *gateway) startJudge(ctx context.Context) error {
 	if g.judge, err = g.newJudge(ctx, g.cfg, g.dns); err != nil {
 		return err
 	}
+	g.m.inForce(g.cfg, g.dns)
 	g.onStop("judge", func(context.Context) error { g.judge.close(); return nil })
 	return nil
 }

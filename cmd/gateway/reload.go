@@ -30,10 +30,12 @@ func (g *gateway) apply(cfg *config.Config) error {
 		return fmt.Errorf("tls: %w", err)
 	}
 	old := g.judge
+	old.quiet() // two that probe the same would contradict each other
 	if resolver != g.dns {
 		g.retire("old resolver", g.dns.Close)
 	}
 	g.cfg, g.judge, g.dns = cfg, next, resolver
+	g.m.inForce(cfg, resolver)
 	g.setOwn(cfg)
 	g.session.Reload(next.settings)
 	g.relay.Reload(g.relayOptions(cfg))
