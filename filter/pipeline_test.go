@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"mailweir/mail"
 )
@@ -165,9 +166,11 @@ func TestCheckNeverFailsSilently(t *testing.T) {
 			{fakeCheck{"off", func(context.Context, *Transaction) Report { return found("NEVER") }}},
 		},
 	}
+	metrics := NewMetrics(prometheus.NewRegistry())
 	p := pipeline(chain, func(o *Options) {
 		o.Limits.Connect = time.Millisecond
 		o.Off = map[string]string{"off": "disabled by config"}
+		o.Metrics = metrics
 	})
 	j, err := judge(t, p, "A: b\r\n\r\nbody\r\n", 100)
 	if err != nil {
@@ -181,6 +184,9 @@ func TestCheckNeverFailsSilently(t *testing.T) {
 	}
 	if d := j.Symbols[4].Detail; strings.ContainsAny(d, "\r\n") {
 		t.Errorf("a line break got into evidence: %q", d)
+	}
+	if n := testutil.ToFloat64(metrics.panics); n != 2 {
+		t.Errorf("%v of 2 panics were counted", n)
 	}
 }
 

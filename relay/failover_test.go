@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"mailweir/internal/mailtest"
 	"mailweir/mail"
 )
@@ -201,13 +204,17 @@ func TestSuspendedHopComesLast(t *testing.T) {
 // A panic of ours (here: in the caller's own content) defers.
 func TestPanicDefers(t *testing.T) {
 	sink := mailtest.NewSink(t, mailtest.SinkOptions{})
-	r := newRelay(t, Options{MaxConnections: 1}, sink.Addr())
+	metrics := NewMetrics(prometheus.NewRegistry())
+	r := newRelay(t, Options{MaxConnections: 1, Metrics: metrics}, sink.Addr())
 	m := message("", "a@example.net", "b@example.net")
 	m.Body = panicking{}
 	for range 3 { // the connection slot is given back
 		wantResults(t, deliver(t, r, m), mail.Deferred, mail.Deferred)
 	}
 	wantResults(t, deliver(t, r, message("x\r\n", "a@example.net")), mail.Relayed)
+	if n := testutil.ToFloat64(metrics.panics); n != 3 {
+		t.Errorf("%v of 3 panics were counted", n)
+	}
 }
 
 type panicking struct{ mail.Bytes }

@@ -38,12 +38,31 @@ func Problems(reg prometheus.Gatherer) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	problems = append(problems, clashes(families)...)
 	for _, f := range families {
 		if !foreign.MatchString(f.GetName()) {
 			problems = append(problems, family(f)...)
 		}
 	}
 	return problems, nil
+}
+
+// clashes are gauges that have the name of a counter less its _total. In
+// OpenMetrics, which drops the suffix from the family's name, they are one.
+func clashes(families []*dto.MetricFamily) []string {
+	var problems []string
+	counters := make(map[string]bool)
+	for _, f := range families {
+		if base, ok := strings.CutSuffix(f.GetName(), "_total"); ok {
+			counters[base] = true
+		}
+	}
+	for _, f := range families {
+		if counters[f.GetName()] {
+			problems = append(problems, f.GetName()+": is the name of a counter too")
+		}
+	}
+	return problems
 }
 
 func family(f *dto.MetricFamily) []string {

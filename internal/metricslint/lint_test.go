@@ -40,9 +40,10 @@ func TestProblems(t *testing.T) {
 		{counter("mailweir_relay_attempts_total", "Attempts.", "5.7.1"), ""},
 		{prometheus.NewSummary(prometheus.SummaryOpts{Name: "mailweir_relay_duration_seconds", Help: "Time."}), "summary"},
 		{prometheus.NewGauge(prometheus.GaugeOpts{Name: "mailweir_relay_wait_ms", Help: "Time."}), "abbreviated"},
+		{prometheus.NewGauge(prometheus.GaugeOpts{Name: "mailweir_relay_bytes", Help: "Bytes."}), "counter too"},
 	} {
 		reg := prometheus.NewRegistry()
-		reg.MustRegister(tt.c)
+		reg.MustRegister(tt.c, prometheus.NewCounter(prometheus.CounterOpts{Name: "mailweir_relay_bytes_total", Help: "Bytes."}))
 		problems, err := Problems(reg)
 		if err != nil {
 			t.Fatal(err)
