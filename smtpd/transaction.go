@@ -40,7 +40,9 @@ func (tx *transaction) add(path mail.Path, d *Domain, opts *smtp.RcptOptions) {
 	}
 	r := mail.Recipient{Path: path, Notify: notify(opts.Notify)}
 	if opts.OriginalRecipient != "" {
-		r.ORcpt = string(opts.OriginalRecipientType) + ";" + encodeXtext(opts.OriginalRecipient)
+		// The type is case-insensitive, and go-smtp has it in upper case; all
+		// others write it like this (RFC 3461 section 4.2).
+		r.ORcpt = strings.ToLower(string(opts.OriginalRecipientType)) + ";" + encodeXtext(opts.OriginalRecipient)
 	}
 	tx.env.Recipients = append(tx.env.Recipients, r)
 	tx.domains = append(tx.domains, d)
