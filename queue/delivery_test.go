@@ -162,6 +162,8 @@ func TestDeadDestination(t *testing.T) {
 		n := newNext()
 		up, tries := false, 0
 		n.reply = func(d mail.Destination, _ *mail.Message, _ int) mail.Outcome {
+			n.mu.Lock()
+			defer n.mu.Unlock()
 			if d == "dead.example" && !up {
 				tries++
 				return unreachable()
@@ -207,6 +209,8 @@ func TestFairness(t *testing.T) {
 		few := 0
 		n.reply = func(d mail.Destination, _ *mail.Message, _ int) mail.Outcome {
 			time.Sleep(100 * time.Millisecond)
+			n.mu.Lock()
+			defer n.mu.Unlock()
 			if d == "few.example" {
 				if few++; few == 20 {
 					fewDone = time.Since(start)

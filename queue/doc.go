@@ -33,7 +33,7 @@
 // of another place, never match.
 //
 // A segment is a block of 4096 octets with its header, and frames, each at a
-// multiple of 4096. No block is ever written twice in one life of the file, so
+// multiple of 4096. A block with a frame is never written again while it lives, so
 // a torn write can hurt nothing that was acknowledged before.
 //
 //	segment header

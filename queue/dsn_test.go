@@ -35,6 +35,8 @@ func dsnRun(t *testing.T, m *mail.Message, body string, reply func(rcpt int) mai
 				return reply(rcpt)
 			}
 			content, _ := contentOf(got, rcpt)
+			n.mu.Lock()
+			defer n.mu.Unlock()
 			dsns, contents = append(dsns, got), append(contents, content)
 			return mail.Outcome{Result: mail.Relayed, Reply: mail.Reply{Code: 250}}
 		}

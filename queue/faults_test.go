@@ -59,7 +59,7 @@ func missing(fsys fsx.FS, acked []*mail.Message, bodies [][]byte) error {
 // TestPowerCutAtEveryCall cuts the power before each call of the run, and
 // looks at several disks that it may have left.
 func TestPowerCutAtEveryCall(t *testing.T) {
-	images := sized(t, 4, 50)
+	images := sized(t, 3, 50)
 	points := 0
 	for point := 1; ; point++ {
 		ended := false
@@ -259,7 +259,7 @@ func TestByteFlips(t *testing.T) {
 	q.Close()
 	list, _ := mem.ReadDir("/spool/seg")
 	r := rand.New(rand.NewPCG(1, 2))
-	flips, lost := sized(t, 1500, 100000), 0
+	flips, lost := sized(t, 800, 100000), 0
 	for n := range flips {
 		info := list[r.IntN(len(list))]
 		name := "/spool/seg/" + info.Name

@@ -247,6 +247,7 @@ func (h *history) put() {
 	h.msgs[mm.id] = mm
 	h.order = append(h.order, mm)
 	err := put(h.q, m, body)
+	synctest.Wait() // the writer may still be busy with a failure
 	h.note("put %s %d: %v", mm.id, len(body), err)
 	mm.acked, mm.unknown = err == nil, err != nil
 	if err == nil {
@@ -288,7 +289,9 @@ func (q *Queue) dueNow() *entry {
 
 // sync makes everything durable, when the queue says so.
 func (h *history) sync() {
-	if err := h.q.flush(); err != nil {
+	err := h.q.flush()
+	synctest.Wait()
+	if err != nil {
 		h.note("flush: %v", err)
 		return
 	}
@@ -484,6 +487,7 @@ func (h *history) step() {
 	default:
 		h.reboot(1)
 	}
+	synctest.Wait()
 	if h.q.log.health() != nil && !h.stopped {
 		h.stopped = true
 		h.note("stopped: %v", h.q.Health())
@@ -582,7 +586,7 @@ func TestModel(t *testing.T) {
 		}
 		return
 	}
-	n := sized(t, 400, 1000000)
+	n := sized(t, 250, 1000000)
 	var crashes, faults, acked, relays, dups int
 	base := uint64(time.Now().UnixNano())
 	if *many > 0 {
