@@ -106,7 +106,7 @@ func (c *Clamd) writeFiles(t testing.TB, conf []string) {
 		"SelfCheck 0",
 	}
 	files := map[string]string{
-		filepath.Join(db, "mailweir.ndb"):    c.signature(),
+		filepath.Join(db, "mailweir.ndb"):  c.signature(),
 		filepath.Join(c.dir, "clamd.conf"): strings.Join(append(lines, conf...), "\n") + "\n",
 	}
 	if err := os.Mkdir(db, 0o755); err != nil {
