@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"mailweir/internal/dkimcore"
+	"mailweir/internal/dns"
 	"mailweir/mail"
 )
 
@@ -34,9 +36,6 @@ const (
 const (
 	MaxSignatures = 5       // whose keys are looked up and that are checked
 	MaxHeader     = 1 << 20 // octets of header section
-	MaxSignature  = 16 << 10
-	maxKeyRecord  = 8 << 10
-	maxRSABits    = 8192 // RFC 8301 section 3.2 asks for 4096
 )
 
 // Resolver is what verification asks of DNS. Errors are told apart by
@@ -67,9 +66,8 @@ type Verification struct {
 	header *mail.Header
 	sigs   []*signature // all, in the header's order
 	chosen []*signature // those that are checked
-	simple *bodyHash    // nil when no signature wants it
-	relax  *bodyHash
-	keys   *keyFetch
+	bodies dkimcore.Bodies
+	keys   *dkimcore.Keys
 }
 
 // Start begins the verification of a message with this header. The look-ups
@@ -90,15 +88,23 @@ func Start(ctx context.Context, r Resolver, h *mail.Header, now time.Time) *Veri
 		}
 	}
 	v.choose(authorDomains(h))
+	v.keys = dkimcore.NewKeys(ctx, lookup(r))
 	for _, s := range v.chosen {
-		if s.bodyRelaxed && v.relax == nil {
-			v.relax = newBodyHash(true)
-		} else if !s.bodyRelaxed && v.simple == nil {
-			v.simple = newBodyHash(false)
-		}
+		s.WantBody(&v.bodies)
+		v.keys.Fetch(&s.Signature)
 	}
-	v.keys = fetchKeys(ctx, r, v.chosen)
 	return v
+}
+
+// lookup tells an absence from a failure, as dkimcore.TXT wants it.
+func lookup(r Resolver) dkimcore.TXT {
+	return func(ctx context.Context, name string) ([]string, error) {
+		txts, err := r.LookupTXT(ctx, name)
+		if dns.IsNotFound(err) {
+			return nil, nil
+		}
+		return txts, err
+	}
 }
 
 // choose picks the signatures that are worth a key look-up. Those of a domain
@@ -155,21 +161,14 @@ func underDomain(d, parent string) bool {
 }
 
 // Write takes the next octets of the body: CRLF line ends, dots unstuffed.
-func (v *Verification) Write(p []byte) {
-	if v.simple != nil {
-		v.simple.write(p)
-	}
-	if v.relax != nil {
-		v.relax.write(p)
-	}
-}
+func (v *Verification) Write(p []byte) { v.bodies.Write(p) }
 
 // End checks the signatures, waiting for keys within ctx. The results stand in
 // the header's order.
 func (v *Verification) End(ctx context.Context) []Result {
 	if len(v.chosen) > 0 {
-		v.keys.wait(ctx)
-		names := indexFields(v.header)
+		v.keys.Wait(ctx)
+		names := dkimcore.IndexFields(v.header)
 		for _, s := range v.chosen {
 			v.check(s, names)
 		}
@@ -177,7 +176,7 @@ func (v *Verification) End(ctx context.Context) []Result {
 	v.Abort()
 	out := make([]Result, len(v.sigs))
 	for i, s := range v.sigs {
-		out[i] = s.Result
+		out[i] = s.result()
 	}
 	return out
 }
@@ -185,7 +184,7 @@ func (v *Verification) End(ctx context.Context) []Result {
 // Abort ends the look-ups. It is idempotent.
 func (v *Verification) Abort() {
 	if v.keys != nil {
-		v.keys.stop()
+		v.keys.Stop()
 	}
 }
 

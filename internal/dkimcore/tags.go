@@ -1,24 +1,23 @@
-package dkim
+package dkimcore
 
 import (
-	"bytes"
 	"encoding/base64"
 	"errors"
 	"strings"
 )
 
-// tag is one tag of a tag-list (RFC 6376 section 3.2). start and end delimit
+// Tag is one tag of a tag-list (RFC 6376 section 3.2). Start and End delimit
 // the value in the text that was parsed, with the white space around it.
-type tag struct {
-	name, value string
-	start, end  int
+type Tag struct {
+	Name, Value string
+	Start, End  int
 }
 
 var errTags = errors.New("malformed tag list")
 
-// parseTags parses a tag-list. Names are case-sensitive and unique.
-func parseTags(text string) ([]tag, error) {
-	tags := make([]tag, 0, 12)
+// ParseTags parses a tag-list. Names are case-sensitive and unique.
+func ParseTags(text string) ([]Tag, error) {
+	tags := make([]Tag, 0, 12)
 	for pos := 0; pos < len(text); {
 		end := strings.IndexByte(text[pos:], ';')
 		if end < 0 {
@@ -36,7 +35,7 @@ func parseTags(text string) ([]tag, error) {
 		if err != nil {
 			return nil, err
 		}
-		if _, found := lookup(tags, t.name); found || len(tags) == 64 {
+		if _, found := Lookup(tags, t.Name); found || len(tags) == 64 {
 			return nil, errTags
 		}
 		tags = append(tags, t)
@@ -47,19 +46,19 @@ func parseTags(text string) ([]tag, error) {
 
 const fws = " \t\r\n"
 
-func parseTag(text string, pos, end int) (tag, error) {
+func parseTag(text string, pos, end int) (Tag, error) {
 	equals := strings.IndexByte(text[pos:end], '=')
 	if equals < 0 {
-		return tag{}, errTags
+		return Tag{}, errTags
 	}
-	t := tag{
-		name:  strings.Trim(text[pos:pos+equals], fws),
-		value: strings.Trim(text[pos+equals+1:end], fws),
-		start: pos + equals + 1,
-		end:   end,
+	t := Tag{
+		Name:  strings.Trim(text[pos:pos+equals], fws),
+		Value: strings.Trim(text[pos+equals+1:end], fws),
+		Start: pos + equals + 1,
+		End:   end,
 	}
-	if !validTagName(t.name) || strings.IndexByte(t.value, 0) >= 0 {
-		return tag{}, errTags
+	if !validTagName(t.Name) || strings.IndexByte(t.Value, 0) >= 0 {
+		return Tag{}, errTags
 	}
 	return t, nil
 }
@@ -78,17 +77,18 @@ func validTagName(s string) bool {
 
 func isAlpha(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
 
-func lookup(tags []tag, name string) (tag, bool) {
+// Lookup finds a tag by its name.
+func Lookup(tags []Tag, name string) (Tag, bool) {
 	for _, t := range tags {
-		if t.name == name {
+		if t.Name == name {
 			return t, true
 		}
 	}
-	return tag{}, false
+	return Tag{}, false
 }
 
-// squeeze drops the folding white space that may stand anywhere in s.
-func squeeze(s string) string {
+// Squeeze drops the folding white space that may stand anywhere in s.
+func Squeeze(s string) string {
 	n := 0
 	for n < len(s) && !isFWS(s[n]) {
 		n++
@@ -107,8 +107,8 @@ func squeeze(s string) string {
 
 func isFWS(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
-// list splits a colon-separated value.
-func list(s string) []string {
+// List splits a colon-separated value.
+func List(s string) []string {
 	parts := strings.Split(s, ":")
 	for i, p := range parts {
 		parts[i] = strings.Trim(p, fws)
@@ -116,10 +116,7 @@ func list(s string) []string {
 	return parts
 }
 
-// decodeBase64 decodes a value that may be folded anywhere.
-func decodeBase64(s string) ([]byte, error) {
-	return base64.StdEncoding.DecodeString(squeeze(s))
+// DecodeBase64 decodes a value that may be folded anywhere.
+func DecodeBase64(s string) ([]byte, error) {
+	return base64.StdEncoding.DecodeString(Squeeze(s))
 }
-
-// withoutCRLF is b without the line end of its last line.
-func withoutCRLF(b []byte) []byte { return bytes.TrimSuffix(b, []byte("\r\n")) }

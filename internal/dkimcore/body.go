@@ -1,4 +1,4 @@
-package dkim
+package dkimcore
 
 import (
 	"bytes"
@@ -6,11 +6,11 @@ import (
 	"hash"
 )
 
-// bodyHash hashes a body under one canonicalisation as it arrives (RFC 6376
+// BodyHash hashes a body under one canonicalisation as it arrives (RFC 6376
 // sections 3.4.3 and 3.4.4). What ends up in the hash depends on what follows,
 // so the octets that may yet be dropped are only counted: empty lines, a space
 // run, a CR. Every octet is looked at a bounded number of times.
-type bodyHash struct {
+type BodyHash struct {
 	hash    hash.Hash
 	relaxed bool
 	size    int64 // canonical octets, for l=
@@ -21,11 +21,13 @@ type bodyHash struct {
 	sum     []byte
 }
 
-func newBodyHash(relaxed bool) *bodyHash {
-	return &bodyHash{hash: sha256.New(), relaxed: relaxed}
+// NewBodyHash starts a body, under "relaxed" or under "simple".
+func NewBodyHash(relaxed bool) *BodyHash {
+	return &BodyHash{hash: sha256.New(), relaxed: relaxed}
 }
 
-func (h *bodyHash) write(p []byte) {
+// Write takes the next octets of the body. p is not kept.
+func (h *BodyHash) Write(p []byte) {
 	if h.relaxed {
 		h.writeRelaxed(p)
 	} else {
@@ -33,7 +35,7 @@ func (h *bodyHash) write(p []byte) {
 	}
 }
 
-func (h *bodyHash) put(p []byte) {
+func (h *BodyHash) put(p []byte) {
 	h.hash.Write(p)
 	h.size += int64(len(p))
 }
@@ -41,7 +43,7 @@ func (h *bodyHash) put(p []byte) {
 var lineEnds = bytes.Repeat([]byte("\r\n"), 512)
 
 // putLines hashes the line ends that turned out to be followed by something.
-func (h *bodyHash) putLines() {
+func (h *BodyHash) putLines() {
 	for h.lines > 0 {
 		n := min(h.lines, len(lineEnds)/2)
 		h.put(lineEnds[:2*n])
@@ -50,7 +52,7 @@ func (h *bodyHash) putLines() {
 }
 
 // writeSimple passes everything through but the line ends at the very end.
-func (h *bodyHash) writeSimple(p []byte) {
+func (h *BodyHash) writeSimple(p []byte) {
 	if h.cr && len(p) > 0 {
 		h.cr = false
 		if p[0] == '\n' {
@@ -84,7 +86,7 @@ func (h *bodyHash) writeSimple(p []byte) {
 
 // writeRelaxed hashes runs of lines that are canonical already straight from
 // p, and takes all others octet by octet.
-func (h *bodyHash) writeRelaxed(p []byte) {
+func (h *BodyHash) writeRelaxed(p []byte) {
 	for len(p) > 0 {
 		if !h.cr && !h.space {
 			n := cleanLines(p)
@@ -139,7 +141,7 @@ func hasSpaceRun(line []byte) bool {
 }
 
 // relaxLine takes up to one line, or a part of one.
-func (h *bodyHash) relaxLine(p []byte) {
+func (h *BodyHash) relaxLine(p []byte) {
 	out := h.scratch[:0]
 	for len(p) > 0 {
 		n := 0
@@ -187,7 +189,7 @@ func ordinary(p []byte) int {
 }
 
 // resume emits what was held back, now that something follows it.
-func (h *bodyHash) resume(out []byte) []byte {
+func (h *BodyHash) resume(out []byte) []byte {
 	if h.lines > 0 {
 		h.putScratch(&out)
 		h.putLines()
@@ -202,15 +204,18 @@ func (h *bodyHash) resume(out []byte) []byte {
 	return out
 }
 
-func (h *bodyHash) putScratch(out *[]byte) {
+func (h *BodyHash) putScratch(out *[]byte) {
 	if len(*out) > 0 {
 		h.put(*out)
 		*out = (*out)[:0]
 	}
 }
 
-// finish ends the body and returns its hash; it may be called again.
-func (h *bodyHash) finish() []byte {
+// Size is the number of canonical octets, once Sum was called.
+func (h *BodyHash) Size() int64 { return h.size }
+
+// Sum ends the body and returns its hash; it may be called again.
+func (h *BodyHash) Sum() []byte {
 	if h.sum != nil {
 		return h.sum
 	}
@@ -226,7 +231,7 @@ func (h *bodyHash) finish() []byte {
 	return h.sum
 }
 
-func (h *bodyHash) putSpace() {
+func (h *BodyHash) putSpace() {
 	if h.space {
 		h.put([]byte{' '})
 		h.space = false
@@ -235,7 +240,7 @@ func (h *bodyHash) putSpace() {
 
 // endLine gives the last line its CRLF. An empty body is one CRLF under simple
 // and nothing under relaxed; trailing white space without a line end goes too.
-func (h *bodyHash) endLine() {
+func (h *BodyHash) endLine() {
 	h.space = false
 	if !h.relaxed || h.size > 0 {
 		h.put(lineEnds[:2])
@@ -243,25 +248,35 @@ func (h *bodyHash) endLine() {
 	h.lines = 0
 }
 
-// appendRelaxed appends a field as section 3.4.2 wants it: lower-case name,
-// unfolded, single spaces, CRLF at the end.
-func appendRelaxed(dst []byte, name string, body []byte) []byte {
-	dst = append(append(dst, name...), ':')
-	start := len(dst)
-	space := false
-	for i := 0; i < len(body); i++ {
-		switch c := body[i]; {
-		case c == ' ' || c == '\t':
-			space = true
-		case c == '\r' && i+1 < len(body) && body[i+1] == '\n':
-			i++
-		default:
-			if space && len(dst) > start {
-				dst = append(dst, ' ')
-			}
-			space = false
-			dst = append(dst, c)
-		}
+// Bodies hash one body, once for each canonicalisation that is wanted.
+type Bodies struct {
+	simple, relaxed *BodyHash
+}
+
+// Want asks for a canonicalisation, before the first octet comes.
+func (b *Bodies) Want(relaxed bool) {
+	switch {
+	case relaxed && b.relaxed == nil:
+		b.relaxed = NewBodyHash(true)
+	case !relaxed && b.simple == nil:
+		b.simple = NewBodyHash(false)
 	}
-	return append(dst, '\r', '\n')
+}
+
+// Write takes the next octets of the body: CRLF line ends, dots unstuffed.
+func (b *Bodies) Write(p []byte) {
+	if b.simple != nil {
+		b.simple.Write(p)
+	}
+	if b.relaxed != nil {
+		b.relaxed.Write(p)
+	}
+}
+
+// of is the hash of a canonicalisation that was wanted.
+func (b *Bodies) of(relaxed bool) *BodyHash {
+	if relaxed {
+		return b.relaxed
+	}
+	return b.simple
 }

@@ -1,0 +1,118 @@
+package dkimcore
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"mailweir/mail"
+)
+
+// TXT asks DNS for TXT records. No strings and no error: the name certainly
+// has none. Every error is temporary.
+type TXT func(ctx context.Context, name string) ([]string, error)
+
+// Keys are the look-ups of one message's keys: one goroutine a distinct name,
+// all of them ended by Stop.
+type Keys struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	txt    TXT
+	all    []*fetched
+	group  sync.WaitGroup
+}
+
+// NewKeys makes a set of look-ups that ends with ctx.
+func NewKeys(ctx context.Context, txt TXT) *Keys {
+	ctx, cancel := context.WithCancel(ctx)
+	return &Keys{ctx: ctx, cancel: cancel, txt: txt}
+}
+
+// Fetch starts the look-up of a signature's key, unless it runs already.
+func (k *Keys) Fetch(s *Signature) {
+	name := mail.CanonicalDomain(s.Selector) + "._domainkey." + s.Domain
+	i := slices.IndexFunc(k.all, func(f *fetched) bool { return f.name == name })
+	if i < 0 {
+		i = len(k.all)
+		f := &fetched{name: name, done: make(chan struct{})}
+		k.all = append(k.all, f)
+		k.group.Go(func() { f.fetch(k.ctx, k.txt) })
+	}
+	s.key = k.all[i]
+}
+
+// Wait waits for all keys, or for the end of ctx.
+func (k *Keys) Wait(ctx context.Context) {
+	for _, f := range k.all {
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Stop ends the look-ups and waits for their goroutines, which return as soon
+// as their context has ended.
+func (k *Keys) Stop() {
+	k.cancel()
+	k.group.Wait()
+}
+
+// fetched is the answer for one name. It may be read once done is closed.
+type fetched struct {
+	name string
+	done chan struct{}
+	txts []string
+	err  error
+
+	// The record is parsed by whoever reads it first, so that the goroutine
+	// of the look-up needs but a small stack.
+	parsed bool
+	key    *Key
+	reason string
+}
+
+func (f *fetched) fetch(ctx context.Context, txt TXT) {
+	defer close(f.done)
+	f.txts, f.err = txt(ctx, f.name)
+}
+
+var errLate = errors.New("key look-up not finished in time")
+
+// Key is the key that Fetch asked for, once it is there, or the reason why
+// there is none; a look-up that failed or has not come back is an error, and
+// temporary.
+func (s *Signature) Key() (k *Key, reason string, err error) {
+	f := s.key
+	select {
+	case <-f.done:
+	default:
+		return nil, "", errLate
+	}
+	if f.err != nil {
+		return nil, "", f.err
+	}
+	if !f.parsed {
+		f.parse()
+	}
+	return f.key, f.reason, nil
+}
+
+func (f *fetched) parse() {
+	f.parsed = true
+	switch {
+	case len(f.txts) == 0:
+		f.reason = "no key record"
+	case len(f.txts) > 1:
+		// Section 3.6.2.2 leaves this undefined: a verifier that picks one
+		// would judge the same mail differently from day to day.
+		f.reason = "several key records"
+	default:
+		var err error
+		if f.key, err = ParseKey(f.txts[0]); err != nil {
+			f.reason = err.Error()
+		}
+	}
+}
