@@ -78,22 +78,24 @@ func (q *Queue) routes(u unit, m *mail.Message) map[mail.Destination][]int {
 func deliver(ctx context.Context, d Deliverer, name mail.Destination, m *mail.Message, rcpts []int) []mail.Outcome {
 	var mu sync.Mutex
 	outs := make([]mail.Outcome, 0, len(rcpts))
-	open := make(map[int]bool, len(rcpts))
+	open := make([]bool, len(m.Envelope.Recipients))
 	for _, i := range rcpts {
 		open[i] = true
 	}
 	d.Deliver(ctx, name, m, rcpts, func(o mail.Outcome) {
 		mu.Lock()
 		defer mu.Unlock()
-		if open[o.Recipient] {
-			delete(open, o.Recipient)
+		if i := o.Recipient; i >= 0 && i < len(open) && open[i] {
+			open[i] = false
 			outs = append(outs, o)
 		}
 	})
 	mu.Lock()
 	defer mu.Unlock()
-	for i := range open {
-		outs = append(outs, mail.Outcome{Recipient: i, Result: mail.Deferred, Reply: mail.Reply{Text: "attempt ended without an outcome"}})
+	for i, missing := range open {
+		if missing {
+			outs = append(outs, mail.Outcome{Recipient: i, Result: mail.Deferred, Reply: mail.Reply{Text: "attempt ended without an outcome"}})
+		}
 	}
 	open = nil // who still calls done is too late
 	return outs
