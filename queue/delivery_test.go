@@ -193,12 +193,8 @@ func TestDeadDestination(t *testing.T) {
 // messages are not delayed by them.
 func TestFairness(t *testing.T) {
 	timed(t, Options{Workers: 20}, func(t *testing.T, q *Queue) {
-		m := newMessage(nil)
 		for i := range 5000 {
-			m = newMessage(nil, mail.Path(fmt.Sprintf("u%d@many.example", i)))
-			if err := put(q, m, []byte("x\r\n")); err != nil {
-				t.Fatal(err)
-			}
+			mustPut(t, q, []byte("x\r\n"), mail.Path(fmt.Sprintf("u%d@many.example", i)))
 		}
 		for range 20 {
 			mustPut(t, q, []byte("x\r\n"), "a@few.example")
