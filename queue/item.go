@@ -46,7 +46,9 @@ type ItemRecipient struct {
 	State   string    `json:"state"`
 	NextHop string    `json:"next_hop"`
 	Reply   string    `json:"reply"`
-	Hold    string    `json:"hold"`
+	// Hold is why, for each recipient; in JSON, whose keys others rely on, it
+	// is the reason of the message.
+	Hold string `json:"-"`
 }
 
 // Filter selects messages; the zero Filter selects all.

@@ -16,7 +16,7 @@ type finding struct {
 	File       string               `json:"file"`
 	TraceID    string               `json:"trace_id"`
 	Action     filter.Action        `json:"action"`
-	Reason     filter.Reason        `json:"reason,omitempty"`
+	Reason     filter.Reason        `json:"-"` // the keys are a public interface; the text names it
 	Score      float64              `json:"score"`
 	Required   float64              `json:"required"`
 	Reply      replyJSON            `json:"reply"`
