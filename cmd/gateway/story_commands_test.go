@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
+	"github.com/emersion/go-msgauth/dkim"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -19,10 +22,13 @@ import (
 //	zone FILE               the DNS server answers from FILE from now on
 //	clamd start [CONF...]   clamd, before the gateway; also kill, restart, stop (SIGSTOP), cont
 //
+//	sign FILE DOMAIN FIELD...
+//	                        DKIM-signs it, by selector sel, with the key {{.DKIM}}
 //	send FILE [KEY=VALUE...] REPLY
 //	                        a message in a session of its own; keys: client (an
 //	                        address) or xclient, helo, from, to (comma-separated),
 //	                        listen, mail, rcpt (parameters)
+//	send-until FILE ...     the same, again and again until the reply fits
 //	dialogue FILE [LISTEN]  see client.dialogue
 //
 //	sink [NAME] N           it has got N messages in all, exactly
@@ -50,7 +56,9 @@ var storyCommands = map[string]func(ts *testscript.TestScript, neg bool, args []
 	"reload":     cmdReload,
 	"zone":       plain(cmdZone),
 	"clamd":      plain(cmdClamd),
+	"sign":       plain(cmdSign),
 	"send":       cmdSend,
+	"send-until": cmdSendUntil,
 	"dialogue":   cmdDialogue,
 	"sink":       plain(cmdSink),
 	"got":        cmdGot,
@@ -123,11 +131,42 @@ func cmdClamd(w *world, args []string) error {
 	return nil
 }
 
+func cmdSign(w *world, args []string) error {
+	var b bytes.Buffer
+	err := dkim.Sign(&b, bytes.NewReader(w.message(args[0])), &dkim.SignOptions{
+		Domain: args[1], Selector: "sel", Signer: w.key, HeaderKeys: args[2:],
+		HeaderCanonicalization: dkim.CanonicalizationRelaxed, BodyCanonicalization: dkim.CanonicalizationRelaxed,
+	})
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(w.path(args[0]), b.Bytes(), 0o600)
+}
+
 func cmdSend(ts *testscript.TestScript, neg bool, args []string) {
+	reply, fits := sendOnce(ts, args)
+	if fits == neg {
+		ts.Fatalf("reply %q, want %q", reply, args[len(args)-1])
+	}
+}
+
+// cmdSendUntil is for what takes effect a moment later: a file that is read
+// again, a scanner that is back.
+func cmdSendUntil(ts *testscript.TestScript, _ bool, args []string) {
+	var reply string
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		var fits bool
+		if reply, fits = sendOnce(ts, args); fits {
+			return
+		}
+	}
+	ts.Fatalf("the last reply was %q, want %q", reply, args[len(args)-1])
+}
+
+func sendOnce(ts *testscript.TestScript, args []string) (reply string, fits bool) {
 	w := worldOf(ts)
 	l := &letter{listen: "Listen", helo: "mail.sender.example", from: "alice@sender.example", to: []string{"bob@example.org"}}
 	l.msg = w.message(args[0])
-	want := args[len(args)-1]
 	for _, arg := range args[1 : len(args)-1] {
 		if !l.set(arg) {
 			ts.Fatalf("send: what is %q?", arg)
@@ -137,9 +176,7 @@ func cmdSend(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Setenv("ID", id)
 	fmt.Fprintln(ts.Stdout(), reply)
-	if matches(want, reply) == neg {
-		ts.Fatalf("reply %q, want %q", reply, want)
-	}
+	return reply, matches(args[len(args)-1], reply)
 }
 
 func (l *letter) set(arg string) bool {

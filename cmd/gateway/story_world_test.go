@@ -2,8 +2,11 @@ package main
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/base64"
 	"fmt"
-	"math/rand/v2"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -25,7 +28,8 @@ type world struct {
 	binary string
 	names  map[string]string // what templates and scripts call things
 
-	folder string // of the story; "" without one
+	folder string             // of the story; "" without one
+	key    ed25519.PrivateKey // {{.DKIM}} is its record
 	gw     *process
 	sinks  map[string]*sink // by name: Sink, Sink2
 	dns    *dnstest.Server
@@ -37,6 +41,12 @@ type world struct {
 func newWorld(t testing.TB, dir string) *world {
 	w := &world{t: t, dir: dir, binary: builtBinary(t), sinks: map[string]*sink{}}
 	w.names = map[string]string{"Dir": dir, "Clamd": "", "Date": time.Now().Format(time.RFC1123Z)}
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatalf("key: %v", err)
+	}
+	w.key = private
+	w.names["DKIM"] = "v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(public)
 	for _, name := range []string{"Listen", "Listen2", "Listen3", "Metrics", "Dead"} {
 		w.names[name] = freeAddress(t)
 	}
@@ -46,7 +56,6 @@ func newWorld(t testing.TB, dir string) *world {
 		s.start()
 		t.Cleanup(s.end)
 	}
-	var err error
 	if w.dns, err = dnstest.New(""); err != nil {
 		t.Fatalf("dns: %v", err)
 	}
@@ -62,7 +71,7 @@ func freeAddress(t testing.TB) string {
 	taken.Lock()
 	defer taken.Unlock()
 	for range 100 {
-		addr := fmt.Sprintf("127.0.0.1:%d", 11000+rand.IntN(20000))
+		addr := fmt.Sprintf("127.0.0.1:%d", 11000+mathrand.IntN(20000))
 		if taken.ports[addr] {
 			continue
 		}
