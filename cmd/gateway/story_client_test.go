@@ -78,6 +78,9 @@ func (c *client) reply() (string, error) {
 var traceID = regexp.MustCompile(`\b[0-9A-HJKMNP-TV-Z]{26}\b`)
 
 func (c *client) flush() error {
+	if c.out.Len() == 0 {
+		return nil
+	}
 	_, err := c.nc.Write(c.out.Bytes())
 	c.out.Reset()
 	return err
