@@ -53,6 +53,7 @@ func runCommand(ctx context.Context, std stdio, args []string) (int, error) {
 	if err != nil {
 		return exitError, err
 	}
+	defer holdHeapFloor()()
 	inherited, err := smtpd.ListenFDs()
 	if err != nil {
 		return exitError, err
