@@ -2,6 +2,7 @@ package queue
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"mailweir/mail"
@@ -21,9 +22,10 @@ import (
 //
 // Lock order: Queue.mu, then wal.mu.
 type wal struct {
-	q    *Queue
-	wake chan struct{} // one token: there is something to do
-	done chan struct{} // the writer ended
+	q      *Queue
+	wake   chan struct{} // one token: there is something to do
+	nudged atomic.Bool   // wake gets one soon
+	done   chan struct{} // the writer ended
 
 	mu      sync.Mutex
 	chunk   *chunk
@@ -151,12 +153,22 @@ func (l *wal) signal() {
 	}
 }
 
-// nudge is signal for records that nobody waits for. In the tests, where every
-// step must repeat, the writer takes them with the next that somebody does.
+// lazySync is how long a record that nobody waits for may wait for one that
+// somebody does, whose sync then covers both. A crash in that time makes an
+// attempt be repeated, as it does before the record is written at all.
+const lazySync = 5 * time.Millisecond
+
+// nudge is signal for records that nobody waits for, at ease. In the tests,
+// where every step must repeat, the writer takes them with the next record
+// that somebody waits for.
 func (l *wal) nudge() {
-	if !l.q.inline {
-		l.signal()
+	if l.q.inline || !l.nudged.CompareAndSwap(false, true) {
+		return
 	}
+	time.AfterFunc(lazySync, func() {
+		l.nudged.Store(false)
+		l.signal()
+	})
 }
 
 // usable tells why nothing may be appended. The caller holds l.mu.
