@@ -121,13 +121,18 @@ func (c *client) data(msg []byte) {
 	c.out.WriteString(".\r\n")
 }
 
-func (c *client) startTLS() error {
+// startTLS does the handshake; the certificate must be valid for the name,
+// unless that is "".
+func (c *client) startTLS(name string) error {
 	if c.r.Buffered() > 0 {
 		return errors.New("the gateway sent something before the handshake")
 	}
 	t := tls.Client(c.nc, &tls.Config{InsecureSkipVerify: true})
 	c.nc, c.r = t, bufio.NewReader(t)
-	return t.Handshake()
+	if err := t.Handshake(); err != nil || name == "" {
+		return err
+	}
+	return t.ConnectionState().PeerCertificates[0].VerifyHostname(name)
 }
 
 // closed makes sure that the gateway has ended the connection.
@@ -153,7 +158,7 @@ func (c *client) closed() error {
 //	M: ham.eml                 the message and its final dot
 //	B: ham.eml LAST            the message as one BDAT chunk
 //	S: 250 2.1.0 ...           the reply that must come (see matches)
-//	TLS                        the handshake, after a 220
+//	TLS mx.example.org         the handshake; the certificate is for that name
 //	CLOSED                     the gateway has ended the connection
 //	CLOSE                      the client ends it
 //
@@ -189,7 +194,7 @@ func (c *client) step(line string) error {
 	case "S:":
 		return c.expect(rest)
 	case "TLS":
-		return c.startTLS()
+		return c.startTLS(rest)
 	case "CLOSED":
 		return c.closed()
 	case "CLOSE":

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"os"
 	"strconv"
@@ -11,6 +13,8 @@ import (
 
 	"github.com/emersion/go-msgauth/dkim"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"mailweir/internal/mailtest"
 )
 
 // storyCommands are what story.txt can say beside testscript's own commands:
@@ -20,6 +24,7 @@ import (
 //	crash                   SIGKILL
 //	[!] reload              SIGHUP, and it is (not) taken
 //	zone FILE               the DNS server answers from FILE from now on
+//	certificate NAME        tls.crt and tls.key for NAME, in place of earlier ones
 //	clamd start [CONF...]   clamd, before the gateway; also kill, restart, stop (SIGSTOP), cont
 //
 //	sign FILE DOMAIN FIELD...
@@ -50,29 +55,30 @@ import (
 // NAME is Sink (the default) or Sink2. After send and dialogue $ID is the trace
 // ID that the last reply named.
 var storyCommands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
-	"start":      plain(func(w *world, _ []string) error { w.start(); return nil }),
-	"shutdown":   plain(func(w *world, _ []string) error { return w.gw.stop() }),
-	"crash":      plain(func(w *world, _ []string) error { w.gw.kill(); return nil }),
-	"reload":     cmdReload,
-	"zone":       plain(cmdZone),
-	"clamd":      plain(cmdClamd),
-	"sign":       plain(cmdSign),
-	"send":       cmdSend,
-	"send-until": cmdSendUntil,
-	"dialogue":   cmdDialogue,
-	"sink":       plain(cmdSink),
-	"got":        cmdGot,
-	"body":       plain(cmdBody),
-	"whole":      plain(cmdWhole),
-	"sink-reply": plain(cmdSinkReply),
-	"sink-stop":  plain(func(w *world, a []string) error { s, _ := w.sink(a); s.stop(); return nil }),
-	"sink-start": plain(func(w *world, a []string) error { s, _ := w.sink(a); s.start(); return nil }),
-	"eventually": cmdEventually,
-	"status":     cmdStatus,
-	"keys":       cmdKeys,
-	"metric":     plain(cmdMetric),
-	"ready":      plain(cmdReady),
-	"log":        cmdLog,
+	"start":       plain(func(w *world, _ []string) error { w.start(); return nil }),
+	"shutdown":    plain(func(w *world, _ []string) error { return w.gw.stop() }),
+	"crash":       plain(func(w *world, _ []string) error { w.gw.kill(); return nil }),
+	"reload":      cmdReload,
+	"zone":        plain(cmdZone),
+	"certificate": plain(cmdCertificate),
+	"clamd":       plain(cmdClamd),
+	"sign":        plain(cmdSign),
+	"send":        cmdSend,
+	"send-until":  cmdSendUntil,
+	"dialogue":    cmdDialogue,
+	"sink":        plain(cmdSink),
+	"got":         cmdGot,
+	"body":        plain(cmdBody),
+	"whole":       plain(cmdWhole),
+	"sink-reply":  plain(cmdSinkReply),
+	"sink-stop":   plain(func(w *world, a []string) error { s, _ := w.sink(a); s.stop(); return nil }),
+	"sink-start":  plain(func(w *world, a []string) error { s, _ := w.sink(a); s.start(); return nil }),
+	"eventually":  cmdEventually,
+	"status":      cmdStatus,
+	"keys":        cmdKeys,
+	"metric":      plain(cmdMetric),
+	"ready":       plain(cmdReady),
+	"log":         cmdLog,
 }
 
 // plain makes a command of a function that cannot be negated.
@@ -110,6 +116,28 @@ func cmdZone(w *world, args []string) error {
 		return err
 	}
 	return w.dns.Replace(string(text))
+}
+
+// cmdCertificate renames the files into place, as those who renew them do.
+func cmdCertificate(w *world, args []string) error {
+	conf, _ := mailtest.Certificate(w.t, args[0])
+	key, err := x509.MarshalPKCS8PrivateKey(conf.Certificates[0].PrivateKey)
+	if err != nil {
+		return err
+	}
+	for name, block := range map[string]*pem.Block{
+		"tls.crt": {Type: "CERTIFICATE", Bytes: conf.Certificates[0].Certificate[0]},
+		"tls.key": {Type: "PRIVATE KEY", Bytes: key},
+	} {
+		err = os.WriteFile(w.path(name+".new"), pem.EncodeToMemory(block), 0o600)
+		if err == nil {
+			err = os.Rename(w.path(name+".new"), w.path(name))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func cmdClamd(w *world, args []string) error {
