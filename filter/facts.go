@@ -114,7 +114,18 @@ type DMARCFacts struct {
 
 // ARCFacts is the chain validation result of RFC 8617.
 type ARCFacts struct {
-	Result string `json:"result,omitempty"`
+	Result string `json:"result,omitempty"` // none pass fail
+	// Sealers are the domains that sealed the message, the first one first.
+	// Without a pass anybody may have written them.
+	Sealers []string `json:"sealers,omitempty"`
+	// OldestPass is the instance of the oldest message signature that still
+	// verifies; 0 when all do, or without a pass.
+	OldestPass int `json:"oldest_pass,omitempty"`
+	// FromSigned tells that the last sealer's message signature covers From:
+	// without it the chain says nothing about the author.
+	FromSigned bool   `json:"from_signed,omitempty"`
+	Temporary  bool   `json:"temporary,omitempty"` // a fail only because DNS failed
+	Reason     string `json:"reason,omitempty"`
 }
 
 // VirusFacts is what the scanner said.

@@ -36,6 +36,10 @@ const (
 	SymDKIMTempError = "DKIM_TEMPERROR"
 	SymDKIMPermError = "DKIM_PERMERROR"
 
+	SymARCPass = "ARC_PASS"
+	SymARCFail = "ARC_FAIL" // as good as none (RFC 8617 section 5.2)
+	SymARCNone = "ARC_NONE"
+
 	// SymAllowed: an [[allow]] entry matched. Detail is its reason.
 	SymAllowed = "ALLOWED"
 )
