@@ -237,6 +237,26 @@ func TestNoSpace(t *testing.T) {
 	})
 }
 
+// TestSegmentsFit: what is written ahead does not fill a small disk.
+func TestSegmentsFit(t *testing.T) {
+	mem := fsx.NewMem()
+	q := mustOpen(t, mem, "/spool", Options{})
+	defer mustClose(t, q)
+	for _, c := range []struct{ free, size, want int64 }{
+		{1 << 40, 64 << 20, 64 << 20},
+		{512 << 20, 64 << 20, 64 << 20},
+		{511 << 20, 64 << 20, 16 << 20},
+		{100 << 20, 64 << 20, 4 << 20},
+		{0, 64 << 20, 4 << 20},
+		{0, 24 << 10, 24 << 10},
+	} {
+		mem.SetFree(fsx.Space{Bytes: c.free, Inodes: 1000})
+		if got := q.fitting(c.size); got != c.want {
+			t.Errorf("%d free: %d for %d, want %d", c.free, got, c.size, c.want)
+		}
+	}
+}
+
 // TestByteFlips rots one byte of a spool of 200 messages. No panic, no wrong
 // body, and what is lost is counted, exactly.
 func TestByteFlips(t *testing.T) {

@@ -173,7 +173,7 @@ func (i *Intake) Commit(ctx context.Context, m *mail.Message) error {
 		return err
 	}
 	b, err := i.q.submit(m, big, inline)
-	if err != nil {
+	if err != nil || i.q.o.hooks.ackBeforeWrite {
 		return err
 	}
 	select {

@@ -44,10 +44,11 @@ type Options struct {
 
 // hooks are mutations: each switches off one rule that durability rests on.
 type hooks struct {
-	skipDirSync   bool // a new name is not synced
-	ackBeforeSync bool // Commit returns before the fdatasync
-	dropTombstone bool // segments with needed tombstones are recycled
-	retrySync     bool // a failed sync is tried again on the same descriptor
+	skipDirSync    bool // a new name is not synced
+	ackBeforeSync  bool // Commit returns before the fdatasync
+	ackBeforeWrite bool // Commit returns before the write
+	dropTombstone  bool // segments with needed tombstones are recycled
+	retrySync      bool // a failed sync is tried again on the same descriptor
 
 	wall func() time.Time // the clock at Open (time.Now)
 }
@@ -110,5 +111,8 @@ func (o *Options) setDefaults() {
 	}
 	if o.hooks.wall == nil {
 		o.hooks.wall = time.Now
+	}
+	if mutate != nil {
+		mutate(&o.hooks)
 	}
 }

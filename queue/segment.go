@@ -89,6 +89,9 @@ func (q *Queue) makeSegment() (*segment, error) {
 	old := q.recyclable()
 	q.mu.Unlock()
 
+	if old == nil {
+		size = q.fitting(size)
+	}
 	s := &segment{number: number, epoch: newEpoch(), size: size}
 	var err error
 	if old != nil {
@@ -106,6 +109,16 @@ func (q *Queue) makeSegment() (*segment, error) {
 	q.nextSize = min(size*4, q.o.SegmentSize)
 	q.segments[s.number] = s
 	return s, nil
+}
+
+// fitting makes a new segment smaller where space is short: what is written
+// ahead must not be what fills the disk.
+func (q *Queue) fitting(size int64) int64 {
+	free, err := q.fs.Free(q.dir)
+	for err == nil && size > firstSegmentSize && size > free.Bytes/8 {
+		size = max(size/4, firstSegmentSize)
+	}
+	return size
 }
 
 func (s *segment) header() []byte {

@@ -146,6 +146,10 @@ type Queue struct {
 	RetryMax   time.Duration `toml:"retry_max" default:"1h" min:"1s" max:"7d"`
 	Expire     time.Duration `toml:"expire" default:"5d" min:"1s" max:"60d"` // RFC 5321 section 4.5.4.1: 4-5 days
 	Quarantine time.Duration `toml:"quarantine" default:"30d" min:"1s" max:"3650d"`
+	// MinFree and MinFreeInodes of the spool's file system: below them MAIL is
+	// refused with 452 until there is more again.
+	MinFree       Size `toml:"min_free" default:"512MiB" min:"16MiB" max:"1024GiB"`
+	MinFreeInodes int  `toml:"min_free_inodes" default:"1024" min:"1" max:"1000000000"`
 }
 
 // ClamAV is the virus scanner.
