@@ -181,7 +181,7 @@ func TestAgainstDkimpy(t *testing.T) {
 			}
 			compared++
 			count[got.Status]++
-			if string(got.Status) != want && !excused(got, want, m) {
+			if string(got.Status) != want && !excused(got, want) {
 				t.Fatalf("seed %d: got %+v, dkimpy says %s\n%q", seed, got, want, m)
 			}
 		}
@@ -205,8 +205,8 @@ func (g generator) validate(m []byte) Result {
 	return v.End(context.Background())
 }
 
-// excused names where the two differ on purpose: dkimpy overlooks fields that
-// belong to no set.
-func excused(r Result, theirs string, m []byte) bool {
-	return theirs == "pass" && strings.Contains(r.Reason, "instance")
+// excused names where the two differ on purpose: dkimpy overlooks some fields
+// that belong to no set, and finds an instance in others that cannot be read.
+func excused(r Result, theirs string) bool {
+	return theirs == "pass" && r.Reason == errStray.Error() || theirs == "fail" && r.Status == None
 }

@@ -50,8 +50,15 @@ var errStray = errors.New("an ARC field is malformed or has an impossible instan
 // (section 5.2, step 3): reason says so. Where there are only such fields,
 // there is no chain.
 func collect(h *mail.Header, now time.Time) (sets []*set, reason string) {
+	count := 0
 	for i, f := range h.Fields {
+		if !isARC(f) {
+			continue
+		}
 		var err error
+		if count++; count > 3*MaxSets {
+			return sets, errTooMany.Error()
+		}
 		switch at := (field{f, i}); {
 		case f.Is("ARC-Authentication-Results"):
 			sets, err = addResults(sets, at)
@@ -76,6 +83,8 @@ func collect(h *mail.Header, now time.Time) (sets []*set, reason string) {
 	slices.SortFunc(sets, func(a, b *set) int { return a.instance - b.instance })
 	return sets, reason
 }
+
+func isARC(f mail.Field) bool { return len(f.Raw) > 4 && strings.EqualFold(string(f.Raw[:4]), "arc-") }
 
 // member is the set with that instance, a new one where there is none yet.
 func member(sets []*set, instance int) ([]*set, *set, error) {
