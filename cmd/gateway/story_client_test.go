@@ -107,7 +107,7 @@ func matches(pattern, reply string) bool {
 	re := regexp.QuoteMeta(pattern)
 	re = strings.ReplaceAll(re, `\.\.\.`, `.*`)
 	re = strings.ReplaceAll(re, `\{ID\}`, `[0-9A-HJKMNP-TV-Z]{26}`)
-	return regexp.MustCompile(`^` + re + `( .*)?$`).MatchString(reply)
+	return regexp.MustCompile(`^` + re + `($|[^0-9A-Za-z].*)`).MatchString(reply)
 }
 
 // data writes a message as DATA wants it: dots stuffed, the end marked.
