@@ -40,6 +40,7 @@ func benchContent(b *testing.B, size int) {
 	b.Cleanup(conn.Close)
 	b.ReportAllocs()
 	b.SetBytes(int64(len(message)))
+	before := ownCPU() // the clock alone would count what others use
 	for b.Loop() {
 		j := judgeContent(b.Context(), conn, client, env, message)
 		result := privacy.Redact(j.Header, j.Facts.DKIM, privacy.Options{Class: privacy.All})
@@ -47,6 +48,7 @@ func benchContent(b *testing.B, size int) {
 			b.Fatalf("%+v, head of %d octets", j.Facts.Checks, len(result.Head))
 		}
 	}
+	b.ReportMetric(float64((ownCPU()-before).Microseconds())/float64(b.N), "cpu-us/op")
 }
 
 func judgeContent(ctx context.Context, conn *filter.Connection, client mail.Client, env *mail.Envelope, message []byte) *filter.Judgement {
