@@ -11,7 +11,7 @@ func chain(c *checks) filter.Chain {
 	return filter.Chain{
 		Connect: group(c.dnsbl, c.iprev, c.allowNetwork),
 		Mail:    group(c.spf),
-		Data:    group(c.dkim, c.mime, c.clamav),
+		Data:    group(c.dkim, c.arc, c.mime, c.clamav),
 		Done: []filter.Group{
 			group(c.dmarc),
 			group(c.allowDomain),
@@ -24,16 +24,16 @@ func chain(c *checks) filter.Chain {
 type checks struct {
 	dnsbl, iprev, allowNetwork filter.Check
 	spf                        filter.Check
-	dkim, mime, clamav         filter.Check
+	dkim, arc, mime, clamav    filter.Check
 	dmarc, allowDomain         filter.Check
 }
 
 // needDNS are the checks that `gateway check --no-dns` skips.
-var needDNS = []string{"dnsbl", "iprev", "spf", "dkim", "dmarc"}
+var needDNS = []string{"dnsbl", "iprev", "spf", "dkim", "arc", "dmarc"}
 
 // checkNames are what `[checks] disabled` may hold.
 var checkNames = []string{
-	"dnsbl", "iprev", "allow_network", "spf", "dkim", "mime", "content", "clamav", "dmarc", "allow_domain", "rules",
+	"dnsbl", "iprev", "allow_network", "spf", "dkim", "arc", "mime", "content", "clamav", "dmarc", "allow_domain", "rules",
 }
 
 func group(list ...filter.Check) filter.Group {

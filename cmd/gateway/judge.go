@@ -15,6 +15,7 @@ import (
 	"mailweir/dnsbl"
 	"mailweir/filter"
 	"mailweir/filter/allow"
+	"mailweir/filter/arc"
 	"mailweir/filter/clamav"
 	"mailweir/filter/content"
 	"mailweir/filter/dkim"
@@ -173,6 +174,7 @@ func (j *judge) checks(cfg *config.Config, r *rules.Rules, o judgeOptions) (*che
 		iprev: iprev.New(j.resolver),
 		spf:   spf.New(j.resolver, spf.Options{Receiver: string(cfg.Hostname)}),
 		dkim:  dkim.New(j.resolver),
+		arc:   arc.New(j.resolver),
 		mime:  mime.New(text),
 		dmarc: dmarc.New(j.resolver),
 	}
