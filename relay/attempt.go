@@ -24,7 +24,9 @@ type attempt struct {
 	open    int    // how many are not settled
 	best    mail.Result
 	addr    string // of the next hop that we are speaking to
-	tried   []bool // beside the hops of the route
+	hops    []*hop
+	tried   []bool    // beside hops
+	mx      *exchange // finds further hops; nil: they are those of a route
 	t       transaction
 }
 
@@ -51,6 +53,9 @@ func (a *attempt) finish() {
 		a.relay.metrics.attempt[a.best].Observe(time.Since(a.begin).Seconds())
 	}
 	a.t.content.close()
+	if a.mx != nil {
+		a.mx.end()
+	}
 	*a = attempt{settled: a.settled, tried: a.tried, t: transaction{rcpts: a.t.rcpts, accepted: a.t.accepted}}
 	attempts.Put(a)
 }
@@ -71,9 +76,11 @@ func (a *attempt) settle(pos int, result mail.Result, r mail.Reply) {
 }
 
 // deferOpen defers all that are not settled.
-func (a *attempt) deferOpen(r mail.Reply) {
+func (a *attempt) deferOpen(r mail.Reply) { a.settleOpen(mail.Deferred, r) }
+
+func (a *attempt) settleOpen(result mail.Result, r mail.Reply) {
 	for pos := range a.settled {
-		a.settle(pos, mail.Deferred, r)
+		a.settle(pos, result, r)
 	}
 }
 
@@ -93,51 +100,69 @@ func (a *attempt) log(msg string, args ...any) {
 
 // run tries the next hops of d until everybody is settled.
 func (a *attempt) run(d mail.Destination) {
-	hops := a.state.routes[d]
-	if hops == nil {
+	if !a.find(d) {
 		a.deferOpen(mail.Reply{Enhanced: mail.EnhancedCode{4, 4, 4}, Text: "no route"})
 		return
 	}
-	a.tried = append(a.tried, make([]bool, len(hops))...)
 	var last *errNoService
 	for a.open > 0 && a.ctx.Err() == nil {
-		h, another := a.next(hops)
+		h, another := a.next()
 		if h == nil {
 			break
 		}
 		if last = a.try(h); last == nil || a.ctx.Err() != nil {
 			break
 		}
-		a.state.Logger.Warn("next hop gave no service", "next_hop", h.addr, "error", last.Error(),
+		a.state.Logger.Warn("next hop gave no service", "next_hop", h.name, "error", last.Error(),
 			"id", a.m.Envelope.ID.String(), "failover", another)
 		if another {
 			a.relay.metrics.failovers.Inc()
 		}
 	}
-	if a.open == 0 {
-		return
-	}
-	if last == nil {
+	switch {
+	case a.open == 0:
+	case last != nil:
+		a.deferOpen(last.outcome())
+	case a.ctx.Err() == nil && a.mx != nil:
+		a.settleOpen(a.mx.verdict())
+	default:
 		last = &errNoService{what: "relay", code: mail.EnhancedCode{4, 3, 0}, cause: errInterrupted}
+		a.deferOpen(last.outcome())
 	}
-	a.deferOpen(last.outcome())
+}
+
+// find finds the next hops of d, or where they are to be looked up.
+func (a *attempt) find(d mail.Destination) bool {
+	if a.hops = a.state.routes[d]; a.hops != nil {
+		a.tried = append(a.tried, make([]bool, len(a.hops))...)
+		return true
+	}
+	if a.state.mx == nil || !mail.ValidDomain(string(d), true) {
+		return false // of a route that is no more
+	}
+	a.mx = a.state.exchange(a.ctx, string(d))
+	return true
+}
+
+// more looks up further next hops, until there are any or no more.
+func (a *attempt) more() bool {
+	if a.mx == nil {
+		return false
+	}
+	a.hops = a.mx.more(a.ctx, a.hops)
+	added := len(a.hops) - len(a.tried)
+	a.tried = append(a.tried, make([]bool, added)...)
+	return added > 0
 }
 
 // next is the first next hop that was not tried and is not suspended; then the
 // first suspended one. another tells that it is not the last.
-func (a *attempt) next(hops []*hop) (h *hop, another bool) {
-	choice := -1
-	left := 0
-	for i, h := range hops {
-		if a.tried[i] {
-			continue
-		}
-		left++
-		if choice < 0 && (len(hops) == 1 || h.available(a.state.HopRetry)) {
-			choice = i
-		}
+func (a *attempt) next() (h *hop, another bool) {
+	choice, left := a.choose()
+	for choice < 0 && a.more() {
+		choice, left = a.choose()
 	}
-	for i := range hops {
+	for i := range a.hops {
 		if choice < 0 && !a.tried[i] {
 			choice = i
 		}
@@ -146,14 +171,39 @@ func (a *attempt) next(hops []*hop) (h *hop, another bool) {
 		return nil, false
 	}
 	a.tried[choice] = true
-	return hops[choice], left > 1
+	return a.hops[choice], left > 1
+}
+
+// choose finds the first next hop that should be tried in its turn, -1 when
+// there is none, and how many have not been tried. One without an alternative
+// is tried in any case.
+func (a *attempt) choose() (choice, left int) {
+	choice = -1
+	more := a.mx != nil && a.mx.unfinished()
+	for i, h := range a.hops {
+		if a.tried[i] {
+			continue
+		}
+		left++
+		if choice < 0 && (len(a.hops) == 1 && !more || h.available(a.state.HopRetry)) {
+			choice = i
+		}
+	}
+	if more {
+		left++
+	}
+	return choice, left
 }
 
 // try gives h all recipients that are not settled. It returns nil when h has
 // answered for all of them.
 func (a *attempt) try(h *hop) *errNoService {
 	if err := h.acquire(a.ctx); err != nil {
-		return &errNoService{what: "waiting for a connection to " + h.addr, code: mail.EnhancedCode{4, 3, 2}, cause: errInterrupted}
+		code := mail.EnhancedCode{4, 3, 2}
+		if err == errCrowded {
+			code = mail.EnhancedCode{4, 4, 5}
+		}
+		return &errNoService{what: "waiting for a connection to " + h.name, code: code, cause: err}
 	}
 	defer h.release()
 	for fresh := false; a.open > 0; {
@@ -209,7 +259,7 @@ func (a *attempt) use(c *conn) *errNoService {
 	defer func() {
 		if c.unbind() && good {
 			c.hop.resume()
-			c.hop.put(c, a.state.IdleTimeout, limit)
+			c.hop.put(c, a.state.idleFor(c.hop), limit)
 			return
 		}
 		c.close()

@@ -19,14 +19,14 @@ func (s *state) dial(ctx context.Context, h *hop) (*conn, *errNoService) {
 	c, err := s.connect(ctx, h, true)
 	var failed *errHandshake
 	if errors.As(err, &failed) && h.tls == TLSOpportunistic && ctx.Err() == nil {
-		s.Logger.Warn("TLS handshake with next hop failed, trying in the clear", "next_hop", h.addr, "error", failed.Error())
+		s.Logger.Warn("TLS handshake with next hop failed, trying in the clear", "next_hop", h.name, "error", failed.Error())
 		c, err = s.connect(ctx, h, false)
 	}
 	if err == nil {
 		return c, nil
 	}
 	if ctx.Err() != nil {
-		return nil, &errNoService{what: "connect to " + h.addr, code: mail.EnhancedCode{4, 4, 1}, cause: errInterrupted}
+		return nil, &errNoService{what: "connect to " + h.name, code: mail.EnhancedCode{4, 4, 1}, cause: errInterrupted}
 	}
 	var no *errNoService
 	if !errors.As(err, &no) {
@@ -59,7 +59,7 @@ func (s *state) open(ctx context.Context, h *hop) (*conn, int, error) {
 	defer cancel()
 	nc, err := s.Dial(dialing, "tcp", h.addr)
 	if err != nil {
-		return nil, connectRefused, dialError(ctx, h.addr, err)
+		return nil, connectRefused, dialError(ctx, h.name, err)
 	}
 	c := &conn{hop: h, tcp: nc, nc: nc, addr: nc.RemoteAddr().String(), timeouts: &s.Timeouts, maxRcpt: s.MaxRecipients}
 	if sc, ok := nc.(syscall.Conn); ok {
@@ -71,7 +71,7 @@ func (s *state) open(ctx context.Context, h *hop) (*conn, int, error) {
 	return c, connectOK, nil
 }
 
-func dialError(ctx context.Context, addr string, err error) error {
+func dialError(ctx context.Context, name string, err error) error {
 	code := mail.EnhancedCode{4, 4, 1} // no answer from host
 	var dns *net.DNSError
 	var timeout net.Error
@@ -88,7 +88,7 @@ func dialError(ctx context.Context, addr string, err error) error {
 			err = op.Err // without the addresses, which what has
 		}
 	}
-	return &errNoService{what: "connect to " + addr, code: code, cause: err}
+	return &errNoService{what: "connect to " + name, code: code, cause: err}
 }
 
 // greet reads the banner and says EHLO, STARTTLS and EHLO again. On failure it

@@ -6,6 +6,13 @@
 // before the message was complete. A 4yz or 5yz reply to the transaction is an
 // answer and ends the attempt for its recipients.
 //
+// With MX delivery (Options.MX) the destination is a recipient's domain, and its
+// mail exchangers are looked up in each attempt, in the order of RFC 5321
+// section 5.1; they take the place of a route's list, with the same rules. What
+// DNS says for certain ends the attempt for good (no such domain, null MX, a
+// loop to ourselves); what could not be found out defers. DNS is written by
+// strangers: addresses that lead back into this host are not connected to.
+//
 // Connections are kept open and shared by all routes with the same next hop
 // and TLS policy. On a kept connection a message costs one round trip with
 // CHUNKING (MAIL, RCPT, BDAT and the content in one write), two with DATA.

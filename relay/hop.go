@@ -2,16 +2,21 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // hop is one next hop and its connections.
 type hop struct {
 	hopKey
+	name    string // for logs and texts
 	host    string // of addr, for the name in a certificate
 	metrics *Metrics
 	slots   chan struct{} // one for each connection in use; its capacity is the limit
+	patient time.Duration // how long to wait for a slot; 0: as long as the attempt lasts
+	spare   *quota        // of idle connections that all mail exchangers share; nil: no limit
 
 	mu      sync.Mutex
 	idle    []*conn     // the longest idle first; taken from the end
@@ -21,6 +26,32 @@ type hop struct {
 	closing sync.WaitGroup
 }
 
+// quota is a bound on a number.
+type quota struct {
+	n   atomic.Int64
+	max int64
+}
+
+// take and give may be called on nil, which has no bound.
+func (q *quota) take() bool {
+	if q == nil {
+		return true
+	}
+	if q.n.Add(1) > q.max {
+		q.n.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (q *quota) give(n int) {
+	if q != nil {
+		q.n.Add(int64(-n))
+	}
+}
+
+var errCrowded = errors.New("all connections that we allow ourselves are in use")
+
 // acquire waits for the right to use a connection.
 func (h *hop) acquire(ctx context.Context) error {
 	select {
@@ -28,11 +59,19 @@ func (h *hop) acquire(ctx context.Context) error {
 		return nil
 	default:
 	}
+	var enough <-chan time.Time
+	if h.patient > 0 {
+		t := time.NewTimer(h.patient)
+		defer t.Stop()
+		enough = t.C
+	}
 	select {
 	case h.slots <- struct{}{}:
 		return nil
+	case <-enough:
+		return errCrowded
 	case <-ctx.Done():
-		return ctx.Err()
+		return errInterrupted
 	}
 }
 
@@ -61,6 +100,7 @@ func (h *hop) pop() *conn {
 	c := h.idle[n]
 	h.idle[n] = nil
 	h.idle = h.idle[:n]
+	h.spare.give(1)
 	h.metrics.idle.Dec()
 	return c
 }
@@ -76,7 +116,7 @@ func (h *hop) put(c *conn, idle time.Duration, maxMessages int) {
 func (h *hop) push(c *conn, idle time.Duration) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.retired {
+	if h.retired || !h.spare.take() {
 		return false
 	}
 	c.expires = c.usedAt.Add(idle)
@@ -117,6 +157,7 @@ func (h *hop) cut(n int) []*conn {
 	due := append([]*conn(nil), h.idle[:n]...)
 	h.idle = append(h.idle[:0], h.idle[n:]...)
 	clear(h.idle[len(h.idle):cap(h.idle)])
+	h.spare.give(n)
 	h.metrics.idle.Sub(float64(n))
 	return due
 }
@@ -166,6 +207,14 @@ func (h *hop) resume() {
 	h.mu.Lock()
 	h.down = time.Time{}
 	h.mu.Unlock()
+}
+
+// disposable reports that nothing is lost when h is forgotten: it has no
+// connection, and there is nothing to remember of it.
+func (h *hop) disposable(now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.idle) == 0 && h.timer == nil && !now.Before(h.down)
 }
 
 // available reports whether h should be tried in its turn. The first who asks

@@ -22,6 +22,7 @@ type Metrics struct {
 	failovers    prometheus.Counter
 	stale        prometheus.Counter
 	bytes        prometheus.Counter
+	lookups      [len(findings)]prometheus.Counter // from mxFound on
 }
 
 // What became of a connection attempt.
@@ -78,10 +79,15 @@ func (m *Metrics) register(reg prometheus.Registerer) {
 	transactions := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mailweir_relay_transactions_total",
 		Help: "Mail transactions with next hops, by whether the connection was new or kept."}, []string{"connection"})
 	m.transactions[0], m.transactions[1] = transactions.WithLabelValues("new"), transactions.WithLabelValues("kept")
+	lookups := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mailweir_relay_mx_lookups_total",
+		Help: "Delivery attempts by MX look-up, by what it found: hosts to connect to (found), or why none."}, []string{"result"})
+	for what := mxFound; int(what) < len(findings); what++ {
+		m.lookups[what] = lookups.WithLabelValues(findings[what])
+	}
 	connect := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "mailweir_relay_connect_duration_seconds",
 		Help: "Time from dialing a next hop to the end of its greeting and TLS handshake.", Buckets: buckets})
 	m.connect = connect
-	reg.MustRegister(outcomes, attempt, connections, transactions, connect,
+	reg.MustRegister(outcomes, attempt, connections, transactions, connect, lookups,
 		m.open, m.idle, m.failovers, m.stale, m.bytes, m.handshakes, m.panics)
 }
 

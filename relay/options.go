@@ -5,9 +5,11 @@ import (
 	"crypto/x509"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strings"
 	"time"
 
+	"mailweir/internal/dns"
 	"mailweir/mail"
 )
 
@@ -31,6 +33,44 @@ type Route struct {
 	TLS      TLSPolicy
 }
 
+// Resolver is what MX delivery asks. dns.IsNotFound tells an absence from a
+// failure to find out.
+type Resolver interface {
+	LookupMX(ctx context.Context, name string) ([]dns.MX, error)
+	LookupA(ctx context.Context, name string) ([]netip.Addr, error)
+	LookupAAAA(ctx context.Context, name string) ([]netip.Addr, error)
+}
+
+// MX delivers mail to the mail exchangers of each recipient's domain (RFC 5321
+// section 5.1). The name in a certificate is that of the exchanger.
+type MX struct {
+	Resolver Resolver
+	TLS      TLSPolicy
+	// MaxConnections is at once to one exchanger, all of its addresses and all
+	// domains that it serves together: 10.
+	MaxConnections int
+	// Family restricts the addresses of exchangers. A literal is taken as it is.
+	Family Family
+	// Own are addresses of this host. Mail for an exchanger there would come
+	// back to us, as for one that is called Hostname.
+	Own []netip.Addr
+	// Allow are networks that mail may go to although nothing out there should
+	// have an address in them: loopback, link-local, multicast and the like.
+	Allow []netip.Prefix
+	Port  uint16 // 25; another one is for tests
+}
+
+// Family is a family of IP addresses.
+type Family uint8
+
+// The families. A host whose own IPv6 address has no name, or a bad
+// neighbourhood, is better off with IPv4: many exchangers refuse such clients.
+const (
+	AnyFamily Family = iota // both, IPv6 first
+	IPv4
+	IPv6
+)
+
 // Timeouts bound each wait. Zero fields get the minimum of RFC 5321 section
 // 4.5.3.2; a connection attempt gets 30 s. One time-out covers a whole reply:
 // a next hop cannot stretch it by sending octet after octet.
@@ -47,7 +87,8 @@ type Timeouts struct {
 type Options struct {
 	Hostname string            // the argument of EHLO
 	Routes   map[string]*Route // by canonical domain (mail.CanonicalDomain)
-	Outbound *Route            // mail for all other domains; nil: it has no route
+	Outbound *Route            // mail for all other domains
+	MX       *MX               // ... the same, where Outbound is nil; with neither it has no route
 
 	MaxConnections int           // at once to one next hop: 20
 	MaxMessages    int           // over one connection, before QUIT: 1000
@@ -80,6 +121,12 @@ func (o Options) withDefaults() Options {
 	t.Data = orDefault(t.Data, 2*time.Minute)
 	t.Block = orDefault(t.Block, 3*time.Minute)
 	t.Final = orDefault(t.Final, 10*time.Minute)
+	if o.MX != nil {
+		mx := *o.MX
+		mx.MaxConnections = orDefault(mx.MaxConnections, 10)
+		mx.Port = orDefault(mx.Port, 25)
+		o.MX = &mx
+	}
 	if o.Hostname == "" {
 		o.Hostname = "localhost"
 	}
@@ -92,7 +139,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-func orDefault[T int | time.Duration](v, byDefault T) T {
+func orDefault[T int | uint16 | time.Duration](v, byDefault T) T {
 	if v <= 0 {
 		return byDefault
 	}

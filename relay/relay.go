@@ -32,7 +32,8 @@ func New(o Options) *Relay {
 
 // Route is the destination of a recipient's mail, "" when there is none. The
 // destination is the list of next hops (see Route.destination), so that domains
-// with the same ones share connections and back-off.
+// with the same ones share connections and back-off; with MX delivery it is the
+// canonical domain. Nothing is looked up here.
 func (r *Relay) Route(rcpt mail.Path) mail.Destination {
 	return r.state.Load().destination(rcpt)
 }
@@ -47,9 +48,9 @@ func (r *Relay) Reload(o Options) {
 	next := newState(o, old, r.metrics)
 	r.state.Store(next)
 	if r.closed {
-		retire(next.hops, nil)
+		next.retire(nil)
 	}
-	retire(old.hops, next.hops)
+	old.retire(next)
 }
 
 // Close ends all idle connections with QUIT and returns when they are closed,
@@ -59,7 +60,7 @@ func (r *Relay) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.closed = true
-	retire(r.state.Load().hops, nil)
+	r.state.Load().retire(nil)
 	return nil
 }
 

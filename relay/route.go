@@ -16,6 +16,7 @@ type state struct {
 	outbound mail.Destination
 	routes   map[mail.Destination][]*hop
 	hops     map[hopKey]*hop
+	mx       *exchangers // nil without MX
 	sessions tls.ClientSessionCache
 }
 
@@ -42,8 +43,13 @@ func newState(o Options, old *state, m *Metrics) *state {
 	for domain, r := range o.Routes {
 		s.byDomain[domain] = s.add(r, old, m)
 	}
-	if o.Outbound != nil {
+	switch {
+	case o.Outbound != nil:
 		s.outbound = s.add(o.Outbound, old, m)
+	case s.MX != nil && old != nil && old.mx != nil && s.MX.sameConnections(old.MX):
+		s.mx = old.mx
+	case s.MX != nil:
+		s.mx = newExchangers(s.MX, m)
 	}
 	return s
 }
@@ -52,6 +58,10 @@ func newState(o Options, old *state, m *Metrics) *state {
 // s would make.
 func (s *state) sameConnections(old *state) bool {
 	return s.Hostname == old.Hostname && s.RootCAs == old.RootCAs && s.MaxConnections == old.MaxConnections
+}
+
+func (m *MX) sameConnections(old *MX) bool {
+	return m.TLS == old.TLS && m.Port == old.Port && m.MaxConnections == old.MaxConnections
 }
 
 func (s *state) add(r *Route, old *state, m *Metrics) mail.Destination {
@@ -82,7 +92,7 @@ func (s *state) hop(key hopKey, old *state, m *Metrics) *hop {
 	if err != nil {
 		host = key.addr // the dialer will say what is wrong with it
 	}
-	h := &hop{hopKey: key, host: strings.TrimSuffix(host, "."), metrics: m, slots: make(chan struct{}, s.MaxConnections)}
+	h := &hop{hopKey: key, name: key.addr, host: strings.TrimSuffix(host, "."), metrics: m, slots: make(chan struct{}, s.MaxConnections)}
 	s.hops[key] = h
 	return h
 }
@@ -95,7 +105,23 @@ func (s *state) destination(rcpt mail.Path) mail.Destination {
 	if d, ok := s.byDomain[domain]; ok || domain == "" {
 		return d
 	}
+	if s.mx != nil {
+		return mail.Destination(domain) // never equal to that of a route, which has a port
+	}
 	return s.outbound
+}
+
+// retire closes the connections that s has and keep does not share.
+func (s *state) retire(keep *state) {
+	var hops map[hopKey]*hop
+	var mx *exchangers
+	if keep != nil {
+		hops, mx = keep.hops, keep.mx
+	}
+	retire(s.hops, hops)
+	if s.mx != nil && s.mx != mx {
+		s.mx.retire()
+	}
 }
 
 // retire closes the connections of all hops that are not in keep.

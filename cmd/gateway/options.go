@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net"
 	"net/netip"
 
 	"mailweir/internal/config"
@@ -26,10 +27,42 @@ func (g *gateway) relayOptions(cfg *config.Config) relay.Options {
 			o.Routes[""] = route
 		}
 	}
-	if cfg.Relay.Outbound != "" {
+	switch cfg.Relay.Outbound {
+	case "":
+	case config.OutboundMX:
+		o.MX = &relay.MX{
+			Resolver: g.dns, TLS: policy, MaxConnections: cfg.Relay.OutboundConnections, Port: g.mxPort,
+			Family: families[cfg.Relay.OutboundFamily], Own: g.ownAddresses(cfg), Allow: cfg.Relay.OutboundAllow,
+		}
+	default:
 		o.Outbound = &relay.Route{NextHops: []string{string(cfg.Relay.Outbound)}, TLS: policy}
 	}
 	return o
+}
+
+var families = map[string]relay.Family{"any": relay.AnyFamily, "ipv4": relay.IPv4, "ipv6": relay.IPv6}
+
+// ownAddresses are where our listeners can be reached: mail for them would
+// come back to us.
+func (g *gateway) ownAddresses(cfg *config.Config) (own []netip.Addr) {
+	for _, l := range cfg.Listeners {
+		host, _, _ := net.SplitHostPort(string(l.Address)) // checked by config
+		a, err := netip.ParseAddr(host)
+		if err == nil && !a.IsUnspecified() {
+			own = append(own, a.Unmap().WithZone(""))
+			continue
+		}
+		all, err := net.InterfaceAddrs()
+		if err != nil {
+			g.log.Warn("addresses of this host are unknown: mail loops are found by name only", "error", err)
+		}
+		for _, n := range all {
+			if p, err := netip.ParsePrefix(n.String()); err == nil {
+				own = append(own, p.Addr().Unmap())
+			}
+		}
+	}
+	return own
 }
 
 func limits(cfg *config.Config) smtpd.Limits {

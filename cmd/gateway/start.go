@@ -36,6 +36,7 @@ type gateway struct {
 	session *smtpd.Gateway
 	server  *smtpd.Server
 	own     atomic.Pointer[[]netip.Prefix] // own_networks, for the engine
+	mxPort  uint16                         // startOptions.mxPort
 
 	listeners []net.Listener
 	failed    chan error // a part that must not end has ended
@@ -57,13 +58,14 @@ func (g *gateway) onStop(name string, fn func(context.Context) error) {
 type startOptions struct {
 	inherited []net.Listener // sockets that systemd passed
 	tee       smtpd.Recorder // sees every record too; nil: none
+	mxPort    uint16         // of mail exchangers; 0: 25, which a test cannot listen on
 }
 
 // start builds and starts all parts, from the disk up to the sockets: nothing
 // is accepted before everything behind it is there.
 func start(ctx context.Context, cfg *config.Config, log *slog.Logger, o startOptions) (*gateway, error) {
 	ctx = context.WithoutCancel(ctx) // parts end by stop, in order, not all at once
-	g := &gateway{cfg: cfg, log: log, ready: metrics.NewReadiness(), failed: make(chan error, 8)}
+	g := &gateway{cfg: cfg, log: log, ready: metrics.NewReadiness(), failed: make(chan error, 8), mxPort: o.mxPort}
 	g.setOwn(cfg)
 	for _, notice := range cfg.Notices() {
 		log.Warn(notice)

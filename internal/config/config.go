@@ -136,8 +136,13 @@ type Domain struct {
 
 // Relay is the way out.
 type Relay struct {
-	Outbound HostPort `toml:"outbound"` // mail for other domains (DSNs); absent: it is held
+	Outbound Outbound `toml:"outbound"` // mail for other domains (DSNs); absent: it is held
 	TLS      string   `toml:"tls" default:"opportunistic" enum:"opportunistic|required"`
+
+	// These are for Outbound "mx".
+	OutboundConnections int            `toml:"outbound_connections" default:"10" min:"1" max:"1000"` // to one mail exchanger
+	OutboundFamily      string         `toml:"outbound_family" default:"any" enum:"any|ipv4|ipv6"`
+	OutboundAllow       []netip.Prefix `toml:"outbound_allow"` // loopback and the like that DNS may name
 }
 
 // Queue is when to try again and when to give up.

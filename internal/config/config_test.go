@@ -185,6 +185,21 @@ func TestNotices(t *testing.T) {
 	}
 }
 
+func TestOutboundMX(t *testing.T) {
+	c, err := load(t, "testdata/good/mx.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := c.Relay
+	if r.Outbound != OutboundMX || r.OutboundConnections != 3 || r.OutboundFamily != "ipv4" || len(r.OutboundAllow) != 2 {
+		t.Errorf("%+v", r)
+	}
+	notices := strings.Join(c.Notices(), "\n")
+	if !strings.Contains(notices, "no valid certificate") || strings.Contains(notices, "held in the queue") {
+		t.Errorf("%s", notices)
+	}
+}
+
 func TestSkipFiles(t *testing.T) {
 	for _, name := range []string{"domain-recipients-missing", "rules-missing", "tls-missing", "data-dir-file"} {
 		path := "testdata/bad/" + name + ".toml"

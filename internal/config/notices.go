@@ -14,6 +14,8 @@ func (c *Config) Notices() []string {
 	add(c.TLS.Certificate == "", "tls.certificate is not set: clients get a self-signed certificate")
 	add(c.ClamAV.Address == "", "clamav.address is not set: mail is not scanned for viruses")
 	add(c.Relay.Outbound == "", "relay.outbound is not set: DSNs to other domains are held in the queue")
+	add(c.Relay.Outbound == OutboundMX && c.Relay.TLS == "required",
+		"relay.tls is required and relay.outbound is mx: domains whose mail exchangers have no valid certificate cannot be reached")
 	for _, d := range c.Domains {
 		add(d.Recipients == "" && d.Verify == "", fmt.Sprintf("domain %s has neither recipients nor verify: every recipient is accepted", d.Name))
 		add(d.Redact == "own" && len(c.Privacy.OwnNetworks) == 0, fmt.Sprintf("domain %s redacts own clients, but privacy.own_networks is empty: nothing is redacted", d.Name))

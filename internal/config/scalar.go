@@ -23,6 +23,8 @@ type (
 	Name string
 	// HostPort is where to connect: a host name or address, and a port.
 	HostPort string
+	// Outbound is a HostPort, or "mx" for the mail exchangers of each domain.
+	Outbound string
 	// ListenAddr is where to listen: an address or nothing, and a port.
 	ListenAddr string
 	// Server is the address of a DNS server, with its port.
@@ -192,6 +194,19 @@ func (h *HostPort) UnmarshalText(b []byte) error {
 		return notA("a host and port", `"mail.example.org:25", "192.0.2.1:25" or "[2001:db8::1]:25"`)
 	}
 	*h = HostPort(b)
+	return nil
+}
+
+// OutboundMX is the Outbound that stands for a look-up in DNS.
+const OutboundMX Outbound = "mx"
+
+// UnmarshalText takes "mx", or what a HostPort takes.
+func (o *Outbound) UnmarshalText(b []byte) error {
+	var h HostPort
+	if Outbound(b) != OutboundMX && h.UnmarshalText(b) != nil {
+		return notA(`"mx" or a host and port`, `"mx", "mail.example.org:25" or "[2001:db8::1]:25"`)
+	}
+	*o = Outbound(b)
 	return nil
 }
 

@@ -108,8 +108,8 @@ func (v *validator) domain(path string, dom Domain) {
 // loops finds next hops that lead back into one of our own listeners. Names
 // are not looked up; but our own hostname is known to be us.
 func (v *validator) loops() {
-	if v.c.Relay.Outbound != "" {
-		v.loop("relay.outbound", v.c.Relay.Outbound)
+	if o := v.c.Relay.Outbound; o != "" && o != OutboundMX {
+		v.loop("relay.outbound", HostPort(o))
 	}
 	for i, dom := range v.c.Domains {
 		for j, h := range dom.NextHops {
