@@ -3,80 +3,10 @@ package queue
 import (
 	"errors"
 	"io"
-	"iter"
-	"strings"
 	"time"
 
 	"mailweir/mail"
 )
-
-// List yields the messages that f selects, oldest first. It reads them a few
-// at a time and holds no lock in between: what arrives or leaves meanwhile may
-// or may not be seen.
-func (q *Queue) List(f Filter) iter.Seq[Item] {
-	return func(yield func(Item) bool) {
-		q.mu.Lock()
-		e := q.first
-		for {
-			page := make([]Item, 0, 64)
-			for steps := 0; e != nil && len(page) < cap(page) && steps < 4096; steps++ {
-				if !e.gone && q.matches(e, f) {
-					if it, ok := q.item(e); ok && f.selects(&it) {
-						page = append(page, it)
-					}
-				}
-				e = e.next
-			}
-			q.mu.Unlock()
-			for _, it := range page {
-				if !yield(it) {
-					return
-				}
-			}
-			if e == nil {
-				return
-			}
-			q.mu.Lock()
-		}
-	}
-}
-
-// matches decides what memory alone can.
-func (q *Queue) matches(e *entry, f Filter) bool {
-	if f.State != "" && e.state() != f.State {
-		return false
-	}
-	if f.OlderThan > 0 && q.nowMilli()-e.id.Time().UnixMilli() < f.OlderThan.Milliseconds() {
-		return false
-	}
-	if f.Domain == "" && f.Dest == "" {
-		return true
-	}
-	for i := range e.rcpts {
-		dom := e.rcpts[i].dom
-		if (f.Domain == "" || dom.name == mail.CanonicalDomain(f.Domain)) &&
-			(f.Dest == "" || dom.dest != nil && dom.dest.name == f.Dest) {
-			return true
-		}
-	}
-	return false
-}
-
-// selects decides what needs the message.
-func (f *Filter) selects(it *Item) bool {
-	if f.Reverse != "" && !strings.EqualFold(string(f.Reverse), string(it.ReversePath)) {
-		return false
-	}
-	if f.Recipient == "" {
-		return true
-	}
-	for _, r := range it.Recipients {
-		if strings.EqualFold(string(r.Address), string(f.Recipient)) {
-			return true
-		}
-	}
-	return false
-}
 
 // state is the state of the whole message: the most lively one.
 func (e *entry) state() State {
@@ -220,9 +150,7 @@ func (q *Queue) Flush(ids ...mail.ID) int {
 	defer q.mu.Unlock()
 	n := 0
 	if len(ids) == 0 {
-		for e := q.first; e != nil; e = e.next {
-			n += q.hasten(e)
-		}
+		q.walk(func(e *entry) bool { n += q.hasten(e); return true })
 		return n
 	}
 	for _, id := range ids {
@@ -257,75 +185,6 @@ func (q *Queue) hasten(e *entry) int {
 	return found
 }
 
-// Hold keeps every recipient of a message until Release.
-func (q *Queue) Hold(id mail.ID) error {
-	return q.change(id, recHold, func(e *entry, i int, s *rcptState) bool {
-		r := &e.rcpts[i]
-		if r.hold != 0 {
-			return false
-		}
-		r.hold, r.phase = q.reason("admin"), phaseHeld
-		return true
-	})
-}
-
-// Release queues the held recipients of a message again; once, however often
-// it is asked. The time until expiry starts anew.
-func (q *Queue) Release(id mail.ID) error {
-	return q.change(id, recRelease, func(e *entry, i int, s *rcptState) bool {
-		r := &e.rcpts[i]
-		if r.hold == 0 {
-			return false
-		}
-		e.since = q.nowMilli()
-		r.hold, r.phase, r.next = 0, phaseWait, e.since
-		return true
-	})
-}
-
-// change applies an admin's will to the pending recipients of a message and
-// waits until that is durable.
-func (q *Queue) change(id mail.ID, kind recordType, apply func(*entry, int, *rcptState) bool) error {
-	q.mu.Lock()
-	e := q.entries[id]
-	switch {
-	case e == nil:
-		q.mu.Unlock()
-		return ErrNotFound
-	case e.active > 0:
-		q.mu.Unlock()
-		return ErrActive
-	}
-	if err := q.log.health(); err != nil {
-		q.mu.Unlock()
-		return err
-	}
-	s, err := q.load(e)
-	if err != nil || e.gone || e.active > 0 {
-		q.mu.Unlock()
-		return errors.Join(err, ErrActive)
-	}
-	states := q.texts(e, s)
-	if e.gone || e.active > 0 {
-		q.mu.Unlock()
-		return ErrActive
-	}
-	var changed []rcptState
-	for i := range e.rcpts {
-		if e.rcpts[i].pending() && apply(e, i, &states[i]) {
-			q.current(e, i, &states[i])
-			changed = append(changed, states[i])
-		}
-	}
-	var b *batch
-	if len(changed) > 0 {
-		b = q.append(appendix{e: e, kind: kind, states: changed})
-		q.scheduleAll(e)
-	}
-	q.mu.Unlock()
-	return q.wait(b)
-}
-
 // wait waits until a batch is settled; nil is none. What fails is written
 // again elsewhere: only a lasting failure is one.
 func (q *Queue) wait(b *batch) error {
@@ -345,16 +204,8 @@ func (q *Queue) Erase(id mail.ID) error { return q.end(id, statusErased) }
 
 func (q *Queue) end(id mail.ID, status uint8) error {
 	q.mu.Lock()
-	e := q.entries[id]
-	switch {
-	case e == nil:
-		q.mu.Unlock()
-		return ErrNotFound
-	case e.active > 0:
-		q.mu.Unlock()
-		return ErrActive
-	}
-	if err := q.log.health(); err != nil {
+	e, err := q.resting(id)
+	if err != nil {
 		q.mu.Unlock()
 		return err
 	}
@@ -382,19 +233,13 @@ func (q *Queue) Stats() Stats {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now := q.nowMilli()
-	steps := 0
-	for e := q.first; e != nil; e = e.next {
-		if !e.gone {
-			state := e.state()
-			s.Messages[state]++
-			age := time.Duration(now-e.id.Time().UnixMilli()) * time.Millisecond
-			s.Oldest[state] = max(s.Oldest[state], age)
-		}
-		if steps++; steps%4096 == 0 {
-			q.mu.Unlock()
-			q.mu.Lock()
-		}
-	}
+	q.walk(func(e *entry) bool {
+		state := e.state()
+		s.Messages[state]++
+		age := time.Duration(now-e.id.Time().UnixMilli()) * time.Millisecond
+		s.Oldest[state] = max(s.Oldest[state], age)
+		return true
+	})
 	s.Recipients, s.Bytes, s.Segments = q.recipients, q.bytes, len(q.segments)
 	for _, seg := range q.segments {
 		s.LogBytes += seg.size

@@ -64,7 +64,7 @@ func (l *wal) crowded(b *batch) bool {
 func (q *Queue) routes(u unit, m *mail.Message) map[mail.Destination][]int {
 	groups := make(map[mail.Destination][]int, 1)
 	for _, i := range u.rcpts {
-		name := q.route(m.Envelope.Recipients[i].Path)
+		name := q.routeTo(u.e.rcpts[i].dom, m.Envelope.Recipients[i].Path)
 		if name != u.d.name {
 			q.setDest(u.e.rcpts[i].dom, q.dest(name))
 		}

@@ -283,18 +283,12 @@ func (q *Queue) expireAll() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now := q.now()
-	e := q.first
-	for steps := 1; e != nil; steps++ {
-		next := e.next
-		if !e.gone && e.active == 0 {
+	q.walk(func(e *entry) bool {
+		if e.active == 0 {
 			q.expire(e, now)
 		}
-		if steps%1024 == 0 {
-			q.mu.Unlock()
-			q.mu.Lock()
-		}
-		e = next
-	}
+		return true
+	})
 }
 
 // expire gives up the recipients of e whose time is over. A message that was

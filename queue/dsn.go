@@ -214,6 +214,8 @@ func statusCode(s rcptState) string {
 		return "4.4.7" // delivery time expired
 	case s.reply.Enhanced[0] != 0 && s.reply.Enhanced[0] == s.reply.Code/100:
 		return s.reply.Enhanced.String()
+	case s.reply.Code == 0 && s.reply.Enhanced[0] == 5: // our own word
+		return s.reply.Enhanced.String()
 	case s.reply.Permanent():
 		return "5.0.0"
 	}

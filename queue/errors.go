@@ -21,6 +21,9 @@ var (
 	ErrNotFound = errors.New("queue: no such message")
 	// ErrActive: the message is being relayed this very moment.
 	ErrActive = errors.New("queue: message is being relayed right now")
+	// ErrNoReturn: a message was to be returned, but no DSN may go to its
+	// sender, who may be forged: it is held instead.
+	ErrNoReturn = errors.New("queue: its sender is not proven, no DSN may go there: it is held as undeliverable; delete it")
 	// ErrFormat: the spool was written by a version that this one does not
 	// know, or is no spool at all. Nothing was touched.
 	ErrFormat = errors.New("queue: unknown spool format")

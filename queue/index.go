@@ -52,10 +52,12 @@ const (
 func (r *rcpt) pending() bool { return r.status == statusPending }
 
 // domain is the domain of recipients. Their destination hangs on it: it is
-// asked again with the real path when the message is at hand.
+// asked again with the real path when the message is at hand. Recipients that
+// an admin rerouted have a domain of their own, with the same name.
 type domain struct {
 	name   string
 	sample mail.Path
+	to     mail.Destination // in place of what Route says; "" for that
 	dest   *dest // nil before Run
 	refs   int
 }
@@ -102,6 +104,7 @@ func (q *Queue) newEntry(id mail.ID, env *mail.Envelope, states []rcptState, siz
 func (q *Queue) restore(r *rcpt, s *rcptState) {
 	r.status, r.attempts, r.next = s.status, uint16(min(s.attempts, 1<<16-1)), s.next
 	r.hold = q.reason(s.hold)
+	q.redirect(r, s.to)
 	r.phase = phaseWait
 	if r.hold != 0 {
 		r.phase = phaseHeld
@@ -110,22 +113,52 @@ func (q *Queue) restore(r *rcpt, s *rcptState) {
 
 // domain interns the domain of a path.
 func (q *Queue) domain(p mail.Path) *domain {
-	name := mail.CanonicalDomain(p.Domain())
-	d := q.domains[name]
+	return q.intern(mail.CanonicalDomain(p.Domain()), p, "")
+}
+
+func (q *Queue) intern(name string, sample mail.Path, to mail.Destination) *domain {
+	key := domainKey(name, to)
+	d := q.domains[key]
 	if d == nil {
-		d = &domain{name: name, sample: p}
-		q.domains[name] = d
+		d = &domain{name: name, sample: sample, to: to}
+		q.domains[key] = d
 		if q.route != nil {
-			q.setDest(d, q.dest(q.route(p)))
+			q.setDest(d, q.dest(q.routeTo(d, sample)))
 		}
 	}
 	d.refs++
 	return d
 }
 
+// domainKey: no domain has a space in it.
+func domainKey(name string, to mail.Destination) string {
+	if to == "" {
+		return name
+	}
+	return name + " " + string(to)
+}
+
+// routeTo is the destination of a recipient of d.
+func (q *Queue) routeTo(d *domain, p mail.Path) mail.Destination {
+	if d.to != "" {
+		return d.to
+	}
+	return q.route(p)
+}
+
+// redirect sends a recipient elsewhere; "" is where Route says.
+func (q *Queue) redirect(r *rcpt, to mail.Destination) {
+	old := r.dom
+	if old.to == to {
+		return
+	}
+	r.dom = q.intern(old.name, old.sample, to)
+	q.releaseDomain(old)
+}
+
 func (q *Queue) releaseDomain(d *domain) {
 	if d.refs--; d.refs == 0 {
-		delete(q.domains, d.name)
+		delete(q.domains, domainKey(d.name, d.to))
 		q.setDest(d, nil)
 	}
 }
@@ -160,21 +193,12 @@ func (q *Queue) insert(e *entry) {
 	q.bytes += e.size
 }
 
-// remove takes e out of the index. e.next stays, for a listing that stands on e.
+// remove takes e out of the index.
 func (q *Queue) remove(e *entry) {
 	e.gone = true
 	delete(q.entries, e.id)
 	q.dying[e.id] = e
-	if e.prev == nil {
-		q.first = e.next
-	} else {
-		e.prev.next = e.next
-	}
-	if e.next == nil {
-		q.last = e.prev
-	} else {
-		e.next.prev = e.prev
-	}
+	q.unlist(e)
 	q.bytes -= e.size
 	q.uncache(e)
 	for i := range e.rcpts {

@@ -51,14 +51,15 @@ type ItemRecipient struct {
 	Hold string `json:"-"`
 }
 
-// Filter selects messages; the zero Filter selects all.
+// Filter selects messages; the zero Filter selects all. Of recipients only
+// those count that the message is still here for.
 type Filter struct {
 	State     State            // "" for any
 	Domain    string           // of a recipient, in any case
 	Dest      mail.Destination // of a recipient
-	Reverse   mail.Path        // exact reverse-path, "" for any
-	Recipient mail.Path        // exact recipient, "" for any
-	OlderThan time.Duration
+	Reverse   mail.Path        // exact but for case, NullReverse for DSNs, "" for any
+	Recipient mail.Path        // exact but for case, "" for any
+	OlderThan time.Duration    // since it arrived
 }
 
 // Stats are the numbers behind the gauges.

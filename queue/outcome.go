@@ -41,7 +41,7 @@ const undeliverable = "undeliverable"
 
 func (c *conclusion) state(i int) rcptState {
 	r := &c.e.rcpts[i]
-	return rcptState{index: i, attempts: int(r.attempts)}
+	return rcptState{index: i, attempts: int(r.attempts), to: r.dom.to}
 }
 
 func (c *conclusion) outcome(o mail.Outcome) {

@@ -50,6 +50,7 @@ type Queue struct {
 	entries     map[mail.ID]*entry
 	dying       map[mail.ID]*entry // over, the tombstone is on its way to the disk
 	first, last *entry             // in the order of arrival
+	cursors     map[*cursor]struct{}
 	tombs       map[mail.ID]tomb
 	doomed      []mail.ID // big files without use
 	chunks      []*chunk  // the cache, oldest first
@@ -101,6 +102,7 @@ func newQueue(fsys fsx.FS, dir string, o Options, inline bool) *Queue {
 		nextSize: min(firstSegmentSize, o.SegmentSize),
 		entries:  map[mail.ID]*entry{}, dying: map[mail.ID]*entry{}, tombs: map[mail.ID]tomb{},
 		domains: map[string]*domain{}, reasons: []string{""}, reasonIndex: map[string]uint16{},
+		cursors: map[*cursor]struct{}{},
 	}
 	q.dispatch.init(q)
 	q.log = newWAL(q)

@@ -3,6 +3,7 @@ package queue
 import (
 	"encoding/binary"
 	"hash/crc32"
+	"strings"
 
 	"mailweir/mail"
 )
@@ -108,7 +109,8 @@ type rcptState struct {
 	attempts int
 	next     int64 // Unix milliseconds of the next attempt, 0 for now
 	hold     string
-	nextHop  string
+	nextHop  string           // that the last attempt spoke to
+	to       mail.Destination // where an admin rerouted it to, "" for the routes of the config
 	reply    mail.Reply
 }
 
@@ -117,7 +119,7 @@ const maxReply = 512
 
 func (s *rcptState) size() int {
 	return 10 + 1 + 3*binary.MaxVarintLen64 + 4*binary.MaxVarintLen32 + 4*binary.MaxVarintLen32 +
-		len(s.hold) + len(s.nextHop) + min(len(s.reply.Text), maxReply)
+		len(s.hold) + len(s.nextHop) + 1 + len(s.to) + min(len(s.reply.Text), maxReply)
 }
 
 func (s *rcptState) append(dst []byte) []byte {
@@ -126,12 +128,23 @@ func (s *rcptState) append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(s.attempts))
 	dst = binary.AppendVarint(dst, s.next)
 	dst = appendString(dst, s.hold)
-	dst = appendString(dst, s.nextHop)
+	dst = appendString(dst, s.hop())
 	dst = binary.AppendUvarint(dst, uint64(s.reply.Code))
 	for _, n := range s.reply.Enhanced {
 		dst = binary.AppendUvarint(dst, uint64(n))
 	}
 	return appendString(dst, s.reply.Text[:min(len(s.reply.Text), maxReply)])
+}
+
+// hop is next hop and reroute in one text, since the format has no other room.
+// An address has no space in it, and a version that knows nothing of reroutes
+// only shows the text and relays as its config says.
+func (s *rcptState) hop() string {
+	hop := strings.ReplaceAll(s.nextHop, " ", "_")
+	if s.to == "" {
+		return hop
+	}
+	return hop + " " + string(s.to)
 }
 
 func (d *decoder) state() rcptState {
@@ -141,7 +154,8 @@ func (d *decoder) state() rcptState {
 	s.attempts = d.int()
 	s.next = d.varint()
 	s.hold = d.string()
-	s.nextHop = d.string()
+	hop, to, _ := strings.Cut(d.string(), " ")
+	s.nextHop, s.to = hop, mail.Destination(to)
 	s.reply.Code = d.int()
 	for i := range s.reply.Enhanced {
 		s.reply.Enhanced[i] = d.int()

@@ -1,0 +1,154 @@
+package queue
+
+import (
+	"time"
+
+	"mailweir/mail"
+)
+
+// Why tells why a message is still here.
+type Why struct {
+	ID    mail.ID `json:"id"`
+	State State   `json:"state"`
+	Waits []Wait  `json:"waits"` // one for all recipients that wait for the same
+}
+
+// Limit is what stands between a recipient and its next hop.
+type Limit string
+
+// The limits. A recipient has the one that it would hit first.
+const (
+	LimitHeld        Limit = "held"        // an admin must release it
+	LimitActive      Limit = "active"      // none: it is being relayed
+	LimitSchedule    Limit = "schedule"    // the time of its next attempt
+	LimitProbe       Limit = "probe"       // its destination is dead: one probe at a time
+	LimitConcurrency Limit = "concurrency" // attempts at a time to its destination
+	LimitWorkers     Limit = "workers"     // attempts at a time in all
+	LimitStopped     Limit = "stopped"     // no deliveries are made at all
+)
+
+// Wait is what some recipients of a message wait for.
+type Wait struct {
+	Recipients  []mail.Path      `json:"recipients"`
+	Text        string           `json:"text"` // all of this in a sentence
+	Limit       Limit            `json:"limit"`
+	Destination mail.Destination `json:"destination"`
+	Rerouted    bool             `json:"rerouted"` // by an admin
+	Hold        string           `json:"hold"`
+	NextAttempt *time.Time       `json:"next_attempt"`
+	Probe       *time.Time       `json:"probe"` // of a dead destination
+	Until       *time.Time       `json:"until"` // when it is given up, or deleted when it is held
+	Attempts    int              `json:"attempts"`
+	NextHop     string           `json:"next_hop"`
+	Reply       string           `json:"reply"`
+	Fails       int              `json:"fails"`       // attempts in a row that did not reach the destination
+	Concurrency int              `json:"concurrency"` // attempts to it at a time, now
+	Ahead       int              `json:"ahead"`       // messages with their turn before
+}
+
+// Why explains one message.
+func (q *Queue) Why(id mail.ID) (Why, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	e := q.entries[id]
+	if e == nil {
+		return Why{}, false
+	}
+	s, err := q.load(e)
+	if err != nil || e.gone {
+		return Why{}, false
+	}
+	states := q.texts(e, s)
+	if e.gone {
+		return Why{}, false
+	}
+	w := Why{ID: id, State: e.state()}
+	now := q.now()
+	for i := range e.rcpts {
+		if e.rcpts[i].pending() {
+			wait := q.waits(e, &states[i])
+			wait.Text = wait.sentence(now)
+			w.add(wait, s.env.Recipients[i].Path)
+		}
+	}
+	return w, true
+}
+
+// add puts recipients that wait for the same together.
+func (w *Why) add(wait Wait, p mail.Path) {
+	for i := range w.Waits {
+		if w.Waits[i].Text == wait.Text {
+			w.Waits[i].Recipients = append(w.Waits[i].Recipients, p)
+			return
+		}
+	}
+	wait.Recipients = []mail.Path{p}
+	w.Waits = append(w.Waits, wait)
+}
+
+// waits tells what one recipient of e waits for.
+func (q *Queue) waits(e *entry, s *rcptState) Wait {
+	r := &e.rcpts[s.index]
+	w := Wait{
+		Rerouted: r.dom.to != "", Destination: r.dom.to, Hold: s.hold,
+		Attempts: s.attempts, NextHop: s.nextHop, Reply: s.reply.String(),
+	}
+	w.Until = moment(q.expires(e).UnixMilli())
+	if r.phase == phaseHeld {
+		w.Limit = LimitHeld
+		w.Until = moment(e.since + q.o.QuarantineKeep.Milliseconds())
+		return w
+	}
+	if r.phase == phaseWait && r.next > 0 {
+		w.NextAttempt = moment(r.next)
+	}
+	if q.route == nil || q.stopping || q.halted() {
+		w.Limit = LimitStopped
+		return w
+	}
+	q.limit(&w, e, r)
+	return w
+}
+
+// limit finds the limit in force for a recipient of a running queue.
+func (q *Queue) limit(w *Wait, e *entry, r *rcpt) {
+	d := r.dom.dest
+	w.Destination, w.Fails, w.Concurrency = d.name, d.fails, d.limit
+	switch {
+	case r.phase == phaseActive:
+		w.Limit = LimitActive
+	case d.dead && (r.phase == phaseReady || r.unreached):
+		w.Limit, w.Concurrency = LimitProbe, 1
+		if d.active == 0 {
+			w.Probe = moment(d.probeAt)
+		}
+		w.Ahead = d.ready.ahead(e)
+	case r.phase == phaseWait:
+		w.Limit = LimitSchedule
+	case d.active >= d.limit:
+		w.Limit = LimitConcurrency
+		w.Ahead = d.ready.ahead(e)
+	default:
+		w.Limit = LimitWorkers
+		w.Ahead = d.ready.ahead(e)
+	}
+}
+
+// ahead counts the messages that come before e: all, when it is not listed.
+func (f *fifo) ahead(e *entry) int {
+	n := 0
+	for _, other := range f.list[f.head:] {
+		if other == e {
+			break
+		}
+		if !other.gone {
+			n++
+		}
+	}
+	return n
+}
+
+func moment(ms int64) *time.Time {
+	t := time.UnixMilli(ms).UTC()
+	return &t
+}
