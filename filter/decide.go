@@ -12,7 +12,7 @@ func Decide(symbols []Symbol, p *DomainPolicy) Verdict {
 	f := sum(symbols)
 	v := Verdict{Action: Accept, Score: f.score, Required: p.Tag}
 	for _, judge := range []func(*findings, *DomainPolicy) Verdict{
-		byVirus, byScore, byDMARC, byOversize, byScanner,
+		byVirus, byStructure, byScore, byDMARC, byOversize, byScanner,
 	} {
 		v.take(judge(f, p))
 	}
@@ -31,6 +31,7 @@ type findings struct {
 	sansDMARC  float64 // the score without DMARC's own symbols
 	allowed    bool
 	virus      string // the signature
+	structure  string // the symbol of a header section that may deceive
 	oversize   bool
 	scanner    string // the symbol of a scanner that did not answer
 	dmarc      string // SymDMARCReject or SymDMARCQuarantine
@@ -57,6 +58,10 @@ func sum(symbols []Symbol) *findings {
 			if f.virus == "" {
 				f.virus = SymVirus
 			}
+		case SymFromMissing, SymFromMultiple, SymHeaderNUL, SymKeyFieldSpace:
+			if f.structure == "" {
+				f.structure = s.Name
+			}
 		case SymOversize:
 			f.oversize = true
 		case SymScannerError, SymScannerTimeout:
@@ -81,6 +86,15 @@ func byVirus(f *findings, _ *DomainPolicy) Verdict {
 		return Verdict{Action: Accept}
 	}
 	return Verdict{Action: Reject, Reason: ReasonVirus, Symbol: SymVirus, Detail: f.virus}
+}
+
+// byStructure refuses what every check may have read in another way than the
+// recipient's mail program will: whatever was verified says nothing then.
+func byStructure(f *findings, _ *DomainPolicy) Verdict {
+	if f.allowed || f.structure == "" {
+		return Verdict{Action: Accept}
+	}
+	return Verdict{Action: Reject, Reason: ReasonStructure, Symbol: f.structure}
 }
 
 func byScore(f *findings, p *DomainPolicy) Verdict {

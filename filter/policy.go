@@ -24,10 +24,13 @@ const (
 	ReasonOversize Reason = "oversize" // the scanner's own limit
 	ReasonScanner  Reason = "scanner"  // the scanner did not answer
 	ReasonDMARC    Reason = "dmarc"
-	ReasonDNS      Reason = "dns"    // a temporary DNS failure
-	ReasonListed   Reason = "listed" // DNSBL at RCPT
-	ReasonAllowed  Reason = "allowed"
-	ReasonRule     Reason = "rule"
+	// ReasonStructure: the header section means different things to different
+	// readers (RFC 5322 section 3.6, RFC 9989 section 11.5).
+	ReasonStructure Reason = "structure"
+	ReasonDNS       Reason = "dns"    // a temporary DNS failure
+	ReasonListed    Reason = "listed" // DNSBL at RCPT
+	ReasonAllowed   Reason = "allowed"
+	ReasonRule      Reason = "rule"
 )
 
 // DomainPolicy is what one of our domains wants, defaults already filled in.

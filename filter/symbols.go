@@ -40,6 +40,16 @@ const (
 	SymARCFail = "ARC_FAIL" // as good as none (RFC 8617 section 5.2)
 	SymARCNone = "ARC_NONE"
 
+	// Faults of the header section by which one message can look like several:
+	// readers disagree who its author is, so that nothing that was verified
+	// about the author holds for what a person sees.
+	SymFromMissing  = "FROM_MISSING"
+	SymFromMultiple = "FROM_MULTIPLE"
+	SymHeaderNUL    = "HEADER_NUL"
+	// SymKeyFieldSpace: white space before the colon of a field that says who
+	// wrote what to whom, or how to read it.
+	SymKeyFieldSpace = "HEADER_SPACE_IN_KEY_FIELD"
+
 	// SymAllowed: an [[allow]] entry matched. Detail is its reason.
 	SymAllowed = "ALLOWED"
 )

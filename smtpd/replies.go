@@ -3,6 +3,7 @@ package smtpd
 import (
 	"github.com/emersion/go-smtp"
 
+	"mailweir/filter"
 	"mailweir/mail"
 )
 
@@ -79,6 +80,9 @@ var (
 	replyVirus     = Reply{554, ec(5, 7, 1), "Malware found", false}
 	replyOversize  = Reply{554, ec(5, 7, 1), "Message exceeds the limits of the virus scanner", false}
 	replyScanner   = Reply{451, ec(4, 7, 1), "Scanner unavailable, try again later", false}
+	replyOneFrom   = Reply{550, ec(5, 6, 0), "Malformed header: exactly one From field is needed", false}
+	replyColon     = Reply{550, ec(5, 6, 0), "Malformed header: white space before the colon of a field", false}
+	replyHeaderNUL = Reply{550, ec(5, 6, 0), "Malformed header: NUL in it", false}
 	replyDMARC     = Reply{550, ec(5, 7, 26), "Refused by the DMARC policy of the author's domain", false}
 	replyDNS       = Reply{451, ec(4, 4, 3), "Temporary DNS failure, try again later", false}
 	replyRule      = Reply{554, ec(5, 7, 1), "Message refused by policy", false}
@@ -87,6 +91,17 @@ var (
 	replyNotQueued = Reply{451, ec(4, 3, 0), "Message not queued, try again later", false}
 	replyNoSpace   = Reply{452, ec(4, 3, 1), "Insufficient system storage, try again later", false}
 )
+
+// structureReply says what is wrong with a header section, by its symbol.
+func structureReply(symbol string) Reply {
+	switch symbol {
+	case filter.SymKeyFieldSpace:
+		return replyColon
+	case filter.SymHeaderNUL:
+		return replyHeaderNUL
+	}
+	return replyOneFrom
+}
 
 func ec(a, b, c int) smtp.EnhancedCode { return smtp.EnhancedCode{a, b, c} }
 

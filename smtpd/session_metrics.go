@@ -68,6 +68,7 @@ var refusalCodes = map[string][]int{
 	"oversize":           {replyOversize.Code},
 	"scanner":            {replyScanner.Code},
 	"dmarc":              {replyDMARC.Code},
+	"structure":          {replyOneFrom.Code},
 	"dns":                {replyDNS.Code},
 	"rule":               {replyRule.Code},
 	"refused_data":       {replyBare.Code, replyTooBig.Code, replyTooManyHops.Code},

@@ -276,6 +276,8 @@ func rejectReply(v filter.Verdict, id mail.ID) *smtp.SMTPError {
 		return replyDMARC.With(id)
 	case filter.ReasonOversize:
 		return replyOversize.With(id)
+	case filter.ReasonStructure:
+		return structureReply(v.Symbol).With(id)
 	case filter.ReasonListed:
 		return Listed(v.Detail, id)
 	}

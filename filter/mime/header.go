@@ -2,6 +2,7 @@ package mime
 
 import (
 	"bytes"
+	"slices"
 
 	"mailweir/filter"
 	"mailweir/mail"
@@ -10,7 +11,7 @@ import (
 // once are the fields that RFC 5322 section 3.6 allows once, and the symbols
 // for none and for several; "" where none is fine or says nothing.
 var once = []struct{ field, missing, multiple string }{
-	{"From", "FROM_MISSING", "FROM_MULTIPLE"},
+	{"From", filter.SymFromMissing, filter.SymFromMultiple},
 	{"Date", "DATE_MISSING", "DATE_MULTIPLE"},
 	{"Message-ID", "MESSAGE_ID_MISSING", "MESSAGE_ID_MULTIPLE"},
 	{"Subject", "SUBJECT_MISSING", "SUBJECT_MULTIPLE"},
@@ -46,6 +47,12 @@ func headerSymbols(h *mail.Header, utf8 bool) []filter.Symbol {
 	if odd.space {
 		add("HEADER_SPACE_BEFORE_COLON")
 	}
+	if odd.keySpace {
+		add(filter.SymKeyFieldSpace)
+	}
+	if odd.nul {
+		add(filter.SymHeaderNUL)
+	}
 	if odd.empty {
 		add("HEADER_EMPTY_FOLD")
 	}
@@ -70,14 +77,27 @@ func countOnce(h *mail.Header) (n [16]int) {
 	return n
 }
 
-type odd struct{ notField, space, empty, eight bool }
+type odd struct{ notField, space, keySpace, nul, empty, eight bool }
+
+// keyFields are those that say who wrote what to whom, and how to read it: a
+// program that takes "From :" for From and one that does not show different
+// messages.
+var keyFields = []string{
+	"From", "Sender", "Reply-To", "To", "Cc", "Bcc", "Subject", "Date", "Message-ID",
+	"Resent-From", "Resent-Sender", "MIME-Version", "Content-Type",
+	"Content-Transfer-Encoding", "Content-Disposition",
+}
 
 func oddLines(h *mail.Header) (o odd) {
 	for _, f := range h.Fields {
 		o.notField = o.notField || f.Name() == ""
-		o.space = o.space || f.SpaceBeforeColon()
+		if f.SpaceBeforeColon() {
+			o.space = true
+			o.keySpace = o.keySpace || slices.ContainsFunc(keyFields, f.Is)
+		}
 		o.empty = o.empty || emptyFold(f.Raw)
 	}
+	o.nul = bytes.IndexByte(h.Raw, 0) >= 0
 	for _, c := range h.Raw {
 		if c >= 0x80 {
 			o.eight = true
