@@ -48,6 +48,7 @@ type Client struct {
 	o                Options
 	network, address string
 	slots            chan struct{}
+	doubt            chan struct{} // a scan failed: clamd may be down
 	breaker          breaker
 	version          atomic.Pointer[string]
 }
@@ -63,6 +64,7 @@ func New(o Options) (*Client, error) {
 	return &Client{
 		o: o, network: network, address: address,
 		slots:   make(chan struct{}, o.MaxConcurrent),
+		doubt:   make(chan struct{}, 1),
 		breaker: breaker{limit: o.Failures, pause: o.Pause},
 	}, nil
 }
@@ -227,6 +229,10 @@ func (c *Client) record(err error) {
 			c.o.Logger.Info("virus scanner answers again", "address", c.o.Address)
 		}
 	default:
+		select {
+		case c.doubt <- struct{}{}: // Run finds out more
+		default:
+		}
 		if c.breaker.bad(time.Now()) {
 			c.o.Metrics.breaker(true)
 			c.o.Logger.Error("virus scanner keeps failing: not asked until a probe succeeds",

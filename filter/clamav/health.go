@@ -80,8 +80,8 @@ func (c *Client) DatabaseVersion() string {
 	return ""
 }
 
-// Run probes clamd until ctx ends: at once, every 30 seconds, and every second
-// while it is down. What it finds goes to the metrics, to ready as the part
+// Run probes clamd until ctx ends: at once, every 30 seconds, when a scan fails,
+// and every second while it is down. What it finds goes to the metrics, to ready as the part
 // "clamav" (degraded, never failed: the policy has an answer for mail that is
 // not scanned), and at changes to the log.
 func (c *Client) Run(ctx context.Context, ready *metrics.Readiness) {
@@ -93,6 +93,10 @@ func (c *Client) Run(ctx context.Context, ready *metrics.Readiness) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-c.doubt:
+			if h.down {
+				continue // it is asked every second anyway
+			}
 		case <-timer.C:
 		}
 		err := c.Probe(ctx)

@@ -101,6 +101,12 @@ func TestBreakerWithRun(t *testing.T) {
 			}
 
 			p.state.Store(down)
+			scanErr(c)
+			time.Sleep(DefaultProbeTimeout)
+			synctest.Wait()
+			if len(ready.Problems()) != 1 {
+				t.Error("a scan failed, and /readyz does not say so")
+			}
 			start := time.Now()
 			for !errors.Is(scanErr(c), ErrSuspended) {
 				if time.Since(start) > time.Minute {
