@@ -313,12 +313,13 @@ func (w *dsnWriter) fullBody(head int) []byte {
 	return append([]byte{}, body...)
 }
 
-// traceFields tell, or may tell, the way that a message took to us.
+// traceFields tell, or may tell, the way that a message took to us, or what we
+// thought of it.
 var traceFields = []string{
 	"Received", "X-Received", "Received-SPF", "Authentication-Results", "ARC-Authentication-Results",
 	"X-Originating-IP", "X-Client-IP", "X-Sender-IP", "X-Real-IP", "X-Forwarded-For", "X-Remote-IP",
 	"X-PHP-Originating-Script", "X-PHP-Script", "X-Source", "X-Source-Args", "X-Source-Dir", "X-Source-IP",
-	"X-Originating-Client-IP", "X-Spam-Status",
+	"X-Originating-Client-IP", "X-Spam-Status", "X-Spam-Score", "X-Spam-Flag",
 }
 
 func withoutTrace(head []byte) []byte {
