@@ -66,24 +66,25 @@ type gateway struct {
 	smtp, metrics string // addresses
 }
 
+// scratch is where binary builds; it ends with the tests.
+var scratch string
+
 // binary builds the gateway once for all tests.
 var binary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "mailweir-configs-")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "gateway")
+	path := filepath.Join(scratch, "gateway")
 	if out, err := exec.Command("go", "build", "-o", path, "../cmd/gateway").CombinedOutput(); err != nil {
-		return path, fmt.Errorf("go build: %w\n%s", err, out)
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	return path, nil
 })
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if path, _ := binary(); path != "" {
-		os.RemoveAll(filepath.Dir(path))
+	var err error
+	if scratch, err = os.MkdirTemp("", "mailweir-configs-"); err != nil {
+		panic(err)
 	}
+	code := m.Run()
+	os.RemoveAll(scratch)
 	os.Exit(code)
 }
 
