@@ -82,6 +82,7 @@ func New(o Options) *Pipeline {
 		chain: o.Chain, scorer: o.Scorer, off: o.Off, limits: o.Limits,
 		pool: o.Pool, maxListing: o.MaxListing, m: o.Metrics,
 	}
+	p.m.begin(o.Chain)
 	for _, g := range o.Chain.Done {
 		for _, c := range g {
 			if pf, ok := c.(Prefetcher); ok {
