@@ -58,7 +58,7 @@ func clashes(families []*dto.MetricFamily) []string {
 		}
 	}
 	for _, f := range families {
-		if counters[f.GetName()] {
+		if counters[f.GetName()] && !foreign.MatchString(f.GetName()) {
 			problems = append(problems, f.GetName()+": is the name of a counter too")
 		}
 	}
