@@ -29,7 +29,7 @@ func newStateCollector() *stateCollector {
 		freeBytes:  desc("spool_free_bytes", "Bytes that may still be used where the spool lives."),
 		freeInodes: desc("spool_free_inodes", "Inodes free where the spool lives; absent where the file system does not count them."),
 		sizeBytes:  desc("spool_size_bytes", "Size of the file system where the spool lives."),
-		sizeInodes: desc("spool_size_inodes", "Inodes of the file system where the spool lives; absent as above."),
+		sizeInodes: desc("spool_size_inodes", "Inodes of the file system where the spool lives; absent where the file system does not count them."),
 		imbalance:  desc("ledger_imbalance", "Recipients missing from the accounts; anything but 0 is a bug."),
 	}
 }
