@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -33,13 +34,15 @@ import (
 //	                        a message in a session of its own; keys: client (an
 //	                        address) or xclient, helo, from, to (comma-separated),
 //	                        listen, mail, rcpt (parameters)
-//	send-until FILE ...     the same, again and again until the reply fits
+//	send-until FILE [within=TIME] ...
+//	                        the same, again and again until the reply fits
 //	dialogue FILE [LISTEN]  see client.dialogue
 //
 //	sink [NAME] N           it has got N messages in all, exactly
 //	got [NAME] N            stdout: the Nth: envelope, then text, fields unfolded
 //	body [NAME] N FILE      its body is that of FILE, octet for octet
 //	whole [NAME] N FILE     it ends in all of FILE: ours is only on top
+//	dsn [NAME] N            stdout: its parts, as a report (RFC 3464)
 //	sink-reply [NAME] WHEN REPLY
 //	                        "RCPT bob@" "550 5.1.1 No"; REPLY "" is its own; also
 //	                        hang, drop
@@ -68,6 +71,7 @@ var storyCommands = map[string]func(ts *testscript.TestScript, neg bool, args []
 	"dialogue":    cmdDialogue,
 	"sink":        plain(cmdSink),
 	"got":         cmdGot,
+	"dsn":         cmdDSN,
 	"body":        plain(cmdBody),
 	"whole":       plain(cmdWhole),
 	"sink-reply":  plain(cmdSinkReply),
@@ -181,8 +185,15 @@ func cmdSend(ts *testscript.TestScript, neg bool, args []string) {
 // cmdSendUntil is for what takes effect a moment later: a file that is read
 // again, a scanner that is back.
 func cmdSendUntil(ts *testscript.TestScript, _ bool, args []string) {
+	limit := patience
+	if text, ok := strings.CutPrefix(args[1], "within="); ok {
+		var err error
+		limit, err = time.ParseDuration(text)
+		ts.Check(err)
+		args = slices.Delete(args, 1, 2)
+	}
 	var reply string
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		var fits bool
 		if reply, fits = sendOnce(ts, args); fits {
 			return

@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
+	"mime/multipart"
 	"net/http"
+	"net/mail"
 	"os/exec"
 	"regexp"
 	"slices"
@@ -38,6 +41,34 @@ func cmdGot(ts *testscript.TestScript, _ bool, args []string) {
 	m, _, err := worldOf(ts).nth(args)
 	ts.Check(err)
 	fmt.Fprint(ts.Stdout(), envelopeAndText(m))
+}
+
+// cmdDSN takes a report apart with the standard library, which knows nothing of
+// how the gateway made it.
+func cmdDSN(ts *testscript.TestScript, _ bool, args []string) {
+	m, _, err := worldOf(ts).nth(args)
+	ts.Check(err)
+	msg, err := mail.ReadMessage(bytes.NewReader(m.Data))
+	ts.Check(err)
+	kind, params, err := mime.ParseMediaType(msg.Header.Get("Content-Type"))
+	ts.Check(err)
+	out := ts.Stdout()
+	fmt.Fprintf(out, "type: %s; report-type=%s\n", kind, params["report-type"])
+	for _, name := range []string{"From", "To", "Auto-Submitted"} {
+		fmt.Fprintf(out, "%s: %s\n", name, msg.Header.Get(name))
+	}
+	parts := multipart.NewReader(msg.Body, params["boundary"])
+	for n := 1; ; n++ {
+		p, err := parts.NextRawPart()
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		ts.Check(err)
+		text, err := io.ReadAll(p)
+		ts.Check(err)
+		text = bytes.ReplaceAll(bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n")), []byte("\n "), []byte(" "))
+		fmt.Fprintf(out, "part %d: %s\n%s\n", n, p.Header.Get("Content-Type"), text)
+	}
 }
 
 func cmdBody(w *world, args []string) error {

@@ -133,8 +133,9 @@ func (w *world) fill(name, text string) ([]byte, error) {
 	t, err := template.New(name).Option("missingkey=error").Funcs(template.FuncMap{
 		"repeat": strings.Repeat,
 		// In halves, or scanners would flag this very file.
-		"gtube": func() string { return "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-" + "UBE-TEST-EMAIL*C.34X" },
-		"eicar": func() string { return string(mailtest.EICAR()) },
+		"gtube":   func() string { return "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-" + "UBE-TEST-EMAIL*C.34X" },
+		"eicar":   func() string { return string(mailtest.EICAR()) },
+		"eicar64": func() string { return base64.StdEncoding.EncodeToString(mailtest.EICAR()) },
 	}).Parse(text)
 	if err != nil {
 		return nil, err
