@@ -3,6 +3,7 @@ package relay
 import (
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 )
 
 // unreal are networks that no mail exchanger of somebody else can be in, with
@@ -57,6 +58,7 @@ func (m *MX) own(addr netip.Addr) bool {
 // RFC 6724 has it (on a host without it that costs no time, there is no route);
 // within a family at random, which spreads the load as DNS servers mean it.
 func arrange(v4, v6 []netip.Addr) []netip.Addr {
+	v4, v6 = slices.Clone(v4), slices.Clone(v6)
 	for _, list := range [][]netip.Addr{v4, v6} {
 		rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 	}

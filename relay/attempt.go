@@ -137,8 +137,8 @@ func (a *attempt) find(d mail.Destination) bool {
 		a.tried = append(a.tried, make([]bool, len(a.hops))...)
 		return true
 	}
-	if a.state.mx == nil || !mail.ValidDomain(string(d), true) {
-		return false // of a route that is no more
+	if a.state.mx == nil || d == "" || ofRoute(d) {
+		return false
 	}
 	a.mx = a.state.exchange(a.ctx, string(d))
 	return true

@@ -32,6 +32,7 @@ type exchangers struct {
 	maxConns int
 	metrics  *Metrics
 	idle     quota
+	wait     time.Duration // exchangeWait; a seam for tests
 
 	mu      sync.Mutex
 	hosts   map[string]*exchanger
@@ -55,7 +56,7 @@ type heldHop struct {
 func newExchangers(o *MX, m *Metrics) *exchangers {
 	return &exchangers{
 		tls: o.TLS, port: strconv.Itoa(int(o.Port)), maxConns: o.MaxConnections, metrics: m,
-		idle: quota{max: maxIdleExchanges}, hosts: make(map[string]*exchanger), sweepAt: minSweep,
+		idle: quota{max: maxIdleExchanges}, wait: exchangeWait, hosts: make(map[string]*exchanger), sweepAt: minSweep,
 	}
 }
 
@@ -89,7 +90,7 @@ func (t *exchangers) newHop(e *exchanger, host string, addr netip.Addr) *hop {
 	}
 	return &hop{
 		hopKey: hopKey{target, t.tls}, name: name, host: host, metrics: t.metrics,
-		slots: e.slots, patient: exchangeWait, spare: &t.idle, retired: t.retired,
+		slots: e.slots, patient: t.wait, spare: &t.idle, retired: t.retired,
 	}
 }
 

@@ -60,7 +60,7 @@ func (s *state) exchange(ctx context.Context, domain string) *exchange {
 	case domain[0] == '[': // RFC 5321 section 4.1.3: no look-up at all
 		x.hosts = []dns.MX{{Host: domain}}
 		return x
-	case !isASCII(domain):
+	case !mail.ValidDomain(domain, false):
 		x.conclude(mxNotFound, mail.Failed, mail.EnhancedCode{5, 1, 2}, "the domain has no form that DNS could hold (IDNA)")
 		return x
 	}
@@ -88,6 +88,7 @@ func (s *state) exchange(ctx context.Context, domain string) *exchange {
 // each host once, without what is not a host name. Other octets come from the
 // wire too, and would end up in logs and DSNs.
 func ordered(list []dns.MX) []dns.MX {
+	list = slices.Clone(list)
 	rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 	slices.SortStableFunc(list, func(a, b dns.MX) int { return cmp.Compare(a.Preference, b.Preference) })
 	seen := make(map[string]bool, len(list))

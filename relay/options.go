@@ -146,6 +146,12 @@ func orDefault[T int | uint16 | time.Duration](v, byDefault T) T {
 	return v
 }
 
+// ofRoute reports a destination that is a list of next hops, with ports, and
+// not a domain or an address literal.
+func ofRoute(d mail.Destination) bool {
+	return strings.LastIndexByte(string(d), ':') > strings.LastIndexByte(string(d), ']')
+}
+
 // destination names a route by what it is, not by its domain: domains with the
 // same next hops share connections, scheduling and back-off, and the name stays
 // the same over restarts. "tls:" in front tells a route that requires TLS from
