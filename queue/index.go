@@ -58,7 +58,7 @@ type domain struct {
 	name   string
 	sample mail.Path
 	to     mail.Destination // in place of what Route says; "" for that
-	dest   *dest // nil before Run
+	dest   *dest            // nil before Run
 	refs   int
 }
 

@@ -16,9 +16,9 @@ var AgeLimits = [...]time.Duration{
 // AgeRow counts the recipients in one domain that wait, by the age of their
 // message.
 type AgeRow struct {
-	Domain string
-	Total  int
-	Counts [len(AgeLimits) + 1]int
+	Domain string                  `json:"domain"`
+	Total  int                     `json:"total"`
+	Counts [len(AgeLimits) + 1]int `json:"counts"`
 }
 
 func (r *AgeRow) count(age time.Duration) {

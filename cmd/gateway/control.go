@@ -1,39 +1,39 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
+	"sync"
 	"time"
 
-	"mailweir/internal/config"
+	"golang.org/x/sys/unix"
+
 	"mailweir/mail"
 	"mailweir/queue"
 )
 
 // The control socket is how the queue commands talk to the running gateway:
-// HTTP on a Unix socket in data_dir, which only its owner can enter.
+// HTTP on a Unix socket in data_dir, which only its owner can enter. FILTER is
+// state=&domain=&reverse_path=&recipient=&older_than=, each optional.
 //
-//	GET  /queue?state=&domain=    one Item a line
+//	GET  /queue?FILTER            one Item a line, as they are read
+//	GET  /queue/ids?FILTER        one ID a line
+//	GET  /queue/summary?FILTER    one AgeRow a line
 //	GET  /queue/{id}              the Item
+//	GET  /queue/{id}/why          the Why
 //	GET  /queue/{id}/message      the message as it would be relayed
-//	POST /queue/{verb}            verb: flush hold release delete; body: {"ids":[...]}
-//	                              (flush without ids: all); answer: one result a line
-
-// actionResult is what became of one ID.
-type actionResult struct {
-	ID    string `json:"id"`
-	OK    bool   `json:"ok"`
-	Error string `json:"error,omitempty"`
-}
+//	POST /queue/{verb}            verb: flush hold release delete bounce reroute;
+//	                              body: {"ids":[...],"to":"host:port"} (flush
+//	                              without ids: all); answer: one result a line
+//
+// No lock of the queue is held while a client is written to: one that reads
+// slowly, or not at all, holds up nobody.
 
 func (g *gateway) startControl(context.Context) error {
 	path := controlPath(g.cfg)
@@ -48,54 +48,196 @@ func (g *gateway) startControl(context.Context) error {
 	if err := os.Chmod(path, 0o600); err != nil {
 		return errors.Join(err, l.Close())
 	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /queue", g.serveList)
-	mux.HandleFunc("GET /queue/{id}", g.serveItem)
-	mux.HandleFunc("GET /queue/{id}/message", g.serveMessage)
-	mux.HandleFunc("POST /queue/{verb}", g.serveAction)
-	s := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	var handlers sync.WaitGroup
+	mux := g.controlMux()
+	s := &http.Server{
+		ReadHeaderTimeout: 5 * time.Second,
+		ConnContext:       withPeer,
+		ErrorLog:          slog.NewLogLogger(g.log.Handler(), slog.LevelWarn),
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			handlers.Add(1)
+			defer handlers.Done()
+			mux.ServeHTTP(w, r)
+		}),
+	}
 	g.background("control", func() error {
 		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
 		return nil
 	})
-	g.onStop("control", s.Shutdown)
+	g.onStop("control", func(ctx context.Context) error { return stopControl(ctx, s, &handlers) })
+	return nil
+}
+
+// controlGrace is how long clients may go on when the gateway stops. A listing
+// in a pager must not hold it up.
+const controlGrace = time.Second
+
+func stopControl(ctx context.Context, s *http.Server, handlers *sync.WaitGroup) error {
+	ctx, cancel := context.WithTimeout(ctx, controlGrace)
+	defer cancel()
+	if s.Shutdown(ctx) == nil {
+		return nil
+	}
+	err := s.Close()
+	handlers.Wait() // the queue is closed after them
+	return err
+}
+
+func (g *gateway) controlMux() *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /queue", g.serveList)
+	mux.HandleFunc("GET /queue/ids", g.serveIDs)
+	mux.HandleFunc("GET /queue/summary", g.serveSummary)
+	mux.HandleFunc("GET /queue/{id}", g.serveItem)
+	mux.HandleFunc("GET /queue/{id}/why", g.serveWhy)
+	mux.HandleFunc("GET /queue/{id}/message", g.serveMessage)
+	mux.HandleFunc("POST /queue/{verb}", g.serveAction)
+	return mux
+}
+
+// peer is who is at the other end of the control socket.
+type peer struct {
+	UID int `json:"uid"`
+	PID int `json:"pid"`
+}
+
+type peerKey struct{}
+
+// withPeer asks the kernel, which knows, who has connected.
+func withPeer(ctx context.Context, c net.Conn) context.Context {
+	p := peer{UID: -1}
+	if u, ok := c.(*net.UnixConn); ok {
+		if raw, err := u.SyscallConn(); err == nil {
+			raw.Control(func(fd uintptr) {
+				if cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
+					p = peer{int(cred.Uid), int(cred.Pid)}
+				}
+			})
+		}
+	}
+	return context.WithValue(ctx, peerKey{}, p)
+}
+
+func peerOf(r *http.Request) peer {
+	p, _ := r.Context().Value(peerKey{}).(peer)
+	return p
+}
+
+// stream writes one JSON value a line, and sends them on: the first page when
+// it is full, later what came in a while.
+type stream struct {
+	out  *json.Encoder
+	flow *http.ResponseController
+	n    int
+	last time.Time
+}
+
+const (
+	streamPage  = 64
+	streamEvery = 50 * time.Millisecond
+)
+
+func newStream(w http.ResponseWriter) *stream {
+	return &stream{out: json.NewEncoder(w), flow: http.NewResponseController(w), last: time.Now()}
+}
+
+// write returns an error when the client has gone.
+func (s *stream) write(v any) error {
+	if err := s.out.Encode(v); err != nil {
+		return err
+	}
+	if s.n++; s.n == streamPage || time.Since(s.last) > streamEvery {
+		s.last = time.Now()
+		return s.flow.Flush()
+	}
 	return nil
 }
 
 func (g *gateway) serveList(w http.ResponseWriter, r *http.Request) {
-	out := json.NewEncoder(w)
-	for item := range g.queue.List(queueFilter(r.URL.Query())) {
-		if out.Encode(item) != nil {
-			return // the client has gone
+	f, ok := requestFilter(w, r)
+	if !ok {
+		return
+	}
+	out := newStream(w)
+	for item := range g.queue.List(f) {
+		if out.write(item) != nil {
+			return
 		}
 	}
 }
 
-func queueFilter(q url.Values) queue.Filter {
-	return queue.Filter{State: queue.State(q.Get("state")), Domain: q.Get("domain")}
+func (g *gateway) serveIDs(w http.ResponseWriter, r *http.Request) {
+	f, ok := requestFilter(w, r)
+	if !ok {
+		return
+	}
+	out := newStream(w)
+	for id := range g.queue.IDs(f) {
+		if out.write(id) != nil {
+			return
+		}
+	}
+}
+
+func (g *gateway) serveSummary(w http.ResponseWriter, r *http.Request) {
+	f, ok := requestFilter(w, r)
+	if !ok {
+		return
+	}
+	out := newStream(w)
+	for _, row := range g.queue.Summary(f) {
+		if out.write(row) != nil {
+			return
+		}
+	}
+}
+
+func requestFilter(w http.ResponseWriter, r *http.Request) (queue.Filter, bool) {
+	f, err := parseFilter(r.URL.Query())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+	}
+	return f, err == nil
 }
 
 func (g *gateway) serveItem(w http.ResponseWriter, r *http.Request) {
 	if id, ok := pathID(w, r); ok {
 		item, found := g.queue.Get(id)
-		if !found {
-			http.Error(w, queue.ErrNotFound.Error(), http.StatusNotFound)
-			return
-		}
-		json.NewEncoder(w).Encode(item)
+		answer(w, item, found)
 	}
 }
 
-func (g *gateway) serveMessage(w http.ResponseWriter, r *http.Request) {
+func (g *gateway) serveWhy(w http.ResponseWriter, r *http.Request) {
 	if id, ok := pathID(w, r); ok {
-		var b bytes.Buffer
-		if err := g.queue.Show(id, 0, &b); err != nil {
-			http.Error(w, err.Error(), http.StatusNotFound)
-			return
-		}
-		b.WriteTo(w)
+		why, found := g.queue.Why(id)
+		answer(w, why, found)
+	}
+}
+
+func answer(w http.ResponseWriter, v any, found bool) {
+	if !found {
+		http.Error(w, queue.ErrNotFound.Error(), http.StatusNotFound)
+		return
+	}
+	json.NewEncoder(w).Encode(v)
+}
+
+func (g *gateway) serveMessage(w http.ResponseWriter, r *http.Request) {
+	id, ok := pathID(w, r)
+	if !ok {
+		return
+	}
+	if _, found := g.queue.Get(id); !found {
+		answer(w, nil, false)
+		return
+	}
+	if err := g.queue.Show(id, 0, w); err != nil {
+		// Part of it may have been sent: a broken answer is not taken for a
+		// message that ends here.
+		g.log.Warn("a message could not be shown", "id", id.String(), "error", err)
+		panic(http.ErrAbortHandler)
 	}
 }
 
@@ -105,123 +247,4 @@ func pathID(w http.ResponseWriter, r *http.Request) (mail.ID, bool) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 	}
 	return id, err == nil
-}
-
-func (g *gateway) serveAction(w http.ResponseWriter, r *http.Request) {
-	var body struct {
-		IDs []string `json:"ids"`
-	}
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 16<<20)).Decode(&body); err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	verb := r.PathValue("verb")
-	act := map[string]func(mail.ID) error{
-		"flush": g.flush, "hold": g.queue.Hold, "release": g.queue.Release, "delete": g.queue.Delete,
-	}[verb]
-	if act == nil {
-		http.NotFound(w, r)
-		return
-	}
-	out := json.NewEncoder(w)
-	if verb == "flush" && len(body.IDs) == 0 {
-		n := g.queue.Flush()
-		g.log.Info("queue action", "verb", verb, "messages", n)
-		out.Encode(actionResult{ID: fmt.Sprintf("%d messages", n), OK: true})
-		return
-	}
-	for _, s := range body.IDs {
-		out.Encode(g.act(verb, s, act))
-	}
-}
-
-// act does one action and leaves an audit line.
-func (g *gateway) act(verb, s string, fn func(mail.ID) error) actionResult {
-	id, err := mail.ParseID(s)
-	if err == nil {
-		err = fn(id)
-	}
-	if err != nil {
-		g.log.Warn("queue action failed", "verb", verb, "id", s, "error", err)
-		return actionResult{ID: s, Error: err.Error()}
-	}
-	g.log.Info("queue action", "verb", verb, "id", s)
-	g.history.Append(id, verb, time.Now(), struct{}{})
-	return actionResult{ID: s, OK: true}
-}
-
-func (g *gateway) flush(id mail.ID) error {
-	if g.queue.Flush(id) == 0 {
-		if _, there := g.queue.Get(id); !there {
-			return queue.ErrNotFound
-		}
-	}
-	return nil
-}
-
-// control is the client's side of the socket.
-type control struct{ http *http.Client }
-
-// errNotRunning tells that no gateway listens on the socket.
-var errNotRunning = errors.New("the gateway is not running: its control socket does not answer")
-
-func newControl(cfg *config.Config) *control {
-	path := controlPath(cfg)
-	return &control{&http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", path)
-		},
-	}}}
-}
-
-// get returns a body to read; post sends IDs.
-func (c *control) get(ctx context.Context, path string) (io.ReadCloser, error) {
-	return c.do(ctx, http.MethodGet, path, nil)
-}
-
-func (c *control) post(ctx context.Context, path string, ids []string) (io.ReadCloser, error) {
-	body, err := json.Marshal(map[string][]string{"ids": ids})
-	if err != nil {
-		return nil, err
-	}
-	return c.do(ctx, http.MethodPost, path, bytes.NewReader(body))
-}
-
-func (c *control) do(ctx context.Context, method, path string, body io.Reader) (io.ReadCloser, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://gateway"+path, body)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		var op *net.OpError
-		if errors.As(err, &op) && op.Op == "dial" {
-			return nil, errNotRunning
-		}
-		return nil, err
-	}
-	if resp.StatusCode != http.StatusOK {
-		defer resp.Body.Close()
-		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
-		return nil, errors.New(string(bytes.TrimSpace(text)))
-	}
-	return resp.Body, nil
-}
-
-// lines decodes one JSON value a line.
-func lines[T any](r io.ReadCloser, each func(T) error) error {
-	defer r.Close()
-	d := json.NewDecoder(bufio.NewReader(r))
-	for {
-		var v T
-		switch err := d.Decode(&v); {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return err
-		}
-		if err := each(v); err != nil {
-			return err
-		}
-	}
 }

@@ -49,7 +49,7 @@ func commands() []command {
 		{"check", "--config FILE FILE|DIR|-...", "judge messages without delivering them", checkCommand},
 		{"demo", "[--serve]", "gateway and sink on loopback, with a few messages sent through", demoCommand},
 		{"config", "check|show --config FILE", "test a config file, or show what it comes to", configCommand},
-		{"queue", "list|show|flush|hold|release|delete --config FILE [ID...]", "look at the queue and work on it", queueCommand},
+		{"queue", "list|summary|show|why|flush|hold|release|delete|bounce|reroute --config FILE [ID...|FILTER...]", "look at the queue and work on it", queueCommand},
 		{"why", "--config FILE ID", "explain what became of a message", whyCommand},
 		{"version", "", "print the version", versionCommand},
 	}

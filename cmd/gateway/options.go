@@ -12,10 +12,7 @@ import (
 
 // relayOptions turns the config into routes.
 func (g *gateway) relayOptions(cfg *config.Config) relay.Options {
-	policy := relay.TLSOpportunistic
-	if cfg.Relay.TLS == "required" {
-		policy = relay.TLSRequired
-	}
+	policy := tlsPolicy(cfg)
 	o := relay.Options{
 		Hostname: string(cfg.Hostname), Routes: make(map[string]*relay.Route),
 		Logger: g.log, Metrics: g.m.relay,

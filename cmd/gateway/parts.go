@@ -14,7 +14,6 @@ import (
 	"mailweir/mail"
 	"mailweir/metrics"
 	"mailweir/queue"
-	"mailweir/relay"
 	"mailweir/smtpd"
 )
 
@@ -100,7 +99,7 @@ func (g *gateway) startQueue(ctx context.Context) error {
 		return err
 	}
 	g.onStop("queue", func(context.Context) error { return g.queue.Close() })
-	g.relay = relay.New(g.relayOptions(g.cfg))
+	g.relay = newRouter(g.relayOptions(g.cfg), tlsPolicy(g.cfg), g.queue.Reroutes())
 	g.onStop("relay", func(context.Context) error { return g.relay.Close() })
 	running, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})

@@ -2,46 +2,77 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
-	"io"
-	"net/url"
-	"time"
 
 	"mailweir/internal/config"
-	"mailweir/internal/fsx"
+	"mailweir/mail"
 	"mailweir/queue"
 )
 
 const queueHelp = `
-gateway queue list    --config FILE [--state S] [--domain D] [--json]
-gateway queue show    --config FILE ID... [--json] [--message]
-gateway queue flush   --config FILE [ID...]     try now (without IDs: everything)
-gateway queue hold    --config FILE ID...       keep from being relayed
-gateway queue release --config FILE ID...       relay what is held or quarantined
-gateway queue delete  --config FILE ID...       drop for good
+gateway queue list    [FILTER...] [--json]      what is in the queue (mailq, postqueue -p, -j)
+gateway queue summary [FILTER...] [--json]      recipients by domain and age (qshape)
+gateway queue show    ID... [--json] [--message]
+                                                one message, or its text (postcat -q)
+gateway queue why     ID... [--json]            why it is still here
+gateway queue flush   [ID...|FILTER...]         try now; without arguments everything
+                                                (postqueue -f, -i ID, -s DOMAIN)
+gateway queue hold    ID...|FILTER...           keep from being relayed (postsuper -h)
+gateway queue release ID...|FILTER...           relay what is held or quarantined (postsuper -H)
+gateway queue delete  ID...|FILTER...           drop for good, nobody is told (postsuper -d)
+gateway queue bounce  ID...|FILTER...           fail now, with a DSN where one may go; where
+                                                not it is held as undeliverable
+gateway queue reroute ID...|FILTER... --to HOST:PORT
+                                                send to another next hop from now on, over
+                                                restarts too; --to config ends that
 
-list and show also read the spool of a gateway that is not running; the others
-need the running one. States: queued, active, deferred, held.
+All take --config FILE. A FILTER is --state, --domain, --reverse-path,
+--recipient, --older-than or --all; several narrow down. Verbs act on whole
+messages, also on recipients that no filter named. "-" in place of IDs reads
+them from standard input, one a line.
 
-exit status: 0, or 1 when something could not be done.
+A verb with a filter (but flush) tells how many messages it found and asks
+before it acts; delete and bounce ask for named IDs too. --yes answers. Without
+a terminal to ask on, IDs are acted on at once and filters need --yes.
+
+list, show, why and summary also read the spool of a gateway that is not
+running; the others need the running one. States: queued, active, deferred,
+held. --json prints one object a line. Each act leaves a line in the log, with
+the user who asked, and an event that 'gateway why ID' shows.
+
+exit status: 0 all was done, or there was nothing to do; 1 something could not
+be done, or was not confirmed; 2 wrong arguments.
 `
 
-// queueArgs are the flags of all queue commands.
+// queueArgs are the arguments of all queue commands.
 type queueArgs struct {
-	config, state, domain string
-	json, message         bool
+	config, to         string
+	json, message, yes bool
+
+	verb   string
+	ids    []string
+	filter queue.Filter
+	given  bool // a filter
+}
+
+// queueVerbs says how each verb is run.
+var queueVerbs = map[string]func(context.Context, stdio, *config.Config, *queueArgs) (int, error){
+	"list": listQueue, "summary": summarizeQueue, "show": showQueue, "why": whyQueue,
+	"flush": actOnQueue, "hold": actOnQueue, "release": actOnQueue,
+	"delete": actOnQueue, "bounce": actOnQueue, "reroute": actOnQueue,
 }
 
 func queueCommand(ctx context.Context, std stdio, args []string) (int, error) {
 	var a queueArgs
 	fs := flags(std, "queue", queueHelp)
 	fs.StringVar(&a.config, "config", "", "config `FILE`")
-	fs.StringVar(&a.state, "state", "", "list only messages in this `STATE`")
-	fs.StringVar(&a.domain, "domain", "", "list only messages with a recipient in this `DOMAIN`")
 	fs.BoolVar(&a.json, "json", false, "print one JSON object a line")
 	fs.BoolVar(&a.message, "message", false, "show: print the message itself")
+	fs.BoolVar(&a.yes, "yes", false, "do not ask")
+	fs.StringVar(&a.to, "to", "", "reroute: the next hop, `HOST:PORT`")
+	defineFilter(fs)
 	rest, err := parse(fs, args)
 	if err != nil {
 		return 0, err
@@ -49,148 +80,70 @@ func queueCommand(ctx context.Context, std stdio, args []string) (int, error) {
 	if len(rest) == 0 || a.config == "" {
 		return 0, errUsage
 	}
+	a.verb, a.ids = rest[0], rest[1:]
+	run := queueVerbs[a.verb]
+	if run == nil {
+		return 0, errUsage
+	}
+	if err := a.check(fs); err != nil {
+		return exitUsage, err
+	}
 	cfg, err := loadConfig(a.config)
 	if err != nil {
 		return exitError, err
 	}
-	verb, ids := rest[0], rest[1:]
-	switch verb {
-	case "list":
-		return listQueue(ctx, std.out, cfg, &a)
-	case "show":
-		return showQueue(ctx, std, cfg, ids, &a)
-	case "flush", "hold", "release", "delete":
-		return actOnQueue(ctx, std, cfg, verb, ids, a.json)
-	}
-	return 0, errUsage
+	return run(ctx, std, cfg, &a)
 }
 
-func listQueue(ctx context.Context, w io.Writer, cfg *config.Config, a *queueArgs) (int, error) {
-	n := 0
-	each := func(i queue.Item) error {
-		n++
-		return printItem(w, &i, a.json)
-	}
-	query := url.Values{"state": {a.state}, "domain": {a.domain}}
-	body, err := newControl(cfg).get(ctx, "/queue?"+query.Encode())
-	switch {
-	case errors.Is(err, errNotRunning):
-		err = eachStopped(cfg, queueFilter(query), each)
-	case err == nil:
-		err = lines(body, each)
-	}
-	if err != nil {
-		return exitError, err
-	}
-	if !a.json {
-		fmt.Fprintf(w, "%d messages\n", n)
-	}
-	return exitOK, nil
-}
-
-// eachStopped reads the spool of a gateway that does not run.
-func eachStopped(cfg *config.Config, f queue.Filter, each func(queue.Item) error) error {
-	items, err := queue.Inspect(fsx.OS{}, spoolDir(cfg), f)
-	if err != nil {
+// check refuses arguments that make no sense together: what was meant is not
+// guessed.
+func (a *queueArgs) check(fs *flag.FlagSet) (err error) {
+	if a.filter, a.given, err = filterOf(fs); err != nil {
 		return err
 	}
-	for _, i := range items {
-		if err := each(i); err != nil {
-			return err
+	named := len(a.ids) > 0
+	switch a.verb {
+	case "list", "summary":
+		if named {
+			return fmt.Errorf("%s takes no IDs: `queue show` does", a.verb)
+		}
+	case "show", "why":
+		if !named || a.given {
+			return fmt.Errorf("%s takes IDs, and no filter", a.verb)
+		}
+	case "flush":
+	default:
+		if !named && !a.given {
+			return fmt.Errorf("%s what? IDs, a filter, or --all", a.verb)
 		}
 	}
-	return nil
-}
-
-func printItem(w io.Writer, i *queue.Item, asJSON bool) error {
-	if asJSON {
-		return json.NewEncoder(w).Encode(i)
+	if named && a.given {
+		return errors.New("either IDs or a filter, not both")
 	}
-	state := string(i.State)
-	if i.Reason != "" {
-		state += " (" + i.Reason + ")"
+	if a.message && a.verb != "show" {
+		return errors.New("--message belongs to show")
 	}
-	_, err := fmt.Fprintf(w, "%s  %s  %8d  %s\n    from <%s>", i.ID, i.Arrived.Format(time.DateTime), i.Size, state, i.ReversePath)
-	if i.NextAttempt != nil {
-		fmt.Fprintf(w, ", next attempt %s, %d so far", i.NextAttempt.Format(time.DateTime), i.Attempts)
+	if (a.verb == "reroute") != (a.to != "") {
+		return errors.New("reroute, and only reroute, takes --to HOST:PORT")
 	}
-	fmt.Fprintln(w)
-	for _, r := range i.Recipients {
-		fmt.Fprintf(w, "    to <%s> %s %s %s\n", r.Address, r.State, r.NextHop, r.Reply)
+	if a.to != "" {
+		_, err = nextHop(a.to)
 	}
 	return err
 }
 
-func showQueue(ctx context.Context, std stdio, cfg *config.Config, ids []string, a *queueArgs) (int, error) {
-	if len(ids) == 0 {
-		return 0, errUsage
-	}
+// eachID calls f with each ID; what fails is said, and the others go on.
+func eachID(std stdio, ids []string, f func(mail.ID) error) int {
 	code := exitOK
-	for _, id := range ids {
-		if err := showOne(ctx, std.out, cfg, id, a); err != nil {
-			fmt.Fprintf(std.err, "%s: %v\n", id, err)
+	for _, s := range ids {
+		id, err := mail.ParseID(s)
+		if err == nil {
+			err = f(id)
+		}
+		if err != nil {
+			fmt.Fprintf(std.err, "%s: %v\n", s, err)
 			code = exitError
 		}
 	}
-	return code, nil
-}
-
-func showOne(ctx context.Context, w io.Writer, cfg *config.Config, id string, a *queueArgs) error {
-	c := newControl(cfg)
-	if a.message {
-		body, err := c.get(ctx, "/queue/"+url.PathEscape(id)+"/message")
-		if err != nil {
-			return err
-		}
-		defer body.Close()
-		_, err = io.Copy(w, body)
-		return err
-	}
-	show := func(i queue.Item) error { return printItem(w, &i, a.json) }
-	body, err := c.get(ctx, "/queue/"+url.PathEscape(id))
-	if !errors.Is(err, errNotRunning) {
-		if err != nil {
-			return err
-		}
-		return lines(body, show)
-	}
-	found := false
-	err = eachStopped(cfg, queue.Filter{}, func(i queue.Item) error {
-		if i.ID.String() != id {
-			return nil
-		}
-		found = true
-		return show(i)
-	})
-	if err == nil && !found {
-		err = queue.ErrNotFound
-	}
-	return err
-}
-
-func actOnQueue(ctx context.Context, std stdio, cfg *config.Config, verb string, ids []string, asJSON bool) (int, error) {
-	if len(ids) == 0 && verb != "flush" {
-		return 0, errUsage
-	}
-	body, err := newControl(cfg).post(ctx, "/queue/"+verb, ids)
-	if err != nil {
-		return exitError, err
-	}
-	code := exitOK
-	err = lines(body, func(r actionResult) error {
-		if !r.OK {
-			code = exitError
-		}
-		switch {
-		case asJSON:
-			return json.NewEncoder(std.out).Encode(r)
-		case r.OK:
-			fmt.Fprintf(std.out, "%s: %s\n", r.ID, map[string]string{
-				"flush": "due now", "hold": "held", "release": "released", "delete": "deleted"}[verb])
-		default:
-			fmt.Fprintf(std.err, "%s: %s\n", r.ID, r.Error)
-		}
-		return nil
-	})
-	return code, err
+	return code
 }

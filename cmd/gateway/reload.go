@@ -38,7 +38,7 @@ func (g *gateway) apply(cfg *config.Config) error {
 	g.m.inForce(cfg, resolver)
 	g.setOwn(cfg)
 	g.session.Reload(next.settings)
-	g.relay.Reload(g.relayOptions(cfg))
+	g.relay.reload(g.relayOptions(cfg), tlsPolicy(cfg))
 	g.server.SetLimits(limits(cfg))
 	for k, l := range g.listeners {
 		g.server.SetTrustedProxies(l, cfg.Listeners[k].TrustedProxies)

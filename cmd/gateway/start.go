@@ -15,7 +15,6 @@ import (
 	"mailweir/internal/history"
 	"mailweir/metrics"
 	"mailweir/queue"
-	"mailweir/relay"
 	"mailweir/smtpd"
 )
 
@@ -31,7 +30,7 @@ type gateway struct {
 	verify  *verifiers
 	history *history.Log
 	queue   *queue.Queue
-	relay   *relay.Relay
+	relay   *router
 	certs   *smtpd.Certificates
 	session *smtpd.Gateway
 	server  *smtpd.Server

@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"time"
 
+	"mailweir/internal/config"
 	"mailweir/internal/history"
 	"mailweir/mail"
+	"mailweir/queue"
 	"mailweir/smtpd"
 )
 
@@ -18,12 +21,14 @@ gateway why --config FILE ID [--json]
 
 Explains what became of a message, refused ones too: ID is the one in the reply
 to the client, in the log and in our Received field. Verdicts are kept for
-history.keep (7 days).
+history.keep (7 days). While the gateway runs and has the message in its queue
+the last line says why ('gateway queue why' reads a stopped spool too); in JSON
+it is an event of the kind "queue".
 
 exit status: 0, or 1 when nothing is known of the ID.
 `
 
-func whyCommand(_ context.Context, std stdio, args []string) (int, error) {
+func whyCommand(ctx context.Context, std stdio, args []string) (int, error) {
 	fs := flags(std, "why", whyHelp)
 	path := fs.String("config", "", "config `FILE`")
 	asJSON := fs.Bool("json", false, "print one JSON object for each event")
@@ -46,7 +51,12 @@ func whyCommand(_ context.Context, std stdio, args []string) (int, error) {
 	if err != nil {
 		return exitError, err
 	}
-	if len(events) == 0 {
+	// A message that is still here may have outlived its history.
+	here, err := stillHere(ctx, cfg, id)
+	if err != nil {
+		return exitError, err
+	}
+	if len(events) == 0 && here == nil {
 		return exitError, fmt.Errorf("nothing is known of %s; verdicts are kept for %s", id, cfg.History.Keep)
 	}
 	for _, e := range events {
@@ -59,7 +69,35 @@ func whyCommand(_ context.Context, std stdio, args []string) (int, error) {
 			return exitError, err
 		}
 	}
-	return exitOK, nil
+	if here != nil {
+		err = explainHere(std.out, here, *asJSON)
+	}
+	return exitOK, err
+}
+
+// stillHere asks the running gateway why the message is in its queue; nil when
+// it is not, or nobody runs.
+func stillHere(ctx context.Context, cfg *config.Config, id mail.ID) (*queue.Why, error) {
+	why, err := newControl(ctx, cfg).why(id)
+	switch {
+	case err == nil:
+		return &why, nil
+	case errors.Is(err, queue.ErrNotFound), errors.Is(err, errNotRunning), errors.Is(err, fs.ErrPermission):
+		return nil, nil // the history may be readable where the socket is not
+	}
+	return nil, err
+}
+
+func explainHere(w io.Writer, why *queue.Why, asJSON bool) error {
+	now := time.Now().UTC()
+	if !asJSON {
+		return explainWait(w, now.Format(time.DateTime), why)
+	}
+	data, err := json.Marshal(why)
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(w).Encode(history.Entry{ID: why.ID, Kind: "queue", At: now, Data: data})
 }
 
 func explainEvent(w io.Writer, e history.Entry) error {
@@ -80,8 +118,16 @@ func explainEvent(w io.Writer, e history.Entry) error {
 		if a.Next != nil {
 			fmt.Fprintf(w, "    next attempt %s\n", a.Next.Format(time.DateTime))
 		}
-	case "flush", "hold", "release", "delete":
-		fmt.Fprintf(w, "%s  %s by an admin\n", at, e.Kind)
+	case "flush", "hold", "release", "delete", "bounce", "reroute":
+		var a actionRecord
+		if err := json.Unmarshal(e.Data, &a); err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "%s  %s by an admin (user %d)", at, e.Kind, a.UID)
+		if a.To != "" {
+			fmt.Fprintf(w, ": to %s", a.To)
+		}
+		fmt.Fprintln(w)
 	default:
 		return errors.New("unknown kind of event: " + e.Kind)
 	}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"mailweir/internal/config"
+	"mailweir/mail"
+	"mailweir/queue"
+)
+
+// actionRequest is the body of POST /queue/{verb}.
+type actionRequest struct {
+	IDs []string `json:"ids"`
+	To  string   `json:"to,omitempty"` // reroute: the next hop; routeOfConfig gives it back
+}
+
+// routeOfConfig is the `--to` that ends a reroute.
+const routeOfConfig = "config"
+
+// actionResult is what became of one ID.
+type actionResult struct {
+	ID    string `json:"id"`
+	OK    bool   `json:"ok"`
+	Error string `json:"error,omitempty"`
+	// Gone: there is no such message, any more.
+	Gone bool `json:"gone,omitempty"`
+}
+
+// action is one verb asked for by somebody.
+type action struct {
+	verb string
+	to   string
+	by   peer
+	do   func(mail.ID) error
+}
+
+// actionRecord is what the history keeps of an action.
+type actionRecord struct {
+	peer
+	To string `json:"to,omitempty"`
+}
+
+func (g *gateway) serveAction(w http.ResponseWriter, r *http.Request) {
+	var body actionRequest
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 16<<20)).Decode(&body); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	a, err := g.action(r.PathValue("verb"), body.To)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	a.by = peerOf(r)
+	out := newStream(w)
+	if a.verb == "flush" && len(body.IDs) == 0 {
+		n := g.queue.Flush()
+		g.log.Info("queue action", "verb", a.verb, "messages", n, "uid", a.by.UID, "pid", a.by.PID)
+		out.write(actionResult{ID: fmt.Sprintf("%d messages", n), OK: true})
+		return
+	}
+	for ids := range slices.Chunk(body.IDs, actTogether) {
+		if r.Context().Err() != nil {
+			return // interrupted: what was not begun is not done
+		}
+		for _, result := range g.actAll(a, ids) {
+			if out.write(result) != nil {
+				return
+			}
+		}
+	}
+}
+
+// action makes an action ready.
+func (g *gateway) action(verb, to string) (*action, error) {
+	a := &action{verb: verb, to: to}
+	switch verb {
+	case "flush":
+		a.do = g.flush
+	case "hold":
+		a.do = g.queue.Hold
+	case "release":
+		a.do = g.queue.Release
+	case "delete":
+		a.do = g.queue.Delete
+	case "bounce":
+		a.do = g.queue.Bounce
+	case "reroute":
+		next, err := nextHop(to)
+		if err != nil {
+			return nil, err
+		}
+		if next != "" {
+			g.relay.add(next)
+		}
+		a.do = func(id mail.ID) error { return g.queue.Reroute(id, next) }
+	default:
+		return nil, fmt.Errorf("no verb %q", verb)
+	}
+	if to != "" && verb != "reroute" {
+		return nil, errors.New("only reroute goes to a next hop")
+	}
+	return a, nil
+}
+
+// nextHop checks where to reroute to; "" is where the config says.
+func nextHop(to string) (mail.Destination, error) {
+	if to == routeOfConfig {
+		return "", nil
+	}
+	var hop config.HostPort
+	if err := hop.UnmarshalText([]byte(to)); err != nil {
+		return "", fmt.Errorf("the next hop %q %w", to, err)
+	}
+	return mail.Destination(hop), nil
+}
+
+// actTogether is how many messages share the wait for the disk.
+const actTogether = 64
+
+// actAll acts on some messages at once, so that one fdatasync serves them all.
+func (g *gateway) actAll(a *action, ids []string) []actionResult {
+	results := make([]actionResult, len(ids))
+	var wg sync.WaitGroup
+	for i, s := range ids {
+		wg.Go(func() { results[i] = g.act(a, s) })
+	}
+	wg.Wait()
+	return results
+}
+
+// act does one action. It leaves an audit line in the log, also when it could
+// not be done, and an event in the history.
+func (g *gateway) act(a *action, s string) actionResult {
+	id, err := mail.ParseID(s)
+	if err == nil {
+		err = a.do(id)
+	}
+	attrs := []any{"verb", a.verb, "id", s, "uid", a.by.UID, "pid", a.by.PID}
+	if a.to != "" {
+		attrs = append(attrs, "to", a.to)
+	}
+	if err != nil {
+		g.log.Warn("queue action failed", append(attrs, "error", err)...)
+		return actionResult{ID: s, Error: err.Error(), Gone: errors.Is(err, queue.ErrNotFound)}
+	}
+	g.log.Info("queue action", attrs...)
+	g.history.Append(id, a.verb, time.Now(), actionRecord{a.by, a.to})
+	return actionResult{ID: s, OK: true}
+}
+
+func (g *gateway) flush(id mail.ID) error {
+	if g.queue.Flush(id) == 0 {
+		if _, there := g.queue.Get(id); !there {
+			return queue.ErrNotFound
+		}
+	}
+	return nil
+}
