@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 
 	"mailweir/filter"
@@ -13,22 +14,38 @@ import (
 
 // finding is the JSON of one message; its names are a public interface.
 type finding struct {
-	File       string               `json:"file"`
-	TraceID    string               `json:"trace_id"`
-	Action     filter.Action        `json:"action"`
-	Reason     filter.Reason        `json:"-"` // the keys are a public interface; the text names it
-	Score      float64              `json:"score"`
-	Required   float64              `json:"required"`
-	Reply      replyJSON            `json:"reply"`
-	Recipients []recipientJSON      `json:"recipients"`
-	SPF        resultJSON           `json:"spf"`
-	DKIM       []dkimJSON           `json:"dkim"`
-	DMARC      dmarcJSON            `json:"dmarc"`
-	ARC        resultJSON           `json:"arc"`
-	Symbols    []filter.Symbol      `json:"symbols"`
-	Stages     []filter.CheckResult `json:"stages"`
-	RulesHash  string               `json:"rules_hash"`
-	Error      string               `json:"error,omitempty"`
+	File       string          `json:"file"`
+	TraceID    string          `json:"trace_id"`
+	Action     filter.Action   `json:"action"`
+	Reason     filter.Reason   `json:"-"` // the keys are a public interface; the text names it
+	Score      float64         `json:"score"`
+	Required   float64         `json:"required"`
+	Reply      replyJSON       `json:"reply"`
+	Recipients []recipientJSON `json:"recipients"`
+	SPF        resultJSON      `json:"spf"`
+	DKIM       []dkimJSON      `json:"dkim"`
+	DMARC      dmarcJSON       `json:"dmarc"`
+	ARC        resultJSON      `json:"arc"`
+	Symbols    []symbolJSON    `json:"symbols"`
+	Stages     []stageJSON     `json:"stages"`
+	RulesHash  string          `json:"rules_hash"`
+	Error      string          `json:"error,omitempty"`
+}
+
+// symbolJSON is a filter.Symbol with all its keys.
+type symbolJSON struct {
+	Name   string  `json:"name"`
+	Score  float64 `json:"score"`
+	Detail string  `json:"detail"`
+}
+
+// stageJSON is a filter.CheckResult with no more keys than promised.
+type stageJSON struct {
+	Name     string       `json:"name"`
+	State    filter.State `json:"state"`
+	Cause    string       `json:"-"`
+	Start    int64        `json:"start_us"`
+	Duration int64        `json:"duration_us"`
 }
 
 type replyJSON struct {
@@ -93,10 +110,13 @@ func (c *checker) finding(i *filter.Inspection, j *filter.Judgement, env *mail.E
 		SPF:   resultJSON{or(j.Facts.SPF.Result, "skipped")},
 		DMARC: dmarcJSON{or(j.Facts.DMARC.Result, "skipped"), j.Facts.DMARC.Policy, j.Facts.DMARC.Domain},
 		ARC:   resultJSON{or(j.Facts.ARC.Result, "skipped")},
-		DKIM:  []dkimJSON{}, Symbols: j.Symbols, Stages: j.Facts.Checks, RulesHash: j.Rules,
+		DKIM:  []dkimJSON{}, Symbols: []symbolJSON{}, Stages: []stageJSON{}, RulesHash: j.Rules,
 	}
-	if f.Symbols == nil {
-		f.Symbols = []filter.Symbol{}
+	for _, s := range j.Symbols {
+		f.Symbols = append(f.Symbols, symbolJSON(s))
+	}
+	for _, s := range j.Facts.Checks {
+		f.Stages = append(f.Stages, stageJSON(s))
 	}
 	for _, s := range j.Facts.DKIM {
 		f.DKIM = append(f.DKIM, dkimJSON{s.Result, s.Domain, s.Selector})
@@ -156,7 +176,7 @@ func (f *finding) explain(w io.Writer) {
 	}
 	fmt.Fprintf(w, "  %7.2f  = score, tagged from %.2f (rules %s)\n", f.Score, f.Required, f.RulesHash)
 	fmt.Fprintln(w, "\nstages                     start       took")
-	stages := append([]filter.CheckResult(nil), f.Stages...)
+	stages := slices.Clone(f.Stages)
 	sort.SliceStable(stages, func(a, b int) bool { return stages[a].Start < stages[b].Start })
 	for _, s := range stages {
 		fmt.Fprintf(w, "  %-14s %-8s %6.1f ms  %6.1f ms  %s\n",
