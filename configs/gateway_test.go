@@ -64,6 +64,8 @@ const liveZone = `
 // gateway is the built binary at work.
 type gateway struct {
 	smtp, metrics string // addresses
+	config        string // its file
+	process       *os.Process
 }
 
 // scratch is where binary builds; it ends with the tests.
@@ -111,7 +113,7 @@ func startGateway(t *testing.T) *gateway {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	g, ready := &gateway{}, make(chan bool)
+	g, ready := &gateway{config: file, process: cmd.Process}, make(chan bool)
 	go g.follow(stderr, ready)
 	t.Cleanup(func() {
 		cmd.Process.Signal(syscall.SIGTERM)

@@ -45,9 +45,9 @@ type target struct {
 }
 
 type annotation struct {
-	Name, Expr string
-	BuiltIn    int
-	Datasource source
+	Name, Expr, TextFormat string
+	BuiltIn                int
+	Datasource             source
 }
 
 func loadDashboard(t *testing.T) *dashboard {
@@ -151,6 +151,7 @@ func TestDashboard(t *testing.T) {
 		if a.BuiltIn == 0 && a.Datasource != (source{"prometheus", "${datasource}"}) {
 			t.Errorf("annotation %s has data source %v", a.Name, a.Datasource)
 		}
+		checkLegend(t, "annotation "+a.Name, a.Expr, a.TextFormat)
 	}
 	ids := make(map[int]string)
 	for k, p := range d.Panels {
@@ -191,10 +192,17 @@ func checkPanel(t *testing.T, p panel) {
 			t.Errorf("%q: query %q has no reference of its own, no legend or another data source", p.Title, q.RefID)
 		}
 		refs = append(refs, q.RefID)
-		for _, l := range legend.FindAllStringSubmatch(q.LegendFormat, -1) {
-			if grouped := strings.Join(grouping.FindAllString(q.Expr, -1), " "); !strings.Contains(grouped, l[1]) && l[1] != "instance" {
-				t.Errorf("%q shows label %s, which its query does not keep", p.Title, l[1])
-			}
+		checkLegend(t, "panel "+p.Title, q.Expr, q.LegendFormat)
+	}
+}
+
+// checkLegend: a label that the query does not keep is shown as nothing.
+func checkLegend(t *testing.T, where, expr, text string) {
+	t.Helper()
+	kept := strings.Join(grouping.FindAllString(expr, -1), " ")
+	for _, l := range legend.FindAllStringSubmatch(text, -1) {
+		if !strings.Contains(kept, l[1]) && (l[1] != "instance" || strings.Contains(expr, "sum(")) {
+			t.Errorf("%s shows label %s, which its query does not keep", where, l[1])
 		}
 	}
 }
