@@ -33,6 +33,9 @@ func (q *Queue) attempt(u unit) {
 
 	q.mu.Lock()
 	if len(groups) > 0 {
+		if !reached(outs) {
+			u.d.fault = outs[0].Reply
+		}
 		q.feedback(u.d, reached(outs))
 	}
 	b, report := q.conclude(u.e, m, outs, unrouted)

@@ -41,10 +41,11 @@ type dest struct {
 	active  int
 	inRing  bool
 
-	limit   int   // attempts at a time: grows with success
-	fails   int   // attempts in a row that did not reach it
-	dead    bool  // only probes
-	probeAt int64 // Unix milliseconds
+	limit   int        // attempts at a time: grows with success
+	fails   int        // attempts in a row that did not reach it
+	fault   mail.Reply // of the last of them
+	dead    bool       // only probes
+	probeAt int64      // Unix milliseconds
 }
 
 const (

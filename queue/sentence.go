@@ -82,7 +82,8 @@ func (w *Wait) last() string {
 
 // probed: the destination is dead.
 func (w *Wait) probed(now time.Time) string {
-	text := fmt.Sprintf("%s could not be reached %s in a row, so one probe at a time goes there", w.where(), count(w.Fails, "time"))
+	text := fmt.Sprintf("%s could not be reached %s in a row (%s), so one probe at a time goes there",
+		w.where(), count(w.Fails, "time"), w.Fault)
 	if w.Probe != nil {
 		text += ", the next at " + at(*w.Probe, now)
 	} else {
@@ -91,7 +92,7 @@ func (w *Wait) probed(now time.Time) string {
 	if w.Ahead > 0 {
 		text += fmt.Sprintf(", %s before it", count(w.Ahead, "message"))
 	}
-	return text + "; when one succeeds this message follows at once" + w.last()
+	return text + "; when one succeeds this message follows at once"
 }
 
 func count(n int, what string) string {
@@ -109,11 +110,11 @@ func at(t, now time.Time) string {
 	case d <= 0:
 		return text + " (now)"
 	case d < time.Minute:
-		return fmt.Sprintf("%s (in %d s)", text, int(d.Seconds()))
-	case d < time.Hour:
-		return fmt.Sprintf("%s (in %d min)", text, int(d.Minutes()))
+		return fmt.Sprintf("%s (in %.0f s)", text, d.Seconds())
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%s (in %.0f min)", text, d.Minutes())
 	case d < 48*time.Hour:
-		return fmt.Sprintf("%s (in %d h)", text, int(d.Hours()))
+		return fmt.Sprintf("%s (in %.0f h)", text, d.Hours())
 	}
-	return fmt.Sprintf("%s (in %d days)", text, int(d.Hours()/24))
+	return fmt.Sprintf("%s (in %.0f days)", text, d.Hours()/24)
 }

@@ -42,6 +42,7 @@ type Wait struct {
 	NextHop     string           `json:"next_hop"`
 	Reply       string           `json:"reply"`
 	Fails       int              `json:"fails"`       // attempts in a row that did not reach the destination
+	Fault       string           `json:"fault"`       // what the last of them met
 	Concurrency int              `json:"concurrency"` // attempts to it at a time, now
 	Ahead       int              `json:"ahead"`       // messages with their turn before
 }
@@ -74,16 +75,27 @@ func (q *Queue) Why(id mail.ID) (Why, bool) {
 	return w, true
 }
 
-// add puts recipients that wait for the same together.
+// add puts recipients that wait for the same together. Their next attempts
+// differ by the jitter: the first counts.
 func (w *Why) add(wait Wait, p mail.Path) {
 	for i := range w.Waits {
-		if w.Waits[i].Text == wait.Text {
-			w.Waits[i].Recipients = append(w.Waits[i].Recipients, p)
-			return
+		other := &w.Waits[i]
+		if !other.same(&wait) {
+			continue
 		}
+		if wait.NextAttempt != nil && wait.NextAttempt.Before(*other.NextAttempt) {
+			other.NextAttempt, other.Text = wait.NextAttempt, wait.Text
+		}
+		other.Recipients = append(other.Recipients, p)
+		return
 	}
 	wait.Recipients = []mail.Path{p}
 	w.Waits = append(w.Waits, wait)
+}
+
+func (w *Wait) same(o *Wait) bool {
+	return w.Limit == o.Limit && w.Destination == o.Destination && w.Hold == o.Hold && w.Attempts == o.Attempts &&
+		w.NextHop == o.NextHop && w.Reply == o.Reply && (w.NextAttempt == nil) == (o.NextAttempt == nil)
 }
 
 // waits tells what one recipient of e waits for.
@@ -114,6 +126,9 @@ func (q *Queue) waits(e *entry, s *rcptState) Wait {
 func (q *Queue) limit(w *Wait, e *entry, r *rcpt) {
 	d := r.dom.dest
 	w.Destination, w.Fails, w.Concurrency = d.name, d.fails, d.limit
+	if d.fails > 0 {
+		w.Fault = d.fault.String()
+	}
 	switch {
 	case r.phase == phaseActive:
 		w.Limit = LimitActive
