@@ -35,6 +35,9 @@ func TestExchangersForget(t *testing.T) {
 				t.Fatalf("%d hops are kept", table.count)
 			}
 		}
+		if table.sweep(time.Now()); table.count < 10 {
+			t.Errorf("only %d hops are kept: that they are dead is forgotten", table.count)
+		}
 		if table.hold("used.example", netip.MustParseAddr("192.0.2.1")) != used {
 			t.Error("a hop in use was forgotten")
 		}
@@ -77,9 +80,19 @@ func TestExchangersIdle(t *testing.T) {
 	if n := s.mx.idle.n.Load(); n != 0 {
 		t.Errorf("%d idle connections are on the account after Close", n)
 	}
-	wantResults(t, deliver(t, r, message("x\r\n", "a@d0.example")), mail.Relayed)
-	if n := testutil.ToFloat64(metrics.open); n != 0 {
-		t.Errorf("%v connections are open after Close", n)
+	fake.A["new.example"] = []string{"127.0.0.2"}
+	for _, rcpt := range []string{"a@d0.example", "a@new.example"} {
+		wantResults(t, deliver(t, r, message("x\r\n", rcpt)), mail.Relayed)
+		if n := testutil.ToFloat64(metrics.open); n != 0 {
+			t.Errorf("%s: %v connections are open after Close", rcpt, n)
+		}
+	}
+	for host, e := range s.mx.hosts {
+		for addr, h := range e.hops {
+			if h.users != 0 {
+				t.Errorf("%s[%s] is held by %d, without an attempt", host, addr, h.users)
+			}
+		}
 	}
 }
 

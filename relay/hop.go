@@ -210,11 +210,11 @@ func (h *hop) resume() {
 }
 
 // disposable reports that nothing is lost when h is forgotten: it has no
-// connection, and there is nothing to remember of it.
+// idle connection (then there would be the timer), and nothing to remember.
 func (h *hop) disposable(now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return len(h.idle) == 0 && h.timer == nil && !now.Before(h.down)
+	return h.timer == nil && !now.Before(h.down)
 }
 
 // available reports whether h should be tried in its turn. The first who asks

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -118,6 +119,7 @@ func TestMX(t *testing.T) {
 		both.example A 127.0.0.2
 		!servfail broken.example
 		!servfail half.example AAAA
+		!servfail blind6.example AAAA
 		half.example A 127.0.0.2
 		!servfail blind.example A
 		!drop silent.example
@@ -154,6 +156,7 @@ func TestMX(t *testing.T) {
 		{"address silent", "d.example MX 10 silent.example.", "deferred 4.4.3", "silent.example", 0},
 		{"one family unknown", "d.example MX 10 half.example.", "relayed", "", 2},
 		{"the other family unknown", "d.example MX 10 blind.example.", "deferred 4.4.3", "blind.example", 0},
+		{"IPv6 unknown, no IPv4", "d.example MX 10 blind6.example.", "deferred 4.4.3", "blind6.example", 0},
 		{"second is known", "d.example MX 10 broken.example.\nd.example MX 20 ok.example.", "relayed", "", 2},
 		{"unknown is more than absent", "d.example MX 10 broken.example.\nd.example MX 20 nowhere.example.", "deferred 4.4.3", "", 0},
 		{"unknown is more than refused", "d.example MX 10 meta.example.\nd.example MX 20 broken.example.", "deferred 4.4.3", "", 0},
@@ -333,30 +336,28 @@ func TestMXLimits(t *testing.T) {
 	fake := &dns.Fake{MX: map[string][]dns.MX{}, A: map[string][]string{}}
 	for i := range 40 {
 		host := fmt.Sprintf("m%d.example", i)
-		fake.MX["d.example"] = append(fake.MX["d.example"], dns.MX{Host: host, Preference: uint16(i / 4)}, dns.MX{Host: host, Preference: 99})
+		fake.MX["d.example"] = append(fake.MX["d.example"], dns.MX{Host: host, Preference: uint16(i / 4)})
 		for j := range 40 {
-			fake.A[host] = append(fake.A[host], fmt.Sprintf("192.0.2.%d", i), fmt.Sprintf("2001:db8::%d:%d", i, j))
+			fake.A[host] = append(fake.A[host], fmt.Sprintf("192.0.%d.%d", i, j))
 		}
 	}
-	got := attemptOn(t, fake, MX{})
-	if len(got) != maxTries {
-		t.Errorf("%d tries: %v", len(got), got)
+	hosts := map[string]int{}
+	for _, call := range attemptOn(t, fake, MX{}) {
+		hosts[strings.Split(call, ".")[2]]++
 	}
-	hosts := map[string]bool{}
-	for _, call := range got {
-		a := netip.MustParseAddr(call)
-		hosts[strings.Split(call, ":")[max(0, strings.Count(call, ":")-1)]] = a.Is6()
+	if len(hosts) != 2 || slices.ContainsFunc(slices.Collect(maps.Values(hosts)), func(n int) bool { return n != maxHostAddresses }) {
+		t.Errorf("tries by host: %v", hosts)
 	}
-	if len(hosts) < 2 {
-		t.Errorf("one host took all tries: %v", got)
-	}
-	// A host with few addresses leaves the tries to others, of five hosts.
-	fake.A = map[string][]string{}
-	for i := range 40 {
-		fake.A[fmt.Sprintf("m%d.example", i)] = []string{fmt.Sprintf("192.0.2.%d", i)}
+	// One with few addresses leaves the tries to others; they are five at most.
+	for host := range fake.A {
+		fake.A[host] = fake.A[host][:1]
 	}
 	if got := attemptOn(t, fake, MX{}); len(got) != maxExchangers {
 		t.Errorf("%d hosts: %v", len(got), got)
+	}
+	fake.MX["d.example"] = []dns.MX{{Host: "m1.example", Preference: 10}, {Host: "M1.example", Preference: 20}}
+	if got := attemptOn(t, fake, MX{}); len(got) != 1 {
+		t.Errorf("a host that is named twice: %v", got)
 	}
 }
 
