@@ -112,14 +112,14 @@ func (g *gateway) reload(load func() (*config.Config, error)) {
 		err = g.apply(cfg)
 	}
 	if err != nil {
-		g.m.reloads.failed.Inc()
 		g.m.reloads.ok.Set(0)
+		g.m.reloads.failed.Inc()
 		g.log.Error("reload failed, the old settings stay in force", "error", err)
 		return
 	}
-	g.m.reloads.done.Inc()
 	g.m.reloads.ok.Set(1)
 	g.m.reloads.at.SetToCurrentTime()
+	g.m.reloads.done.Inc()
 	g.log.Info("reloaded", "rules", g.judge.settings.Pipeline.RulesHash())
 }
 
