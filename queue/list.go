@@ -32,6 +32,9 @@ func (q *Queue) IDs(f Filter) iter.Seq[mail.ID] {
 // pageSize is how much is collected before the caller gets it.
 const pageSize = 64
 
+// breath is how many messages are described before others get the lock.
+const breath = 8
+
 // pages yields what of makes of the messages that match, a page at a time.
 func pages[T any](q *Queue, f Filter, of func(*entry) (T, bool)) iter.Seq[T] {
 	return func(yield func(T) bool) {
@@ -45,7 +48,9 @@ func pages[T any](q *Queue, f Filter, of func(*entry) (T, bool)) iter.Seq[T] {
 			for steps := 0; c.next != nil && len(page) < cap(page) && steps < walkPortion; steps++ {
 				if e := c.step(); m.memory(e) {
 					if v, ok := of(e); ok {
-						page = append(page, v)
+						if page = append(page, v); len(page)%breath == 0 {
+							q.breathe()
+						}
 					}
 				}
 			}

@@ -1,5 +1,7 @@
 package queue
 
+import "runtime"
+
 // cursor stands in the list of messages between two steps of a walk. While the
 // lock is given up messages may end; remove moves the cursors that stand on
 // one. So a walk that is slow, or stands still because its reader does, keeps
@@ -21,10 +23,17 @@ func (q *Queue) walk(f func(e *entry) bool) {
 			return
 		}
 		if steps%walkPortion == 0 {
-			q.mu.Unlock()
-			q.mu.Lock()
+			q.breathe()
 		}
 	}
+}
+
+// breathe gives up q.mu for whoever waits for it. Without the pause the lock
+// would mostly be taken again before a waiter is awake.
+func (q *Queue) breathe() {
+	q.mu.Unlock()
+	runtime.Gosched()
+	q.mu.Lock()
 }
 
 func (q *Queue) openCursor() *cursor {
