@@ -164,6 +164,11 @@ func (p *process) stop() error {
 	if err := p.sound(); err != nil {
 		return err
 	}
+	return p.terminate()
+}
+
+// terminate is stop under load.
+func (p *process) terminate() error {
 	p.signal(syscall.SIGTERM)
 	select {
 	case <-p.ended:
