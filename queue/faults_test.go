@@ -247,12 +247,14 @@ func TestSegmentsFit(t *testing.T) {
 		{512 << 20, 64 << 20, 64 << 20},
 		{511 << 20, 64 << 20, 16 << 20},
 		{100 << 20, 64 << 20, 4 << 20},
-		{0, 64 << 20, 4 << 20},
-		{0, 24 << 10, 24 << 10},
+		{4 << 20, 64 << 20, 4 << 20},
+		{4<<20 - 1, 64 << 20, 0},
+		{24 << 10, 24 << 10, 24 << 10},
+		{0, 24 << 10, 0},
 	} {
 		mem.SetFree(fsx.Space{Bytes: c.free, Inodes: 1000})
-		if got := q.fitting(c.size); got != c.want {
-			t.Errorf("%d free: %d for %d, want %d", c.free, got, c.size, c.want)
+		if got, err := q.fitting(c.size); got != c.want || (err != nil) != (c.want == 0) {
+			t.Errorf("%d free: %d for %d, want %d (%v)", c.free, got, c.size, c.want, err)
 		}
 	}
 }

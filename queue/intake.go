@@ -312,7 +312,7 @@ func (i *Intake) end() {
 	putPooled(i.buf)
 	i.buf = nil
 	i.mu.Unlock()
-	i.q.space.add(-i.reserved)
+	i.q.space.end(i.reserved, min(i.size, i.reserved))
 	i.reserved = 0
 	if f != nil {
 		f.Close()

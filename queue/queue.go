@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"sync"
+	"syscall"
 	"time"
 
 	"mailweir/internal/fsx"
@@ -78,7 +79,12 @@ func open(fsys fsx.FS, dir string, o Options, inline bool) (*Queue, error) {
 		q.closeFiles()
 		return nil, err
 	}
-	if err := q.log.roll(); err != nil {
+	if err := q.log.roll(); errors.Is(err, syscall.ENOSPC) {
+		// What is in the queue is ours all the same: it is relayed, and
+		// recorded as soon as there is space.
+		o.Logger.Error("queue: no space for the first segment", "err", err)
+		q.log.stalled = fmt.Errorf("%w: %w", ErrNoSpace, err)
+	} else if err != nil {
 		q.closeFiles()
 		return nil, fmt.Errorf("queue: first segment: %w", err)
 	}
@@ -203,19 +209,27 @@ func (q *Queue) makeSpool(fresh bool) error {
 	return err
 }
 
-// maker keeps one segment ready, so that the writer never waits for one.
+// maker keeps one segment ready, so that the writer never waits for one. When
+// none can be made it tries again each second, and the writer gets the latest
+// error.
 func (q *Queue) maker() {
 	defer q.tasks.Done()
 	for {
 		s, err := q.makeSegment()
+		var again <-chan time.Time
+		if err != nil {
+			again = time.After(time.Second)
+		}
 		select {
 		case q.log.made <- madeSegment{s, err}:
+		case <-again:
+			continue
 		case <-q.stop:
 			return
 		}
 		if err != nil {
 			select {
-			case <-time.After(time.Second):
+			case <-again:
 			case <-q.stop:
 				return
 			}

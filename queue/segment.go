@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"mailweir/internal/fsx"
@@ -90,7 +91,10 @@ func (q *Queue) makeSegment() (*segment, error) {
 	q.mu.Unlock()
 
 	if old == nil {
-		size = q.fitting(size)
+		var err error
+		if size, err = q.fitting(size); err != nil {
+			return nil, err
+		}
 	}
 	s := &segment{number: number, epoch: newEpoch(), size: size}
 	var err error
@@ -112,13 +116,20 @@ func (q *Queue) makeSegment() (*segment, error) {
 }
 
 // fitting makes a new segment smaller where space is short: what is written
-// ahead must not be what fills the disk.
-func (q *Queue) fitting(size int64) int64 {
+// ahead must not be what fills the disk. Where it does not fit at all nothing
+// is written, or each try would take the last bytes from others.
+func (q *Queue) fitting(size int64) (int64, error) {
 	free, err := q.fs.Free(q.dir)
-	for err == nil && size > firstSegmentSize && size > free.Bytes/8 {
+	if err != nil {
+		return 0, err
+	}
+	for size > firstSegmentSize && size > free.Bytes/8 {
 		size = max(size/4, firstSegmentSize)
 	}
-	return size
+	if size > free.Bytes {
+		return 0, &fs.PathError{Op: "create segment in", Path: q.segDir(), Err: syscall.ENOSPC}
+	}
+	return size, nil
 }
 
 func (s *segment) header() []byte {
