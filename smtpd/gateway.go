@@ -22,7 +22,10 @@ type Settings struct {
 	Pipeline    *filter.Pipeline
 	Domains     map[string]*Domain // by canonical name
 	OwnNetworks []netip.Prefix
-	MaxHops     int // Received fields from which a message counts as looping
+	// AllowDomains are those of [[allow]] entries, canonical.
+	AllowDomains []string
+	MaxHops      int // Received fields from which a message counts as looping
+	ReceivedSPF  bool
 }
 
 // Domain is one of the domains that we accept mail for.

@@ -74,6 +74,9 @@ func (h *heads) build(key headKey, v filter.Verdict) []byte {
 	b := make([]byte, 0, len(header.Raw)+1024)
 	b = authres.Append(b, set.Hostname, h.j.Facts.Auth, hide)
 	b = appendSpam(b, h.j.Symbols, v, key.flagged)
+	if set.ReceivedSPF && !hide {
+		b = appendReceivedSPF(b, h.j.Facts, set.Hostname)
+	}
 	b = appendReceived(b, h.tx, h.j.Facts.Client.Name, hide)
 	return appendForeign(b, header, set.Hostname)
 }
@@ -84,6 +87,11 @@ var ownFields = []string{"X-Spam-Status", "X-Spam-Score", "X-Spam-Flag"}
 
 // appendForeign copies what came, without forgeries of our own fields.
 func appendForeign(b []byte, header *mail.Header, authserv string) []byte {
+	if len(header.Fields) > 0 && header.Fields[0].Name() == "" {
+		// What came begins with its body, or with a line that would continue
+		// our last field: an empty line keeps the two apart.
+		b = append(b, "\r\n"...)
+	}
 	size := 0
 	for _, f := range header.Fields {
 		size += len(f.Raw)
@@ -169,19 +177,21 @@ func appendSpam(b []byte, symbols []filter.Symbol, v filter.Verdict, flagged boo
 	b = append(b, "X-Spam-Score: "...)
 	b = appendScore(b, v.Score)
 	b = append(b, "\r\nX-Spam-Status: "...)
-	line := len(b)
 	b = append(b, word...)
 	b = append(b, ", score="...)
 	b = appendScore(b, v.Score)
 	b = append(b, " required="...)
 	b = appendScore(b, v.Required)
-	b = append(b, " tests=["...)
-	line -= len("X-Spam-Status: ")
+	b = append(b, "\r\n\t"...)
+	line := len(b)
+	b = append(b, "tests=["...)
 	for k, s := range symbols {
 		if k > 0 {
 			b = append(b, ',')
 		}
-		if len(b)-line+len(s.Name) > 70 { // folded where white space may stand
+		// Filters look for a test with one regexp on one line: folded only
+		// before the line limit (998 octets, RFC 5322 section 2.1.1).
+		if len(b)-line+len(s.Name) > 900 {
 			b = append(b, "\r\n\t"...)
 			line = len(b)
 		}

@@ -119,10 +119,12 @@ func (j *judge) build(cfg *config.Config, o judgeOptions) error {
 		scorer = unweighed{}
 	}
 	j.settings = &smtpd.Settings{
-		Hostname:    string(cfg.Hostname),
-		OwnNetworks: cfg.Privacy.OwnNetworks,
-		MaxHops:     maxHops,
-		Domains:     make(map[string]*smtpd.Domain, len(cfg.Domains)+1),
+		Hostname:     string(cfg.Hostname),
+		OwnNetworks:  cfg.Privacy.OwnNetworks,
+		MaxHops:      maxHops,
+		AllowDomains: allowDomains(cfg.Allow),
+		ReceivedSPF:  cfg.SPF.ReceivedSPF,
+		Domains:      make(map[string]*smtpd.Domain, len(cfg.Domains)+1),
 		Pipeline: filter.New(filter.Options{
 			Chain: chain(c), Scorer: func() filter.Scorer { return scorer }, Off: off,
 			Limits: limits, Pool: o.m.pool, MaxListing: maxListing(cfg), Metrics: o.m.filter,
@@ -309,6 +311,16 @@ func allowEntries(list []config.Allow) []allow.Entry {
 	out := make([]allow.Entry, len(list))
 	for k, a := range list {
 		out[k] = allow.Entry{Network: a.Network, Domain: string(a.Domain), Reason: a.Reason}
+	}
+	return out
+}
+
+func allowDomains(list []config.Allow) []string {
+	var out []string
+	for _, a := range list {
+		if a.Domain != "" {
+			out = append(out, mail.CanonicalDomain(string(a.Domain)))
+		}
 	}
 	return out
 }

@@ -105,8 +105,9 @@ func (r *Result) detail() string {
 	return printable(s)
 }
 
-// auth is the result for Authentication-Results (RFC 7489 section 11.1, kept
-// by RFC 9989): header.from and the policy that was published.
+// auth is the result for Authentication-Results: header.from, the policy that
+// applies, and what RFC 9989 registers of the record: its p=, and where it was
+// found if that is not the author's domain.
 func (r *Result) auth() filter.AuthResult {
 	a := filter.AuthResult{Method: "dmarc", Result: string(r.Status), Reason: printable(r.Reason)}
 	if r.Author != "" {
@@ -114,6 +115,12 @@ func (r *Result) auth() filter.AuthResult {
 	}
 	if r.Policy != "" {
 		a.Props = append(a.Props, filter.AuthProp{Type: "policy", Property: "published-domain-policy", Value: string(r.Policy)})
+	}
+	if r.Record != nil {
+		a.Props = append(a.Props, filter.AuthProp{Type: "polrec", Property: "p", Value: string(r.Record.Policy)})
+		if r.Domain != r.Author {
+			a.Props = append(a.Props, filter.AuthProp{Type: "polrec", Property: "domain", Value: r.Domain})
+		}
 	}
 	return a
 }

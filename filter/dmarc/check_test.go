@@ -2,6 +2,7 @@ package dmarc
 
 import (
 	"context"
+	"reflect"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -56,9 +57,13 @@ func TestAuthResult(t *testing.T) {
 	tx := transaction("From: a@x.example.org", "spf fail example.org")
 	r := parseZone(t, "_dmarc.example.org TXT v=DMARC1; p=none; sp=reject")
 	a := New(r).Run(context.Background(), tx).Auth[0]
-	if a.Method != "dmarc" || a.Result != "fail" || len(a.Props) != 2 ||
-		a.Props[0] != (filter.AuthProp{Type: "header", Property: "from", Value: "x.example.org"}) ||
-		a.Props[1] != (filter.AuthProp{Type: "policy", Property: "published-domain-policy", Value: "reject"}) {
+	want := filter.AuthResult{Method: "dmarc", Result: "fail", Props: []filter.AuthProp{
+		{Type: "header", Property: "from", Value: "x.example.org"},
+		{Type: "policy", Property: "published-domain-policy", Value: "reject"},
+		{Type: "polrec", Property: "p", Value: "none"},
+		{Type: "polrec", Property: "domain", Value: "example.org"},
+	}}
+	if !reflect.DeepEqual(a, want) {
 		t.Errorf("%+v", a)
 	}
 }

@@ -25,6 +25,7 @@ type Config struct {
 	Limits    Limits     `toml:"limits"`
 	DNS       DNS        `toml:"dns"`
 	Score     Score      `toml:"score"`
+	SPF       SPF        `toml:"spf"`
 	DMARC     DMARC      `toml:"dmarc"`
 	Checks    Checks     `toml:"checks"`
 	Rules     Rules      `toml:"rules"`
@@ -95,6 +96,14 @@ type Score struct {
 	Tag        float64 `toml:"tag" default:"5.0" min:"0" max:"1000"`
 	Quarantine float64 `toml:"quarantine" default:"0.0" min:"0" max:"1000"` // 0: off
 	Reject     float64 `toml:"reject" default:"15.0" min:"0.1" max:"10000"`
+}
+
+// SPF is how SPF results are shown.
+type SPF struct {
+	// ReceivedSPF adds that field to what is relayed, next to
+	// Authentication-Results. It names the client, and is therefore left out
+	// where the client is redacted.
+	ReceivedSPF bool `toml:"received_spf" default:"false"`
 }
 
 // DMARC is what a DMARC failure may lead to.
