@@ -158,6 +158,9 @@ func (a *attempt) more() bool {
 // next is the first next hop that was not tried and is not suspended; then the
 // first suspended one. another tells that it is not the last.
 func (a *attempt) next() (h *hop, another bool) {
+	if a.mx != nil && time.Since(a.begin) > exchangeTime {
+		return nil, false
+	}
 	choice, left := a.choose()
 	for choice < 0 && a.more() {
 		choice, left = a.choose()

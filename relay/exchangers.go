@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"strconv"
@@ -18,6 +19,12 @@ const (
 	// purpose, and many domains that name it, all workers of the queue could
 	// end up waiting.
 	exchangeWait = 5 * time.Second
+	// turnWait is how long an attempt waits to be one of MaxAttempts: long
+	// enough for a burst to pass, while nothing in it is slow.
+	turnWait = time.Second
+	// exchangeTime is when an attempt goes on to no further address. The time-
+	// outs of RFC 5321 would let one with eight of them last for hours.
+	exchangeTime = 10 * time.Minute
 	minSweep     = 64 // hops that are kept without asking whether they are of use
 )
 
@@ -32,6 +39,7 @@ type exchangers struct {
 	maxConns int
 	metrics  *Metrics
 	idle     quota
+	turns    chan struct{} // one for each attempt under way
 	wait     time.Duration // exchangeWait; a seam for tests
 
 	mu      sync.Mutex
@@ -56,9 +64,14 @@ type heldHop struct {
 func newExchangers(o *MX, m *Metrics) *exchangers {
 	return &exchangers{
 		tls: o.TLS, port: strconv.Itoa(int(o.Port)), maxConns: o.MaxConnections, metrics: m,
-		idle: quota{max: maxIdleExchanges}, wait: exchangeWait, hosts: make(map[string]*exchanger), sweepAt: minSweep,
+		idle: quota{max: maxIdleExchanges}, wait: exchangeWait, turns: make(chan struct{}, o.MaxAttempts), hosts: make(map[string]*exchanger), sweepAt: minSweep,
 	}
 }
+
+// turn waits for the right to make an attempt; endTurn gives it back.
+func (t *exchangers) turn(ctx context.Context) error { return acquire(ctx, t.turns, turnWait) }
+
+func (t *exchangers) endTurn() { <-t.turns }
 
 // hold finds or makes the hop for an address of host. release gives it back.
 func (t *exchangers) hold(host string, addr netip.Addr) *heldHop {

@@ -128,6 +128,54 @@ func TestExchangersCrowded(t *testing.T) {
 	}
 }
 
+// Slow strangers take a part of the queue's workers, not all.
+func TestExchangersTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		resolver := &hanging{asked: make(chan struct{}, 1), only: "MX"}
+		r := New(Options{MX: &MX{Resolver: resolver, MaxAttempts: 1}})
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			deliverContext(t, ctx, r, message("x\r\n", "a@slow.example"))
+		}()
+		<-resolver.asked
+		begin := time.Now()
+		o := deliver(t, r, message("x\r\n", "a@d.example"))[0]
+		if o.Result != mail.Deferred || o.Reply.Enhanced.String() != "4.4.5" || time.Since(begin) != turnWait {
+			t.Errorf("%+v after %s", o, time.Since(begin))
+		}
+		cancel()
+		<-done
+		resolver.only = ""
+		o = deliver(t, r, message("x\r\n", "a@d.example"))[0]
+		if o.Reply.Enhanced.String() != "5.1.2" {
+			t.Errorf("the turn was not given back: %+v", o)
+		}
+	})
+}
+
+// An attempt ends some time, however many slow addresses a domain has.
+func TestExchangersTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := &dns.Fake{A: map[string][]string{}}
+		for i := range maxExchangers {
+			host := fmt.Sprintf("m%d.example", i)
+			fake.MX = map[string][]dns.MX{"d.example": append(fake.MX["d.example"], dns.MX{Host: host})}
+			fake.A[host] = []string{fmt.Sprintf("192.0.2.%d", i)}
+		}
+		var network dialed
+		r := New(Options{MX: &MX{Resolver: fake}, Dial: func(ctx context.Context, n, address string) (net.Conn, error) {
+			time.Sleep(exchangeTime/2 + time.Second)
+			return network.dial(ctx, n, address)
+		}})
+		o := deliver(t, r, message("x\r\n", "a@d.example"))[0]
+		if o.Result != mail.Deferred || o.Reply.Enhanced.String() != "4.4.1" || len(network.calls) != 2 {
+			t.Errorf("%+v after %v", o, network.calls)
+		}
+	})
+}
+
 // hanging is a resolver that answers when nobody wants it any more.
 type hanging struct {
 	dns.Fake

@@ -50,23 +50,24 @@ func (q *quota) give(n int) {
 	}
 }
 
-var errCrowded = errors.New("all connections that we allow ourselves are in use")
+var errCrowded = errors.New("as many as we allow ourselves are under way")
 
-// acquire waits for the right to use a connection.
-func (h *hop) acquire(ctx context.Context) error {
+// acquire waits for a slot: as long as ctx lasts, or for patient if that is not
+// zero.
+func acquire(ctx context.Context, slots chan struct{}, patient time.Duration) error {
 	select {
-	case h.slots <- struct{}{}:
+	case slots <- struct{}{}:
 		return nil
 	default:
 	}
 	var enough <-chan time.Time
-	if h.patient > 0 {
-		t := time.NewTimer(h.patient)
+	if patient > 0 {
+		t := time.NewTimer(patient)
 		defer t.Stop()
 		enough = t.C
 	}
 	select {
-	case h.slots <- struct{}{}:
+	case slots <- struct{}{}:
 		return nil
 	case <-enough:
 		return errCrowded
@@ -74,6 +75,9 @@ func (h *hop) acquire(ctx context.Context) error {
 		return errInterrupted
 	}
 }
+
+// acquire waits for the right to use a connection.
+func (h *hop) acquire(ctx context.Context) error { return acquire(ctx, h.slots, h.patient) }
 
 func (h *hop) release() { <-h.slots }
 

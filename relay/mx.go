@@ -30,6 +30,7 @@ type exchange struct {
 	domain   string // canonical, or an address literal
 	implicit bool   // there is no MX: the domain itself is the host
 	hosts    []dns.MX
+	turn     bool // it counts among MaxAttempts
 	held     []*heldHop
 	what     finding
 	result   mail.Result
@@ -49,22 +50,35 @@ const (
 	mxRefused
 	mxLoop
 	mxTemporary
+	mxCrowded // not looked up: too many attempts are under way
 )
 
-var findings = [...]string{mxFound: "found", mxNotFound: "not_found", mxNull: "null", mxRefused: "refused", mxLoop: "loop", mxTemporary: "temporary"}
+var findings = [...]string{mxFound: "found", mxNotFound: "not_found", mxNull: "null", mxRefused: "refused", mxLoop: "loop", mxTemporary: "temporary", mxCrowded: "crowded"}
 
 // exchange begins the look-up for domain.
 func (s *state) exchange(ctx context.Context, domain string) *exchange {
 	x := &exchange{s: s, domain: domain}
+	if err := s.mx.turn(ctx); err == errCrowded {
+		x.conclude(mxCrowded, mail.Deferred, mail.EnhancedCode{4, 4, 5}, "deliveries to other domains: %s", err)
+	} else if err == nil {
+		x.turn = true
+		x.find(ctx)
+	}
+	return x
+}
+
+// find looks up the hosts, or knows why there are none.
+func (x *exchange) find(ctx context.Context) {
+	domain := x.domain
 	switch {
 	case domain[0] == '[': // RFC 5321 section 4.1.3: no look-up at all
 		x.hosts = []dns.MX{{Host: domain}}
-		return x
+		return
 	case !mail.ValidDomain(domain, false):
 		x.conclude(mxNotFound, mail.Failed, mail.EnhancedCode{5, 1, 2}, "the domain has no form that DNS could hold (IDNA)")
-		return x
+		return
 	}
-	list, err := s.MX.Resolver.LookupMX(ctx, domain)
+	list, err := x.s.MX.Resolver.LookupMX(ctx, domain)
 	switch {
 	case dns.IsTemporary(err):
 		x.unknown(domain, err)
@@ -81,7 +95,6 @@ func (s *state) exchange(ctx context.Context, domain string) *exchange {
 	}
 	x.cutOwnName()
 	x.hosts = x.hosts[:min(len(x.hosts), maxExchangers)]
-	return x
 }
 
 // ordered is the list by preference, equals at random (RFC 5321 section 5.1),
@@ -137,7 +150,12 @@ func (x *exchange) conclude(what finding, result mail.Result, code mail.Enhanced
 }
 
 // verdict is what the recipients get when there was nothing to connect to.
-func (x *exchange) verdict() (mail.Result, mail.Reply) { return x.result, x.reply }
+func (x *exchange) verdict() (mail.Result, mail.Reply) {
+	if x.what == mxNone { // a mistake of ours must not fail mail for good
+		return mail.Deferred, localReply(mail.EnhancedCode{4, 3, 0}, "internal error: no finding")
+	}
+	return x.result, x.reply
+}
 
 // end gives back what the attempt has held.
 func (x *exchange) end() {
@@ -145,6 +163,9 @@ func (x *exchange) end() {
 	if len(x.held) > 0 {
 		what = mxFound
 		x.s.mx.release(x.held)
+	}
+	if x.turn {
+		x.s.mx.endTurn()
 	}
 	if what != mxNone {
 		x.s.mx.metrics.lookups[what].Inc()

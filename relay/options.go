@@ -49,6 +49,10 @@ type MX struct {
 	// MaxConnections is at once to one exchanger, all of its addresses and all
 	// domains that it serves together: 10.
 	MaxConnections int
+	// MaxAttempts is at once in all: 128. Strangers' hosts can be as slow as
+	// they like; this many of the queue's workers can wait for them, the others
+	// remain for our own next hops.
+	MaxAttempts int
 	// Family restricts the addresses of exchangers. A literal is taken as it is.
 	Family Family
 	// Own are addresses of this host. Mail for an exchanger there would come
@@ -124,6 +128,7 @@ func (o Options) withDefaults() Options {
 	if o.MX != nil {
 		mx := *o.MX
 		mx.MaxConnections = orDefault(mx.MaxConnections, 10)
+		mx.MaxAttempts = orDefault(mx.MaxAttempts, 128)
 		mx.Port = orDefault(mx.Port, 25)
 		o.MX = &mx
 	}

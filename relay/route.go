@@ -61,7 +61,7 @@ func (s *state) sameConnections(old *state) bool {
 }
 
 func (m *MX) sameConnections(old *MX) bool {
-	return m.TLS == old.TLS && m.Port == old.Port && m.MaxConnections == old.MaxConnections
+	return m.TLS == old.TLS && m.Port == old.Port && m.MaxConnections == old.MaxConnections && m.MaxAttempts == old.MaxAttempts
 }
 
 func (s *state) add(r *Route, old *state, m *Metrics) mail.Destination {
