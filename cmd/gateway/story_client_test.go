@@ -159,6 +159,7 @@ func (c *client) closed() error {
 //	B: ham.eml LAST            the message as one BDAT chunk
 //	S: 250 2.1.0 ...           the reply that must come (see matches)
 //	TLS mx.example.org         the handshake; the certificate is for that name
+//	EVERY 1s C: NOOP           again and again while it gets a 250
 //	CLOSED                     the gateway has ended the connection
 //	CLOSE                      the client ends it
 //
@@ -195,6 +196,8 @@ func (c *client) step(line string) error {
 		return c.expect(rest)
 	case "TLS":
 		return c.startTLS(rest)
+	case "EVERY":
+		return c.every(rest)
 	case "CLOSED":
 		return c.closed()
 	case "CLOSE":
@@ -207,6 +210,32 @@ func (c *client) step(line string) error {
 		}
 	}
 	return nil
+}
+
+// every repeats a command until another reply than a 250 is there to be read.
+func (c *client) every(args string) error {
+	text, command, _ := strings.Cut(args, " C: ")
+	pause, err := time.ParseDuration(text)
+	if err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(pause) {
+		c.out.WriteString(command + "\r\n")
+		if err := c.flush(); err != nil {
+			return nil
+		}
+		next, err := c.r.Peek(3)
+		if err != nil {
+			return err
+		}
+		if string(next) != "250" {
+			return nil
+		}
+		if _, err := c.reply(); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("%s was answered for %v", command, patience)
 }
 
 // letter is one message to send, and who says to send it.
