@@ -69,11 +69,14 @@ func (m model) discover(author []string) (map[string]string, []string) {
 	if r := m.valid(author); r != nil {
 		return r, author
 	}
-	org := m.organization(author)
-	if r := m.valid(org); r != nil {
+	org, walk := m.organization(author), m.walk(author)
+	// A walk from more than eight labels may jump over the name below psd=y:
+	// what stands there was not retrieved.
+	met := slices.ContainsFunc(walk, func(name []string) bool { return slices.Equal(name, org) })
+	if r := m.valid(org); r != nil && met {
 		return r, org
 	}
-	for _, name := range m.walk(author) {
+	for _, name := range walk {
 		if r := m.valid(name); r != nil && r["psd"] == "y" {
 			return r, name
 		}
