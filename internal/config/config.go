@@ -93,9 +93,9 @@ type DNSPolicy struct {
 
 // Score is the thresholds of the sum of all symbols.
 type Score struct {
-	Tag        float64 `toml:"tag" default:"5.0" min:"0" max:"1000"`
-	Quarantine float64 `toml:"quarantine" default:"0.0" min:"0" max:"1000"` // 0: off
-	Reject     float64 `toml:"reject" default:"15.0" min:"0.1" max:"10000"`
+	Tag        float64 `toml:"tag" default:"5.0" min:"-1000" max:"100000"`
+	Quarantine float64 `toml:"quarantine" default:"0.0" min:"0" max:"100000"` // 0: off
+	Reject     float64 `toml:"reject" default:"15.0" min:"0.1" max:"100000"`
 }
 
 // SPF is how SPF results are shown.

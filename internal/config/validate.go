@@ -146,30 +146,57 @@ func (v *validator) checks() {
 	}
 }
 
-// scores demands tag <= quarantine <= reject, at the top and wherever a domain
-// sets one of them.
+// scores demands tag <= quarantine <= reject, at the top and in each domain.
+// Defaults, and what a domain inherits, give way to what is written down: who
+// only sets tag = 100 wants nothing tagged, and nothing rejected below it.
 func (v *validator) scores() {
-	v.score("score", v.c.Score)
-	for i, dom := range v.c.Domains {
-		path := fmt.Sprintf("domain[%d].score", i)
-		if v.given(path) {
-			v.score(path, dom.Score)
+	v.score("score", &v.c.Score)
+	for i := range v.c.Domains {
+		path, s := fmt.Sprintf("domain[%d].score", i), &v.c.Domains[i].Score
+		for _, t := range s.thresholds(&v.c.Score) {
+			if !v.given(join(path, t.key)) {
+				*t.value = *t.inherited
+			}
 		}
+		v.score(path, s)
 	}
 }
 
-func (v *validator) score(path string, s Score) {
-	low, name := s.Tag, "tag"
+// threshold is one of a Score's.
+type threshold struct {
+	key              string
+	value, inherited *float64
+}
+
+func (s *Score) thresholds(from *Score) []threshold {
+	return []threshold{
+		{"tag", &s.Tag, &from.Tag}, {"quarantine", &s.Quarantine, &from.Quarantine}, {"reject", &s.Reject, &from.Reject},
+	}
+}
+
+func (v *validator) score(path string, s *Score) {
+	low := threshold{key: "tag", value: &s.Tag}
 	if s.Quarantine > 0 {
-		v.scoreOrder(path, name, low, "quarantine", s.Quarantine)
-		low, name = s.Quarantine, "quarantine"
+		high := threshold{key: "quarantine", value: &s.Quarantine}
+		v.scoreOrder(path, low, high)
+		low = high
 	}
-	v.scoreOrder(path, name, low, "reject", s.Reject)
+	v.scoreOrder(path, low, threshold{key: "reject", value: &s.Reject})
 }
 
-func (v *validator) scoreOrder(path, a string, av float64, b string, bv float64) {
-	if av > bv && bv > 0 {
-		at := v.which(join(path, b), join(path, a))
-		v.at(at, fmt.Sprintf("%s %v is more than %s %v", a, av, b, bv), "tag <= quarantine <= reject")
+func (v *validator) scoreOrder(path string, low, high threshold) {
+	if *low.value <= *high.value {
+		return
+	}
+	lowPath, highPath := join(path, low.key), join(path, high.key)
+	switch {
+	case v.given(lowPath) && v.given(highPath):
+		v.at(v.which(highPath, lowPath), fmt.Sprintf("%s %v is more than %s %v", low.key, *low.value, high.key, *high.value), "tag <= quarantine <= reject")
+	case v.given(highPath):
+		*low.value = *high.value
+		v.origins[lowPath] = origin{from: highPath}
+	default:
+		*high.value = *low.value
+		v.origins[highPath] = origin{from: lowPath}
 	}
 }
