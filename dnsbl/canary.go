@@ -64,6 +64,9 @@ func (l *Lists) Canaries(ctx context.Context) {
 		})
 	}
 	wg.Wait()
+	if l.watched != nil {
+		l.once.Do(func() { close(l.watched) })
+	}
 }
 
 // apply switches a zone and says so, when that changes anything.

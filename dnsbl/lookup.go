@@ -60,6 +60,9 @@ type Lists struct {
 	cache    cacher // nil without one
 	metrics  *Metrics
 	logger   *slog.Logger
+
+	watched chan struct{} // nil: nobody watches; closed after the first round of canaries
+	once    sync.Once
 }
 
 // zone is a Zone at work.
@@ -88,18 +91,29 @@ func New(zones []Zone, r Resolver, m *Metrics, logger *slog.Logger) *Lists {
 // Zones is the number of zones.
 func (l *Lists) Zones() int { return len(l.zones) }
 
+// Await makes look-ups wait for the first round of canaries, which Run is about
+// to make: a list that is broken when we start must not refuse anybody either.
+// Call it before the first Lookup.
+func (l *Lists) Await() { l.watched = make(chan struct{}) }
+
 // Lookup asks all zones at once, and returns one result a zone in the order of
-// the config. Loopback addresses are not asked: 127.0.0.2 is the lists' own
-// test point. All others are; what a list thinks of a private address is
-// its own business.
+// the config. 127.0.0.1, 127.0.0.2 and ::1 are not asked: they are the lists'
+// own test points, or nothing. All others are; what a list thinks of a private
+// address is its own business.
 func (l *Lists) Lookup(ctx context.Context, addr netip.Addr) []Result {
 	results := make([]Result, len(l.zones))
 	addr = addr.Unmap().WithZone("")
-	if !addr.IsValid() || addr.IsLoopback() {
+	if !addr.IsValid() || addr == testPoint || addr == notListed || addr.IsLoopback() && addr.Is6() {
 		for i, z := range l.zones {
 			results[i] = Result{Zone: z.Name, State: Off}
 		}
 		return results
+	}
+	if l.watched != nil {
+		select {
+		case <-l.watched:
+		case <-ctx.Done():
+		}
 	}
 	var buf [80]byte
 	reversed := dns.AppendReverse(buf[:0], addr)

@@ -28,6 +28,7 @@ var (
 	// notListed is what a list must never answer for a listing: RFC 5782
 	// section 5 uses the address as the test point that is not listed.
 	notListed = netip.MustParseAddr("127.0.0.1")
+	testPoint = netip.MustParseAddr("127.0.0.2") // the one that is listed
 )
 
 // ParseCodes reads declared return codes: "127.0.0.2" or "127.0.0.0/28".
