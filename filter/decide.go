@@ -1,6 +1,9 @@
 package filter
 
-import "strings"
+import (
+	"math"
+	"strings"
+)
 
 // Decide turns weighed symbols into the verdict of one recipient class. It is
 // pure: the same symbols and policy always give the same verdict, which is
@@ -42,10 +45,11 @@ type findings struct {
 func sum(symbols []Symbol) *findings {
 	f := &findings{}
 	authenticated := false
+	var all, sansDMARC int64
 	for _, s := range symbols {
-		f.score += s.Score
+		all += milli(s.Score)
 		if !strings.HasPrefix(s.Name, "DMARC_") {
-			f.sansDMARC += s.Score
+			sansDMARC += milli(s.Score)
 		}
 		if s.Score > f.top.Score {
 			f.top = s
@@ -75,11 +79,16 @@ func sum(symbols []Symbol) *findings {
 			f.dnsFailure = s.Name
 		}
 	}
+	f.score, f.sansDMARC = float64(all)/1000, float64(sansDMARC)/1000
 	if authenticated {
 		f.dnsFailure = "" // DMARC passed on what could be looked up
 	}
 	return f
 }
+
+// milli is a score in thousandths: what is shown to add up to the threshold
+// must reach it, and 0.7 + 0.1 is less than 0.8 in binary fractions.
+func milli(score float64) int64 { return int64(math.Round(score * 1000)) }
 
 func byVirus(f *findings, _ *DomainPolicy) Verdict {
 	if f.virus == "" {
@@ -148,10 +157,10 @@ func byScanner(f *findings, p *DomainPolicy) Verdict {
 
 // decideListed is the decision at RCPT: the connect phase alone.
 func decideListed(symbols []Symbol, listings []Listing, p *DomainPolicy) (Verdict, bool) {
-	var score float64
+	var sum int64
 	var worst Listing
 	for _, l := range listings {
-		score += l.Score
+		sum += milli(l.Score)
 		if l.Score > worst.Score {
 			worst = l
 		}
@@ -161,6 +170,7 @@ func decideListed(symbols []Symbol, listings []Listing, p *DomainPolicy) (Verdic
 			return Verdict{}, false
 		}
 	}
+	score := float64(sum) / 1000
 	if worst.Zone == "" || score < p.Reject {
 		return Verdict{}, false
 	}

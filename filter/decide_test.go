@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"math"
 	"reflect"
 	"testing"
 )
@@ -38,6 +39,8 @@ func TestDecide(t *testing.T) {
 		{"below", spam(4.9), nil, Accept, ReasonNone},
 		{"tag", spam(5), nil, Tag, ReasonSpam},
 		{"reject", spam(15), nil, Reject, ReasonSpam},
+		{"what is shown to reach it reaches it", []Symbol{{Name: "A", Score: 0.7}, {Name: "B", Score: 0.1}},
+			func(p *DomainPolicy) { p.Tag = 0.8 }, Tag, ReasonSpam},
 		{"quarantine off", spam(10), nil, Tag, ReasonSpam},
 		{"quarantine", spam(10), func(p *DomainPolicy) { p.Quarantine = 8 }, Quarantine, ReasonSpam},
 		{"allowed spam", with(spam(20), SymAllowed), nil, Accept, ReasonAllowed},
@@ -85,7 +88,7 @@ func TestDecide(t *testing.T) {
 		for _, s := range c.symbols {
 			sum += s.Score
 		}
-		if v.Score != sum || v.Required != 5 {
+		if math.Abs(v.Score-sum) > 1e-9 || v.Required != policy(c.edit).Tag {
 			t.Errorf("%s: score %v of %v, want %v", c.name, v.Score, v.Required, sum)
 		}
 	}

@@ -45,8 +45,8 @@ type CheckResult struct {
 	Name  string `json:"name"`
 	State State  `json:"state"`
 	Cause string `json:"cause,omitempty"`
-	// Start is relative to the transaction's MAIL (negative: it ran since the
-	// connection began); both in microseconds.
+	// Start is relative to the transaction's MAIL, 0 for what began with the
+	// connection; both in microseconds.
 	Start    int64 `json:"start_us"`
 	Duration int64 `json:"duration_us"`
 }

@@ -202,7 +202,7 @@ func (i *Inspection) merge(runs []*run) {
 		rep := &r.report
 		result := CheckResult{
 			Name: r.name, State: rep.State,
-			Start: r.begin.Sub(i.begin).Microseconds(), Duration: r.took.Microseconds(),
+			Start: max(0, r.begin.Sub(i.begin).Microseconds()), Duration: r.took.Microseconds(),
 		}
 		if rep.State == "" { // a check that forgot to say must not pass for one that ran
 			result.State = Error

@@ -31,6 +31,9 @@ const (
 	ReasonListed    Reason = "listed" // DNSBL at RCPT
 	ReasonAllowed   Reason = "allowed"
 	ReasonRule      Reason = "rule"
+	// What RCPT refuses: `gateway check` gives these for a message.
+	ReasonRelayDenied      Reason = "relay_denied"
+	ReasonUnknownRecipient Reason = "unknown_recipient"
 )
 
 // DomainPolicy is what one of our domains wants, defaults already filled in.
