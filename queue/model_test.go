@@ -2,6 +2,7 @@ package queue
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -86,6 +87,8 @@ type modelRcpt struct {
 	durable bool // and that is on the disk
 	failed  bool
 	relayed int
+	to      mail.Destination // where an admin rerouted it to
+	toAny   bool             // or perhaps not: the disk failed
 }
 
 func (h *history) note(f string, args ...any) { h.log = append(h.log, fmt.Sprintf(f, args...)) }
@@ -147,7 +150,7 @@ func (h *history) open() {
 	q.attempts, q.deliver = context.Background(), (*historyHop)(h)
 	q.route = func(p mail.Path) mail.Destination { return "d" }
 	for _, dom := range q.domains {
-		q.setDest(dom, q.dest("d"))
+		q.setDest(dom, q.dest(q.routeTo(dom, dom.sample)))
 	}
 	q.mu.Unlock()
 }
@@ -166,7 +169,7 @@ func (hop *historyHop) Route(mail.Path) mail.Destination { return "d" }
 
 var finalRecipient = regexp.MustCompile(`Final-Recipient: rfc822; (\S+)`)
 
-func (hop *historyHop) Deliver(_ context.Context, _ mail.Destination, m *mail.Message, rcpts []int, done func(mail.Outcome)) {
+func (hop *historyHop) Deliver(_ context.Context, d mail.Destination, m *mail.Message, rcpts []int, done func(mail.Outcome)) {
 	h := (*history)(hop)
 	for _, i := range rcpts {
 		content, err := contentOf(m, i)
@@ -180,7 +183,19 @@ func (hop *historyHop) Deliver(_ context.Context, _ mail.Destination, m *mail.Me
 			done(mail.Outcome{Recipient: i, Result: mail.Relayed})
 			continue
 		}
+		h.route(m.Envelope.ID, i, d)
 		done(h.outcome(m, i, content))
+	}
+}
+
+// route checks that a reroute is kept, as long as nothing else was said.
+func (h *history) route(id mail.ID, i int, d mail.Destination) {
+	mm := h.msgs[id]
+	if mm == nil || mm.rcpts[i].toAny {
+		return
+	}
+	if want := cmp.Or(mm.rcpts[i].to, "d"); d != want {
+		h.fail("%s to %s went to %s, rerouted to %s", id, mm.rcpts[i].path, d, want)
 	}
 }
 
@@ -326,7 +341,7 @@ func (h *history) admin() {
 	if mm == nil {
 		return
 	}
-	switch h.r.IntN(3) {
+	switch h.r.IntN(5) {
 	case 0:
 		h.note("hold %s: %v", mm.id, h.q.Hold(mm.id))
 	case 1:
@@ -343,6 +358,40 @@ func (h *history) admin() {
 				r.durable = r.durable || err == nil && h.q.log.health() == nil
 				r.over = true
 			}
+		}
+	case 3:
+		h.reroute(mm, []mail.Destination{"", "elsewhere:25", "mx.example:25"}[h.r.IntN(3)])
+	case 4:
+		if h.r.IntN(3) == 0 {
+			h.bounce(mm)
+		}
+	}
+}
+
+func (h *history) reroute(mm *modelMessage, to mail.Destination) {
+	err := h.q.Reroute(mm.id, to)
+	h.note("reroute %s to %q: %v", mm.id, to, err)
+	if errors.Is(err, ErrNotFound) {
+		return
+	}
+	for i := range mm.rcpts {
+		if r := &mm.rcpts[i]; !r.over {
+			r.to, r.toAny = to, err != nil || h.q.log.health() != nil
+		}
+	}
+}
+
+// bounce ends what is left; a DSN must go out for each.
+func (h *history) bounce(mm *modelMessage) {
+	err := h.q.Bounce(mm.id)
+	h.note("bounce %s: %v", mm.id, err)
+	if err != nil && !errors.Is(err, ErrPoisoned) {
+		return
+	}
+	for i := range mm.rcpts {
+		if r := &mm.rcpts[i]; !r.over {
+			r.over, r.failed = true, true
+			r.durable = err == nil && h.q.log.health() == nil
 		}
 	}
 }
@@ -413,7 +462,7 @@ func dump(q *Queue) string {
 		fmt.Fprintf(&b, "%s %d", e.id, e.since)
 		for i := range e.rcpts {
 			r := &e.rcpts[i]
-			fmt.Fprintf(&b, " %d/%d/%s", r.status, r.attempts, q.reasons[r.hold])
+			fmt.Fprintf(&b, " %d/%d/%s/%s", r.status, r.attempts, q.reasons[r.hold], r.dom.to)
 		}
 		b.WriteByte('\n')
 	}
