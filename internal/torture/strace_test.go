@@ -1,0 +1,241 @@
+package torture
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// durable are the calls that the spool is made of.
+var durable = []string{"write", "pwrite64", "pwritev", "fdatasync", "fsync", "rename", "renameat", "unlink", "unlinkat", "fallocate", "openat"}
+
+// point is one fault: the N-th call of that name. strace counts for each
+// thread by itself.
+type point struct {
+	name   string
+	n      int
+	effect string // "signal=KILL", "error=EIO"
+}
+
+func (p point) inject() string { return fmt.Sprintf("inject=%s:%s:when=%d", p.name, p.effect, p.n) }
+
+// traced makes the run of twenty messages in a fresh spool, with a fault.
+type traced struct {
+	w     *world
+	calls []*call
+	alive bool // the gateway came to its orderly end
+}
+
+// messagesInRun fill a segment and a half, and have files of their own now and
+// then, so that every kind of call is among those that are hit.
+const messagesInRun = 20
+
+func runTraced(t testing.TB, mutant string, p *point) *traced {
+	t.Helper()
+	dir := t.TempDir()
+	// In memory: what is tested is the order of the calls. The disk is tested
+	// by power cuts.
+	run(t, "mount", "-t", "tmpfs", "-o", "size=256m", "torture", dir)
+	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
+	r := &traced{w: newWorld(t, mutant, filepath.Join(dir, "data"), "16MiB")}
+	log := filepath.Join(dir, "strace")
+	args := []string{"strace", "-f", "-y", "-qq", "-s", "40", "-e", "signal=none", "-o", log,
+		"-e", "trace=close," + strings.Join(durable, ",")}
+	if p != nil {
+		args = append(args, "-e", p.inject())
+	}
+	if r.w.start(args...) {
+		r.send()
+	}
+	select {
+	case <-r.w.ended:
+	default:
+		r.alive = true
+		r.w.stop()
+	}
+	r.w.kill()
+	f, err := os.Open(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if r.calls, err = readTrace(f); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// send sends the messages one after the other, and gives the relay a moment.
+func (r *traced) send() {
+	c, err := dial(r.w.listen)
+	if err != nil {
+		return
+	}
+	defer c.nc.Close()
+	for k := range messagesInRun {
+		size := 240 << 10
+		if k%5 == 0 {
+			size = 300 << 10
+		}
+		if _, err := c.send(r.w.book, size); err != nil {
+			return
+		}
+	}
+	for begin := time.Now(); time.Since(begin) < time.Second; time.Sleep(5 * time.Millisecond) {
+		if r.w.hop.enter(); len(r.w.book.missing()) == 0 {
+			return
+		}
+	}
+}
+
+// verify starts the gateway again and compares.
+func (r *traced) verify() []string {
+	r.w.drain()
+	return r.w.book.faults()
+}
+
+// points are all that a run without a fault shows, of the given calls.
+func points(calls []*call, names []string, effects ...string) (list []point) {
+	perThread := map[string]int{}
+	most := map[string]int{}
+	for _, c := range calls {
+		key := c.thread + c.name
+		perThread[key]++
+		most[c.name] = max(most[c.name], perThread[key])
+	}
+	for _, name := range names {
+		for n := range most[name] {
+			for _, e := range effects {
+				list = append(list, point{name, n + 1, e})
+			}
+		}
+	}
+	return list
+}
+
+// sample is all of list, several times over in the long form, since no two
+// runs spread over the threads alike. In the short form it is n of it: each
+// call gets its turn, at a place of its list by chance.
+func sample(list []point, n int) (picked []point) {
+	if *torture {
+		return slices.Repeat(list, 10)
+	}
+	byName := map[string][]point{}
+	for _, k := range rand.Perm(len(list)) {
+		byName[list[k].name] = append(byName[list[k].name], list[k])
+	}
+	for len(picked) < min(n, len(list)) {
+		for _, name := range durable {
+			if l := byName[name]; len(l) > 0 && len(picked) < n {
+				picked, byName[name] = append(picked, l[0]), l[1:]
+			}
+		}
+	}
+	return picked
+}
+
+// TestKillAtCalls kills the gateway at system calls of a run of 20 messages.
+func TestKillAtCalls(t *testing.T) {
+	needs(t, "root", "strace")
+	for _, f := range killedAtCalls(t, "", durable, 30) {
+		t.Error(f)
+	}
+}
+
+func killedAtCalls(t *testing.T, mutant string, names []string, n int) (faults []string) {
+	dry := runTraced(t, mutant, nil).calls
+	hit, acked, runs := map[string]int{}, 0, 0
+	places := map[string]bool{}
+	for todo := sample(points(dry, names, "signal=KILL"), n); len(todo) > 0; runs++ {
+		p := todo[0]
+		todo = todo[1:]
+		t.Run(p.inject(), func(t *testing.T) {
+			r := runTraced(t, mutant, &p)
+			if r.alive {
+				// No thread came as far as that: an earlier place instead.
+				if p.n /= 2; p.n > 0 && !*torture {
+					todo = append(todo, p)
+				}
+			} else {
+				hit[p.name]++
+				places[place(r.calls, p.name)] = true
+			}
+			for _, f := range r.verify() {
+				faults = append(faults, p.inject()+": "+f)
+			}
+			acked += r.w.book.count()
+			if n := r.w.book.repeated(); n > bound {
+				t.Errorf("%d relayed again", n)
+			}
+		})
+		if t.Failed() {
+			break
+		}
+	}
+	t.Logf("%d runs, killed at %v: %d different places of a run of %d calls; %d acknowledged, %d lost or altered",
+		runs, hit, len(places), ofSpool(dry), acked, len(faults))
+	if len(hit) < 5 && mutant == "" {
+		t.Errorf("only these calls were hit: %v", hit)
+	}
+	return faults
+}
+
+// ofSpool counts the calls that can be hit.
+func ofSpool(calls []*call) (n int) {
+	for _, c := range calls {
+		if slices.Contains(durable, c.name) {
+			n++
+		}
+	}
+	return n
+}
+
+// place is where in the whole run the last call of that name was.
+func place(calls []*call, name string) string {
+	n := 0
+	for _, c := range calls {
+		if c.name == name {
+			n++
+		}
+	}
+	return fmt.Sprintf("%s %d", name, n)
+}
+
+// TestFailingCalls lets syncs and writes of the spool fail. Nothing of the
+// batch is acknowledged, nothing is done on that descriptor again, what was
+// acknowledged stays.
+func TestFailingCalls(t *testing.T) {
+	needs(t, "root", "strace")
+	for _, f := range failingCalls(t, "", 20) {
+		t.Error(f)
+	}
+}
+
+func failingCalls(t *testing.T, mutant string, n int) (faults []string) {
+	all := points(runTraced(t, mutant, nil).calls, []string{"fdatasync", "fsync", "pwrite64"}, "error=EIO", "error=ENOSPC")
+	failed, acks, refused := 0, 0, 0
+	for _, p := range sample(all, n) {
+		ok := t.Run(p.inject(), func(t *testing.T) {
+			r := runTraced(t, mutant, &p)
+			a := auditTrace(r.calls)
+			failed, acks, refused = failed+a.failed, acks+a.acks, refused+r.w.book.refusals("4")
+			for _, f := range slices.Concat(a.reused, a.unsynced, r.verify()) {
+				faults = append(faults, p.inject()+": "+f)
+			}
+		})
+		if !ok {
+			break
+		}
+	}
+	t.Logf("%d calls failed: %d messages refused, %d acknowledged; %d faults", failed, refused, acks, len(faults))
+	if failed == 0 {
+		t.Error("no call failed: the harness does not press")
+	}
+	return faults
+}
