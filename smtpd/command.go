@@ -96,18 +96,24 @@ func (c *conn) waste() {
 // maxVerb is the length of STARTTLS, the longest verb.
 const maxVerb = 8
 
-// readCommand waits for a whole command line. A connection without an open
-// transaction is idle meanwhile: a shutdown need not wait for it.
+// readCommand waits for a whole command line. A shutdown need not wait for it
+// when no data was begun.
 func (c *conn) readCommand() ([]byte, error) {
-	idle := !c.tx.open
-	if idle && c.srv.closing.Load() {
+	ends := over
+	switch {
+	case !c.tx.open:
+		ends = closing
+	case !c.tx.chunking:
+		ends = hurrying
+	}
+	if c.srv.reached(ends) {
 		return nil, errShutdown
 	}
 	if line, ok := c.in.line(); ok {
 		return c.shortLine(line), nil
 	}
-	c.idle.Store(idle)
-	defer c.idle.Store(false)
+	c.yields.Store(ends)
+	defer c.yields.Store(serving)
 	return c.awaitLine()
 }
 

@@ -16,7 +16,7 @@ import (
 )
 
 // conn is one TCP connection and the one goroutine that serves it. Nothing of
-// it is shared but idle and tcp, which Shutdown uses.
+// it is shared but yields and tcp, which Shutdown uses.
 type conn struct {
 	srv    *Server
 	li     *listener
@@ -36,8 +36,8 @@ type conn struct {
 	cancel  context.CancelFunc
 	session smtp.Session
 
-	ends    time.Time   // of the whole session
-	idle    atomic.Bool // waits for a client that has no transaction open
+	ends    time.Time    // of the whole session
+	yields  atomic.Int32 // the phase of a shutdown that ends the blocked read; serving: none does
 	greeted bool
 	tx      mailState
 	cmd     arguments // of the command at hand, filled in by its check
@@ -203,7 +203,7 @@ func (c *conn) broken(err error) {
 	case err == errShutdown:
 		m.shutdown.Inc()
 		c.reply(&replyShutdown)
-		c.linger = !c.in.empty()
+		c.linger = c.tx.open || !c.in.empty() // more may be under way
 	case err == errLineSize:
 		m.errors[errorSyntax].Inc()
 		c.reply(&replySyntax)

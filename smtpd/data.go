@@ -250,6 +250,8 @@ func (m *message) fill() error {
 			deadline = slowest
 		}
 	}
+	m.c.yields.Store(over)
+	defer m.c.yields.Store(serving)
 	before := len(m.c.in.unused())
 	err := m.c.fill(deadline)
 	m.received += int64(len(m.c.in.unused()) - before)

@@ -134,8 +134,8 @@ func (c *conn) readProxy() bool {
 		return false
 	}
 	deadline := time.Now().Add(c.limits.ProxyTimeout)
-	c.idle.Store(true)
-	defer c.idle.Store(false)
+	c.yields.Store(closing)
+	defer c.yields.Store(serving)
 	for {
 		h, n, err := parseProxy(c.in.unused())
 		if err == errProxyShort {

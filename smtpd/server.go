@@ -57,10 +57,10 @@ type Server struct {
 
 	// ctx is the parent of every session's context; cancel is for a shutdown
 	// that has lost its patience.
-	ctx     context.Context
-	cancel  context.CancelFunc
-	closing atomic.Bool // no new transaction starts
-	done    chan struct{}
+	ctx    context.Context
+	cancel context.CancelFunc
+	phase  atomic.Int32  // how far a shutdown has come
+	done   chan struct{} // closed when one begins
 
 	mu        sync.Mutex
 	listeners map[net.Listener]*listener
@@ -149,7 +149,7 @@ func (s *Server) Serve(l net.Listener, lo ListenerOptions) error {
 			s.start(nc, li)
 			continue
 		}
-		if s.closing.Load() {
+		if s.reached(closing) {
 			return ErrServerClosed
 		}
 		if !isTemporary(err) {
@@ -188,7 +188,7 @@ func (s *Server) pause(d time.Duration) bool {
 func (s *Server) addListener(l net.Listener, li *listener) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closing.Load() {
+	if s.reached(closing) {
 		return false
 	}
 	s.listeners[l] = li
@@ -207,14 +207,14 @@ func (s *Server) start(nc net.Conn, li *listener) {
 	limits := s.limits.Load()
 	c := newConn(s, nc, li, limits)
 	s.mu.Lock()
-	closing, full := s.closing.Load(), len(s.conns) >= limits.Connections
-	if !closing && !full {
+	late, full := s.reached(closing), len(s.conns) >= limits.Connections
+	if !late && !full {
 		s.conns[c] = struct{}{}
 		s.wg.Add(1)
 	}
 	s.mu.Unlock()
 	switch {
-	case closing:
+	case late:
 		s.turnAway(nc, li, replyShutdown)
 	case full:
 		s.metrics.connections[connTooMany].Inc()

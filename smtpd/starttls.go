@@ -52,10 +52,10 @@ func (c *conn) doStartTLS() {
 // that the client understands.
 func (c *conn) startTLS() bool {
 	t := tls.Server(c.unread(), c.srv.tls)
-	c.idle.Store(true)
-	defer c.idle.Store(false)
+	c.yields.Store(closing)
+	defer c.yields.Store(serving)
 	c.tcp.SetDeadline(c.deadline(c.limits.HandshakeTimeout))
-	if c.srv.closing.Load() { // after the deadline is set: see wakeIfIdle
+	if c.interrupted() { // after the deadline is set: see wake
 		return false
 	}
 	if err := t.Handshake(); err != nil {

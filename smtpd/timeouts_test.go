@@ -12,6 +12,10 @@ import (
 
 // timed runs f against a server in virtual time.
 func timed(t *testing.T, change func(*Options), f func(p *peer)) {
+	timedServer(t, change, func(_ *Server, p *peer) { f(p) })
+}
+
+func timedServer(t *testing.T, change func(*Options), f func(s *Server, p *peer)) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &desk{}
 		s := memServer(d, change)
@@ -22,7 +26,7 @@ func timed(t *testing.T, change func(*Options), f func(p *peer)) {
 		p := newPeer(t, client)
 		client.SetDeadline(time.Now().Add(24 * time.Hour))
 		p.want("220")
-		f(p)
+		f(s, p)
 		client.Close()
 		s.Close()
 	})
@@ -147,11 +151,69 @@ func TestShutdownImpatient(t *testing.T) {
 	p := dial(t, addr)
 	p.envelope()
 	p.say("DATA", "354")
+	p.send("Subject: x\r\n")
+	chunked := dial(t, addr)
+	chunked.envelope()
+	chunked.send("BDAT 3\r\nx\r\n")
+	chunked.want("250")
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
-	if err := s.Shutdown(ctx); err != context.DeadlineExceeded {
-		t.Error(err)
+	if err := s.Shutdown(ctx); err != nil {
+		t.Error("it was in order, but for the messages:", err)
 	}
-	p.wantClosed()
+	for _, p := range []*peer{p, chunked} {
+		p.want("421 4.3.2")
+		p.wantClosed()
+	}
 	d.wantLetters(t, 0)
+}
+
+// TestShutdownDeaf: a client whose connection had to be broken is no order.
+func TestShutdownDeaf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := memServer(&desk{}, nil)
+		client, server := net.Pipe() // a write waits for its reader
+		li := &listener{}
+		li.proxies.Store(&[]netip.Prefix{})
+		s.start(server, li)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		start := time.Now()
+		if err := s.Shutdown(ctx); err != context.DeadlineExceeded {
+			t.Error(err)
+		}
+		if d := time.Since(start); d != time.Second+lastWords {
+			t.Errorf("after %v", d)
+		}
+		client.Close()
+	})
+}
+
+// TestShutdownEnvelope: who has not begun with the data loses nothing by 421.
+func TestShutdownEnvelope(t *testing.T) {
+	for _, commands := range [][]string{
+		{"MAIL FROM:<a@client.example>"},
+		{"MAIL FROM:<a@client.example>", "RCPT TO:<b@example.org>"},
+	} {
+		timedServer(t, nil, func(s *Server, p *peer) {
+			p.say("EHLO client.example", "250")
+			for _, c := range commands {
+				p.say(c, "250")
+			}
+			start := time.Now()
+			ended := make(chan error, 1)
+			go func() { ended <- s.Shutdown(context.Background()) }()
+			time.Sleep(time.Second)
+			p.say("NOOP", "250") // it is still served
+			p.want("421 4.3.2")
+			if d := time.Since(start); d != envelopeGrace {
+				t.Errorf("after %v", d)
+			}
+			p.wantClosed()
+			p.c.Close()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }

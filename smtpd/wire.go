@@ -45,8 +45,8 @@ func (c *conn) fill(deadline time.Time) error {
 	}
 	room := c.in.room()
 	c.tcp.SetReadDeadline(deadline)
-	// After the deadline is set: see wakeIfIdle.
-	if c.idle.Load() && c.srv.closing.Load() {
+	// After the deadline is set: see wake.
+	if c.interrupted() {
 		return errShutdown
 	}
 	n, err := c.nc.Read(room)
@@ -58,7 +58,7 @@ func (c *conn) fill(deadline time.Time) error {
 	if err == nil {
 		return io.ErrNoProgress
 	}
-	if c.idle.Load() && c.srv.closing.Load() {
+	if c.interrupted() {
 		return errShutdown
 	}
 	return err
