@@ -284,9 +284,15 @@ func TestNoRoute(t *testing.T) {
 }
 
 // TestShutdown: no attempt starts after the end, those in flight get the grace
-// and are cut then, and nothing is forgotten.
+// and are cut then, and nothing is forgotten: the cut is a deferral on the disk.
 func TestShutdown(t *testing.T) {
-	timed(t, Options{Grace: 10 * time.Second}, func(t *testing.T, q *Queue) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := fsx.NewMem()
+		o := Options{SegmentSize: 64 << 10, MinFreeBytes: 1}
+		q, err := Open(mem, "/spool", o)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for range 5 {
 			mustPut(t, q, []byte("x\r\n"), "a@d.example")
 		}
@@ -302,12 +308,17 @@ func TestShutdown(t *testing.T) {
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-		if d := time.Since(start); d != 10*time.Second {
+		if d := time.Since(start); d != 5*time.Second {
 			t.Errorf("Run returned after %v", d)
 		}
-		if s := q.Stats(); s.Recipients != 5 {
+		mustClose(t, q)
+		if q, err = Open(mem, "/spool", o); err != nil {
+			t.Fatal(err)
+		}
+		if s := q.Stats(); s.Recipients != 5 || s.Messages[Deferred] != slowStart {
 			t.Errorf("%+v", s)
 		}
+		mustClose(t, q)
 	})
 }
 

@@ -25,7 +25,7 @@ type Options struct {
 	Retry          Schedule      // 5 min, doubled up to 1 h, ±20 %
 	Expire         time.Duration // how long a message is tried (5 days)
 	QuarantineKeep time.Duration // how long a held recipient is kept (30 days)
-	Grace          time.Duration // how long attempts in flight may go on after Run's context ended (30 s)
+	Grace          time.Duration // how long attempts in flight may go on after Run's context ended (5 s)
 
 	PerDestination int // concurrent attempts to one destination (20)
 	Workers        int // concurrent attempts in all (256)
@@ -93,7 +93,7 @@ func (o *Options) setDefaults() {
 	}
 	dur(&o.Expire, 5*24*time.Hour)
 	dur(&o.QuarantineKeep, 30*24*time.Hour)
-	dur(&o.Grace, 30*time.Second)
+	dur(&o.Grace, 5*time.Second)
 	if o.PerDestination == 0 {
 		o.PerDestination = 20
 	}

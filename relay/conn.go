@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -41,6 +42,38 @@ type conn struct {
 	ctx       context.Context // of the attempt that uses the connection
 	stop      func() bool
 	interrupt func()
+	late      lateness
+}
+
+// lateness is what the end of an attempt's context leaves of a wait: nothing,
+// but for the reply to a message that is complete. Without it the next hop has
+// the message and we do not know: a copy would follow (RFC 1047).
+type lateness struct {
+	mu   sync.Mutex
+	sent bool
+}
+
+// lateReply is how long that reply may take after the context has ended.
+const lateReply = 10 * time.Second
+
+// set notes whether a complete message waits for its reply.
+func (l *lateness) set(sent bool) {
+	l.mu.Lock()
+	l.sent = sent
+	l.mu.Unlock()
+}
+
+// cut ends the waits on tcp. A complete message cannot come between the look
+// at it and the deadline: set waits.
+func (l *lateness) cut(tcp net.Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	tcp.SetWriteDeadline(time.Unix(1, 0))
+	if l.sent {
+		tcp.SetReadDeadline(time.Now().Add(lateReply))
+	} else {
+		tcp.SetReadDeadline(time.Unix(1, 0))
+	}
 }
 
 // errNoService is why a next hop is given up for this attempt: it said 421, or
@@ -93,10 +126,10 @@ var (
 	errTimeout     = errors.New("time-out")
 )
 
-// bind makes the end of ctx end every wait on c.
+// bind makes the end of ctx end every wait on c, see lateness.
 func (c *conn) bind(ctx context.Context) {
 	if c.interrupt == nil {
-		c.interrupt = func() { c.tcp.SetDeadline(time.Unix(1, 0)) }
+		c.interrupt = func() { c.late.cut(c.tcp) }
 	}
 	c.ctx = ctx
 	c.stop = context.AfterFunc(ctx, c.interrupt)
@@ -115,7 +148,10 @@ func (c *conn) Read(p []byte) (int, error) {
 		c.until = time.Now().Add(c.wait)
 		c.tcp.SetReadDeadline(c.until)
 		if err := c.ctx.Err(); err != nil {
-			return 0, err
+			if !c.late.sent {
+				return 0, err
+			}
+			c.late.cut(c.tcp)
 		}
 	}
 	return c.nc.Read(p)

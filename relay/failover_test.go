@@ -1,11 +1,14 @@
 package relay
 
 import (
+	"bufio"
 	"context"
+	"io"
 	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -222,7 +225,7 @@ type panicking struct{ mail.Bytes }
 func (panicking) Size() int64 { panic("no size") }
 
 func TestCancelInterrupts(t *testing.T) {
-	for _, verb := range []string{"CONNECT", "EHLO", "MAIL", "RCPT", "MESSAGE"} {
+	for _, verb := range []string{"CONNECT", "EHLO", "MAIL", "RCPT"} {
 		t.Run(verb, func(t *testing.T) {
 			t.Parallel()
 			reached := make(chan struct{}, 4)
@@ -241,6 +244,54 @@ func TestCancelInterrupts(t *testing.T) {
 			if !strings.Contains(got[0].Reply.Text, "interrupted") {
 				t.Errorf("%s", got[0].Reply)
 			}
+		})
+	}
+}
+
+// A message that the next hop has in full is not given up at once: it would be
+// sent a second time, whatever the reply had been.
+func TestCancelWaitsForTheReply(t *testing.T) {
+	for name, tt := range map[string]struct {
+		after time.Duration // the end of the context
+		want  mail.Result
+		took  time.Duration
+	}{
+		"in time": {5 * time.Second, mail.Relayed, 5 * time.Second},
+		"never":   {time.Hour, mail.Deferred, lateReply},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				network := newPipes()
+				ctx, cancel := context.WithCancel(context.Background())
+				defer cancel()
+				var ended time.Time
+				go func() {
+					nc, _ := network.Accept()
+					c := &rawConn{nc, bufio.NewReader(nc)}
+					c.greet([]string{"SIZE"})
+					c.commands(1)
+					c.say("250 MAIL")
+					c.commands(1)
+					c.say("250 RCPT")
+					c.commands(1)
+					c.say("354 go on")
+					for c.commands(1) != ".\r\n" {
+					}
+					time.Sleep(time.Minute)
+					ended = time.Now()
+					cancel()
+					time.Sleep(tt.after)
+					c.say("250 taken")
+					io.Copy(io.Discard, nc)
+				}()
+				r := New(Options{Outbound: &Route{NextHops: []string{"a.example:25"}}, Dial: network.dial})
+				wantResults(t, deliverContext(t, ctx, r, message("x\r\n", "a@example.net")), tt.want)
+				if took := time.Since(ended); took != tt.took {
+					t.Errorf("it ended %s after its context", took)
+				}
+				r.Close()
+				time.Sleep(2 * time.Hour)
+			})
 		})
 	}
 }

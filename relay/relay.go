@@ -67,7 +67,8 @@ func (r *Relay) Close() error {
 // Deliver makes one attempt for the recipients with the indexes rcpts and
 // calls done exactly once for each of them, from this goroutine, whatever
 // happens: a panic of ours becomes a deferral. It returns when all are done.
-// When ctx ends what is not settled is deferred at once.
+// When ctx ends what is not settled is deferred at once, but for a message that
+// the next hop has in full: its reply is waited for a few seconds longer.
 func (r *Relay) Deliver(ctx context.Context, d mail.Destination, m *mail.Message, rcpts []int, done func(mail.Outcome)) {
 	a := newAttempt(ctx, r, m, rcpts, done)
 	defer a.finish()

@@ -36,6 +36,7 @@ var errSettled = errors.New("settled")
 // run does the transaction. nil leaves the connection in use; errSettled and
 // *errNoService do not.
 func (t *transaction) run() error {
+	t.c.late.set(false)
 	if err := t.begin(); err != nil {
 		return t.failed("MAIL", err)
 	}
@@ -181,6 +182,7 @@ func (t *transaction) chunk() error {
 // complete notes that the whole message has left.
 func (t *transaction) complete() {
 	t.sent = true
+	t.c.late.set(true)
 	t.a.relay.metrics.bytes.Add(float64(t.content.size))
 }
 

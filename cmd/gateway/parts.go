@@ -159,7 +159,11 @@ func (g *gateway) startServer(o startOptions) error {
 			return err
 		})
 	}
-	g.onStop("smtpd", g.server.Shutdown)
+	g.onStop("smtpd", func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, sessionTimeout)
+		defer cancel()
+		return g.server.Shutdown(ctx)
+	})
 	return nil
 }
 

@@ -20,7 +20,8 @@ const runHelp = `
 gateway run --config FILE
 
 Runs the gateway in the foreground. SIGTERM and SIGINT stop it in order: no new
-connections, 421 to idle clients, transactions under way are finished. SIGHUP
+connections, 421 to clients that send no data, messages under way are finished
+(40 s at most, then 421 to these as well), then the deliveries (15 s). SIGHUP
 reads config, rules, certificates and recipient files again; when one of them
 is wrong the old ones stay in force and the log says why. Listener addresses,
 data_dir and the metrics address need a restart.
@@ -32,8 +33,13 @@ exit status: 0 after an orderly stop, 1 when it could not start or run, 2 for
 wrong arguments.
 `
 
-// stopTimeout bounds an orderly stop: systemd kills after 90 s by default.
-const stopTimeout = 60 * time.Second
+// stopTimeout bounds an orderly stop: systemd kills after 90 s by default. The
+// sessions must end before that, since deliveries end behind them: those that
+// get the last messages need time, too.
+const (
+	stopTimeout    = 60 * time.Second
+	sessionTimeout = 40 * time.Second
+)
 
 func runCommand(ctx context.Context, std stdio, args []string) (int, error) {
 	fs := flags(std, "run", runHelp)
