@@ -35,8 +35,8 @@ var (
 	replyBadArgument     = Reply{501, ec(5, 5, 4), "Syntax error in parameters or arguments", false}
 	replyUnknownParam    = Reply{555, ec(5, 5, 4), "Parameter not recognized or not implemented", false}
 	replyNeedHelo        = Reply{503, ec(5, 5, 1), "Send EHLO or HELO first", false}
-	replyNeedMail        = Reply{503, ec(5, 5, 1), "Send MAIL first", false}
-	replyNeedRcpt        = Reply{503, ec(5, 5, 1), "Send RCPT first: no recipient was accepted", false}
+	replyNeedMail        = Reply{503, ec(5, 5, 1), "Need MAIL", false}
+	replyNeedRcpt        = Reply{503, ec(5, 5, 1), "Need RCPT: no recipient was accepted", false}
 	replyNestedMail      = Reply{503, ec(5, 5, 1), "MAIL was given already, send RSET first", false}
 	replyInTransaction   = Reply{503, ec(5, 5, 1), "Not allowed inside a mail transaction", false}
 	replyBadSender       = Reply{501, ec(5, 1, 7), "Bad sender address syntax", false}
@@ -62,9 +62,9 @@ var (
 	replyUnterminated   = Reply{550, ec(5, 5, 2), "Message does not end with CRLF", false}
 	replyFault          = Reply{451, ec(4, 3, 0), "Internal fault, try again later", false}
 	replyBdatOrder      = Reply{503, ec(5, 5, 1), "BDAT and DATA must not be mixed", false}
-	replyBare           = Reply{550, ec(5, 5, 2), "Bare CR, bare LF or NUL in message: lines must end with CRLF", false}
+	replyBare           = Reply{550, ec(5, 5, 2), "Bare CR or LF in message: lines must end with CRLF, without NUL", false}
 	replyLineTooLong    = Reply{550, ec(5, 6, 0), "Line too long in message", false}
-	replyHeaderTooLarge = Reply{552, ec(5, 3, 4), "Header section too large", false}
+	replyHeaderTooLarge = Reply{552, ec(5, 3, 4), "Header too large", false}
 	replyTooBig         = Reply{552, ec(5, 3, 4), "Message too big", false}
 	replyTooManyRcpts   = Reply{452, ec(4, 5, 3), "Too many recipients, send the rest in another transaction", false}
 	replyTooManyHops    = Reply{554, ec(5, 4, 6), "Too many hops: mail loop", false}
@@ -78,12 +78,12 @@ var (
 	// Verdicts.
 	replySpam      = Reply{554, ec(5, 7, 1), "Message refused as spam", false}
 	replyVirus     = Reply{554, ec(5, 7, 1), "Malware found", false}
-	replyOversize  = Reply{554, ec(5, 7, 1), "Message exceeds the limits of the virus scanner", false}
-	replyScanner   = Reply{451, ec(4, 7, 1), "Scanner unavailable, try again later", false}
+	replyOversize  = Reply{554, ec(5, 7, 1), "Attachment exceeds scan limits", false}
+	replyScanner   = Reply{451, ec(4, 7, 1), "Scanner unavailable, try later", false}
 	replyOneFrom   = Reply{550, ec(5, 6, 0), "Malformed header: exactly one From field is needed", false}
 	replyColon     = Reply{550, ec(5, 6, 0), "Malformed header: white space before the colon of a field", false}
 	replyHeaderNUL = Reply{550, ec(5, 6, 0), "Malformed header: NUL in it", false}
-	replyDMARC     = Reply{550, ec(5, 7, 26), "Refused by the DMARC policy of the author's domain", false}
+	replyDMARC     = Reply{550, ec(5, 7, 1), "Refused by DMARC policy", false}
 	replyDNS       = Reply{451, ec(4, 4, 3), "Temporary DNS failure, try again later", false}
 	replyRule      = Reply{554, ec(5, 7, 1), "Message refused by policy", false}
 	replyDeferred  = Reply{451, ec(4, 7, 1), "Try again later", false}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/emersion/go-smtp"
@@ -73,7 +74,7 @@ func (s *Session) Rcpt(to string, opts *smtp.RcptOptions) error {
 	}
 	// The client is judged before the recipient is looked up: who is refused
 	// anyway shall not learn which addresses exist.
-	if v, listed := tx.inspection.Listed(d.Policy); listed {
+	if v, listed := s.set.Listed(tx.inspection, d, tx.env.ReversePath, path); listed {
 		return tx.refuse(path, Listed(v.Detail, tx.env.ID), "listed")
 	}
 	if d.Recipients != nil && !path.IsPostmaster() {
@@ -93,6 +94,28 @@ func (s *Session) Rcpt(to string, opts *smtp.RcptOptions) error {
 // (RFC 5321 section 4.5.1) belongs to the first one.
 func (set *Settings) domainOf(p mail.Path) *Domain {
 	return set.Domains[mail.CanonicalDomain(p.Domain())]
+}
+
+// Listed decides at RCPT on the DNSBLs alone. Postmaster is not refused for
+// them: there a listed sender can ask why.
+func (set *Settings) Listed(i *filter.Inspection, d *Domain, reverse, rcpt mail.Path) (filter.Verdict, bool) {
+	if rcpt.IsPostmaster() || set.mayBeAllowed(reverse) {
+		return filter.Verdict{}, false
+	}
+	return i.Listed(d.Policy)
+}
+
+// mayBeAllowed reports a reverse-path in a domain that an [[allow]] entry
+// names: whether it is proven is known at the final dot, and a DNSBL must not
+// refuse before that.
+func (set *Settings) mayBeAllowed(p mail.Path) bool {
+	domain := mail.CanonicalDomain(p.Domain())
+	for _, allowed := range set.AllowDomains {
+		if domain == allowed || strings.HasSuffix(domain, "."+allowed) {
+			return true
+		}
+	}
+	return false
 }
 
 // StartData implements Starter.

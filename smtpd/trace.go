@@ -59,10 +59,7 @@ func (h *heads) report(key headKey, edits []privacy.Edit) {
 // needs the header section that the signatures were verified on.
 func (h *heads) build(key headKey, v filter.Verdict) []byte {
 	set := h.tx.s.set
-	o := privacy.Options{
-		Class: key.redact, OwnNetworks: set.OwnNetworks, SignedFields: key.signed,
-		ClientOwn: h.tx.env.Client.Own, Authserv: set.Hostname,
-	}
+	o := set.Redaction(key.redact, key.signed, &h.tx.env.Client)
 	header := h.j.Header
 	result := privacy.Redact(header, h.j.Facts.DKIM, o)
 	if result.Head != nil {
@@ -79,6 +76,14 @@ func (h *heads) build(key headKey, v filter.Verdict) []byte {
 	}
 	b = appendReceived(b, h.tx, h.j.Facts.Client.Name, hide)
 	return appendForeign(b, header, set.Hostname)
+}
+
+// Redaction is what is to be redacted of a client's message for a class.
+func (set *Settings) Redaction(class privacy.Class, signed string, client *mail.Client) privacy.Options {
+	return privacy.Options{
+		Class: class, OwnNetworks: set.OwnNetworks, SignedFields: signed,
+		ClientOwn: client.Own, Authserv: set.Hostname,
+	}
 }
 
 // ownFields are ours alone: copies that come in are removed, or a sender could

@@ -263,6 +263,15 @@ func ReplyFor(v filter.Verdict, id mail.ID) *smtp.SMTPError {
 	return Queued(id)
 }
 
+// TooBig is the reply to a message over the size limit.
+func TooBig(id mail.ID) *smtp.SMTPError { return replyTooBig.With(id) }
+
+// HeaderTooLarge is the reply to a header section over its limit.
+func HeaderTooLarge(id mail.ID) *smtp.SMTPError { return replyHeaderTooLarge.With(id) }
+
+// Bare is the reply to a message that SMTP cannot carry.
+func Bare(id mail.ID) *smtp.SMTPError { return replyBare.With(id) }
+
 // TooManyHops is the reply to a message that loops.
 func TooManyHops(id mail.ID) *smtp.SMTPError { return replyTooManyHops.With(id) }
 
@@ -276,6 +285,10 @@ func rejectReply(v filter.Verdict, id mail.ID) *smtp.SMTPError {
 		return replyDMARC.With(id)
 	case filter.ReasonOversize:
 		return replyOversize.With(id)
+	case filter.ReasonRelayDenied:
+		return replyRelayDenied.With(id)
+	case filter.ReasonUnknownRecipient:
+		return replyUnknownRecipient.With(id)
 	case filter.ReasonStructure:
 		return structureReply(v.Symbol).With(id)
 	case filter.ReasonListed:

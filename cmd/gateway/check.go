@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -14,6 +16,9 @@ import (
 	"sync"
 	"time"
 
+	"mailweir/filter"
+	"mailweir/internal/config"
+	"mailweir/internal/recipients"
 	"mailweir/mail"
 	"mailweir/smtpd"
 )
@@ -82,6 +87,8 @@ type checker struct {
 	client mail.Client
 	from   mail.Path
 	rcpts  []mail.Path
+	verify bool // --rcpt was given: do they exist?
+	limit  int64
 	close  func()
 }
 
@@ -90,7 +97,7 @@ func newChecker(ctx context.Context, o *checkOptions) (*checker, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &checker{o: o}
+	c := &checker{o: o, verify: len(o.rcpts) > 0, limit: int64(cfg.Limits.MessageSize)}
 	if c.client, err = o.client(); err != nil {
 		return nil, err
 	}
@@ -109,19 +116,25 @@ func newChecker(ctx context.Context, o *checkOptions) (*checker, error) {
 		}
 		c.rcpts = append(c.rcpts, p)
 	}
-	judge, err := newJudge(ctx, cfg, judgeOptions{noDNS: o.noDNS, offline: true})
+	judge, err := newJudge(ctx, cfg, judgeOptions{noDNS: o.noDNS, offline: true, verify: listedRecipients})
 	if err != nil {
 		return nil, err
 	}
 	c.set, c.close = judge.settings, judge.close
-	for _, r := range c.rcpts {
-		if c.set.Domains[mail.CanonicalDomain(r.Domain())] == nil {
-			judge.close()
-			return nil, fmt.Errorf("--rcpt %s: no [[domain]] of the config serves it", r)
-		}
-	}
 	c.client.Own = c.set.Own(c.client.Addr)
+	if judge.lists != nil && !o.noDNS && c.client.Addr.IsValid() {
+		judge.lists.Canaries(ctx) // a broken list must not refuse anything here either
+	}
 	return c, nil
+}
+
+// listedRecipients knows recipients by file. No next hop is asked: check talks
+// to nobody but DNS and the scanner.
+func listedRecipients(d *config.Domain) (smtpd.Verifier, error) {
+	if d.Recipients == "" {
+		return nil, nil
+	}
+	return recipients.Load(string(d.Recipients), slog.New(slog.DiscardHandler))
 }
 
 func (o *checkOptions) client() (mail.Client, error) {
@@ -190,12 +203,9 @@ func expand(args []string) ([]string, error) {
 	var files []string
 	for _, a := range args {
 		info, err := os.Stat(a)
-		if a == "-" || err == nil && !info.IsDir() {
-			files = append(files, a)
+		if a == "-" || err != nil || !info.IsDir() {
+			files = append(files, a) // one that is not there is a finding of its own
 			continue
-		}
-		if err != nil {
-			return nil, err
 		}
 		err = filepath.WalkDir(a, func(path string, d fs.DirEntry, err error) error {
 			if err == nil && d.Type().IsRegular() {
@@ -221,30 +231,30 @@ func (c *checker) file(ctx context.Context, stdin io.Reader, name string) *findi
 	} else {
 		data, err = os.ReadFile(name)
 	}
-	if err == nil && len(data) == 0 {
-		err = fmt.Errorf("%s is empty", name)
+	var f *finding
+	if err == nil {
+		f, err = c.message(ctx, normalize(data))
 	}
 	if err != nil {
-		return &finding{File: name, Error: err.Error()}
-	}
-	f, err := c.message(ctx, normalize(data))
-	if err != nil {
-		return &finding{File: name, Error: err.Error()}
+		f = newFinding()
+		f.Error = err.Error()
 	}
 	f.File = name
 	return f
 }
 
 // normalize makes of a stored message what a client would send: no mbox
-// separator, CRLF line ends, the last line complete.
+// separator, CRLF line ends, the last line complete. A bare CR stays: it is
+// for the verdict to refuse.
 func normalize(data []byte) []byte {
 	if bytes.HasPrefix(data, []byte("From ")) {
 		_, data, _ = bytes.Cut(data, []byte("\n"))
 	}
-	if !bytes.Contains(data, []byte("\r\n")) {
+	if bytes.Count(data, []byte("\n")) != bytes.Count(data, []byte("\r\n")) {
+		data = bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n"))
 		data = bytes.ReplaceAll(data, []byte("\n"), []byte("\r\n"))
 	}
-	if !bytes.HasSuffix(data, []byte("\r\n")) {
+	if len(data) > 0 && !bytes.HasSuffix(data, []byte("\r\n")) {
 		data = append(data[:len(data):len(data)], "\r\n"...)
 	}
 	return data
@@ -260,16 +270,24 @@ func (c *checker) message(ctx context.Context, data []byte) (*finding, error) {
 	for _, r := range c.rcpts {
 		env.Recipients = append(env.Recipients, mail.Recipient{Path: r})
 	}
+	switch {
+	case int64(len(data)) > c.limit:
+		return refusedFinding(env, smtpd.TooBig(env.ID)), nil
+	case bytes.IndexByte(data, 0) >= 0 || bytes.Count(data, []byte("\r")) != bytes.Count(data, []byte("\r\n")):
+		return refusedFinding(env, smtpd.Bare(env.ID)), nil
+	}
 	conn := c.set.Pipeline.Connect(ctx, c.client)
 	defer conn.Close()
 	i := conn.Begin(ctx, c.client, env)
 	defer i.Close()
 	i.Receive(bytes.NewReader(data))
-	if err := i.Write(data); err != nil {
+	if err := i.Write(data); errors.Is(err, filter.ErrHeaderTooLarge) {
+		return refusedFinding(env, smtpd.HeaderTooLarge(env.ID)), nil
+	} else if err != nil {
 		return nil, err
 	}
 	j := i.Judge(ctx, mail.Bytes(data))
-	return c.finding(i, j, env), ctx.Err()
+	return c.finding(ctx, i, j, env), ctx.Err()
 }
 
 // returnPath is the reverse-path that a stored message kept, if it did.

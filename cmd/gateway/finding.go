@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -8,8 +9,12 @@ import (
 	"sort"
 
 	"mailweir/filter"
+	"mailweir/filter/privacy"
+	"mailweir/internal/recipients"
 	"mailweir/mail"
 	"mailweir/smtpd"
+
+	"github.com/emersion/go-smtp"
 )
 
 // finding is the JSON of one message; its names are a public interface.
@@ -29,6 +34,7 @@ type finding struct {
 	Symbols    []symbolJSON    `json:"symbols"`
 	Stages     []stageJSON     `json:"stages"`
 	RulesHash  string          `json:"rules_hash"`
+	Privacy    []privacy.Edit  `json:"privacy,omitempty"` // fields removed, redacted, or kept since they are signed
 	Error      string          `json:"error,omitempty"`
 }
 
@@ -87,31 +93,40 @@ func exitFor(a filter.Action) int {
 	return exitOK
 }
 
-func (c *checker) finding(i *filter.Inspection, j *filter.Judgement, env *mail.Envelope) *finding {
-	verdicts := make([]filter.Verdict, len(env.Recipients))
-	for k, r := range env.Recipients {
-		d := c.set.Domains[mail.CanonicalDomain(r.Path.Domain())]
-		verdicts[k] = filter.Decide(j.Symbols, d.PolicyFor(r.Path))
-		if v, listed := i.Listed(d.Policy); listed { // refused at RCPT already
-			v.Score = verdicts[k].Score
-			verdicts[k] = v
-		}
+func newFinding() *finding {
+	return &finding{
+		Recipients: []recipientJSON{}, DKIM: []dkimJSON{}, Symbols: []symbolJSON{}, Stages: []stageJSON{},
+		SPF: resultJSON{"skipped"}, DMARC: dmarcJSON{Result: "skipped"}, ARC: resultJSON{"skipped"},
 	}
-	d := filter.Combine(verdicts)
-	reply := smtpd.ReplyFor(d.Verdict, env.ID)
+}
+
+// refusedFinding is a message that SMTP refuses before anybody judges it.
+func refusedFinding(env *mail.Envelope, reply *smtp.SMTPError) *finding {
+	f := newFinding()
+	f.TraceID, f.Action, f.Reply = env.ID.String(), filter.Reject, newReply(reply)
+	for _, r := range env.Recipients {
+		f.Recipients = append(f.Recipients, recipientJSON{string(r.Path), filter.Reject})
+	}
+	return f
+}
+
+func newReply(e *smtp.SMTPError) replyJSON {
+	return replyJSON{e.Code, fmt.Sprintf("%d.%d.%d", e.EnhancedCode[0], e.EnhancedCode[1], e.EnhancedCode[2]), e.Message}
+}
+
+// finding puts together what was found and what it means.
+func (c *checker) finding(ctx context.Context, i *filter.Inspection, j *filter.Judgement, env *mail.Envelope) *finding {
+	d, actions := c.decide(ctx, i, j, env)
+	reply := smtpd.ReplyFor(d, env.ID)
 	if j.Header.Count("Received") > c.set.MaxHops {
 		reply = smtpd.TooManyHops(env.ID)
-		d.Verdict.Action, d.Verdict.Reason = filter.Reject, "loop"
+		d.Action, d.Reason = filter.Reject, "loop"
 	}
-	f := &finding{
-		TraceID: env.ID.String(), Action: d.Verdict.Action, Reason: d.Verdict.Reason,
-		Score: verdicts[0].Score, Required: verdicts[0].Required,
-		Reply: replyJSON{reply.Code, fmt.Sprintf("%d.%d.%d", reply.EnhancedCode[0], reply.EnhancedCode[1], reply.EnhancedCode[2]), reply.Message},
-		SPF:   resultJSON{or(j.Facts.SPF.Result, "skipped")},
-		DMARC: dmarcJSON{or(j.Facts.DMARC.Result, "skipped"), j.Facts.DMARC.Policy, j.Facts.DMARC.Domain},
-		ARC:   resultJSON{or(j.Facts.ARC.Result, "skipped")},
-		DKIM:  []dkimJSON{}, Symbols: []symbolJSON{}, Stages: []stageJSON{}, RulesHash: j.Rules,
-	}
+	f := newFinding()
+	f.TraceID, f.Action, f.Reason, f.Reply = env.ID.String(), d.Action, d.Reason, newReply(reply)
+	f.Score, f.Required, f.RulesHash = d.Score, d.Required, j.Rules
+	f.SPF.Result, f.ARC.Result = or(j.Facts.SPF.Result, "skipped"), or(j.Facts.ARC.Result, "skipped")
+	f.DMARC = dmarcJSON{or(j.Facts.DMARC.Result, "skipped"), j.Facts.DMARC.Policy, j.Facts.DMARC.Domain}
 	for _, s := range j.Symbols {
 		f.Symbols = append(f.Symbols, symbolJSON(s))
 	}
@@ -122,9 +137,71 @@ func (c *checker) finding(i *filter.Inspection, j *filter.Judgement, env *mail.E
 		f.DKIM = append(f.DKIM, dkimJSON{s.Result, s.Domain, s.Selector})
 	}
 	for k, r := range env.Recipients {
-		f.Recipients = append(f.Recipients, recipientJSON{string(r.Path), d.Recipients[k]})
+		f.Recipients = append(f.Recipients, recipientJSON{string(r.Path), actions[k]})
 	}
+	f.Privacy = c.edits(j, env)
 	return f
+}
+
+// decide makes the verdict of the message and the action of each recipient.
+// Those that RCPT refuses have no say in the others' verdict.
+func (c *checker) decide(ctx context.Context, i *filter.Inspection, j *filter.Judgement, env *mail.Envelope) (filter.Verdict, []filter.Action) {
+	actions := make([]filter.Action, len(env.Recipients))
+	var refused filter.Verdict
+	var judged []int
+	var verdicts []filter.Verdict
+	for k, r := range env.Recipients {
+		d := c.set.Domains[mail.CanonicalDomain(r.Path.Domain())]
+		if v := c.atRcpt(ctx, d, i, env, r.Path); v.Action == filter.Reject {
+			refused, actions[k] = v, filter.Reject
+			continue
+		}
+		judged = append(judged, k)
+		verdicts = append(verdicts, filter.Decide(j.Symbols, d.PolicyFor(r.Path)))
+	}
+	if len(judged) == 0 {
+		// The score is shown all the same: it is what tuning looks for.
+		sum := filter.Decide(j.Symbols, c.policyFor(env.Recipients[0].Path))
+		refused.Score, refused.Required = sum.Score, sum.Required
+		return refused, actions
+	}
+	d := filter.Combine(verdicts)
+	for n, k := range judged {
+		actions[k] = d.Recipients[n]
+	}
+	return d.Verdict, actions
+}
+
+// atRcpt is what RCPT would have said.
+func (c *checker) atRcpt(ctx context.Context, d *smtpd.Domain, i *filter.Inspection, env *mail.Envelope, p mail.Path) filter.Verdict {
+	if d == nil {
+		return filter.Verdict{Action: filter.Reject, Reason: filter.ReasonRelayDenied}
+	}
+	if v, listed := c.set.Listed(i, d, env.ReversePath, p); listed {
+		return v
+	}
+	if c.verify && d.Recipients != nil && !p.IsPostmaster() && d.Recipients.Verify(ctx, p) == recipients.Unknown {
+		return filter.Verdict{Action: filter.Reject, Reason: filter.ReasonUnknownRecipient}
+	}
+	return filter.Verdict{}
+}
+
+// policyFor is the policy of a recipient's domain, or of the first domain.
+func (c *checker) policyFor(p mail.Path) *filter.DomainPolicy {
+	if d := c.set.Domains[mail.CanonicalDomain(p.Domain())]; d != nil {
+		return d.PolicyFor(p)
+	}
+	return c.set.Domains[""].Policy
+}
+
+// edits are what redaction would do for the first recipient that is served.
+func (c *checker) edits(j *filter.Judgement, env *mail.Envelope) []privacy.Edit {
+	for _, r := range env.Recipients {
+		if d := c.set.Domains[mail.CanonicalDomain(r.Path.Domain())]; d != nil {
+			return privacy.Redact(j.Header, j.Facts.DKIM, c.set.Redaction(d.Redact, d.SignedFields, &c.client)).Edits
+		}
+	}
+	return nil
 }
 
 func or(s, other string) string {
@@ -138,7 +215,9 @@ func (c *checker) print(w io.Writer, f *finding, several bool) {
 	if c.o.json {
 		b, err := json.Marshal(f)
 		if err != nil { // NaN scores and the like cannot occur in checked rules
-			b, _ = json.Marshal(finding{File: f.File, Error: err.Error()})
+			failed := newFinding()
+			failed.File, failed.Error = f.File, err.Error()
+			b, _ = json.Marshal(failed)
 		}
 		fmt.Fprintf(w, "%s\n", b)
 		return
@@ -175,6 +254,9 @@ func (f *finding) explain(w io.Writer) {
 		fmt.Fprintf(w, "  %7.2f  %-28s %s\n", s.Score, s.Name, s.Detail)
 	}
 	fmt.Fprintf(w, "  %7.2f  = score, tagged from %.2f (rules %s)\n", f.Score, f.Required, f.RulesHash)
+	for _, e := range f.Privacy {
+		fmt.Fprintf(w, "privacy    %s: %s %s\n", e.Name, e.Kind, e.Reason)
+	}
 	fmt.Fprintln(w, "\nstages                     start       took")
 	stages := slices.Clone(f.Stages)
 	sort.SliceStable(stages, func(a, b int) bool { return stages[a].Start < stages[b].Start })

@@ -50,7 +50,7 @@ type judge struct {
 // judgeOptions are what `run` and `check` do differently.
 type judgeOptions struct {
 	noDNS   bool
-	offline bool // no background loops: one probe of the lists, none of clamd
+	offline bool // no background loops
 	log     *slog.Logger
 	m       *instruments // nil: a registry of its own
 	ready   *metrics.Readiness
@@ -273,6 +273,7 @@ func (j *judge) background(ctx context.Context, o judgeOptions) {
 		return
 	}
 	if j.lists != nil {
+		j.lists.Await()
 		j.wg.Go(func() { j.lists.Run(ctx) })
 	}
 	if j.scanner != nil {

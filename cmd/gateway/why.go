@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"time"
 
 	"mailweir/internal/config"
@@ -47,7 +48,7 @@ func whyCommand(ctx context.Context, std stdio, args []string) (int, error) {
 	if err != nil {
 		return exitError, err
 	}
-	events, err := history.Find(historyDir(cfg), id)
+	events, err := findEvents(historyDir(cfg), id)
 	if err != nil {
 		return exitError, err
 	}
@@ -99,6 +100,31 @@ func explainHere(w io.Writer, why *queue.Why, asJSON bool) error {
 	}
 	return json.NewEncoder(w).Encode(history.Entry{ID: why.ID, Kind: "queue", At: now, Data: data})
 }
+
+// findEvents waits a moment for an ID that is not there: the history is
+// written in batches, and a reply that was just given is asked for at once.
+func findEvents(dir string, id mail.ID) ([]history.Entry, error) {
+	for deadline := time.Now().Add(historyDelay); ; time.Sleep(100 * time.Millisecond) {
+		events, err := history.Find(dir, id)
+		if err != nil || len(events) > 0 || time.Since(id.Time()) > time.Hour || time.Now().After(deadline) {
+			// The verdict comes first, also when the delivery was recorded
+			// in the same moment.
+			slices.SortStableFunc(events, func(a, b history.Entry) int {
+				if v := b.Kind == "verdict"; v != (a.Kind == "verdict") {
+					if v {
+						return 1
+					}
+					return -1
+				}
+				return a.At.Compare(b.At)
+			})
+			return events, err
+		}
+	}
+}
+
+// historyDelay is longer than the history holds entries back.
+const historyDelay = 2500 * time.Millisecond
 
 func explainEvent(w io.Writer, e history.Entry) error {
 	at := e.At.Format(time.DateTime)
