@@ -6,9 +6,11 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
 	"net/smtp"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -150,4 +152,18 @@ func submit(addr, from, to, msg string) error {
 	}
 	_, err = w.Write([]byte(msg))
 	return errors.Join(err, w.Close(), c.Quit())
+}
+
+// Our own addresses are those that our listeners can be reached at.
+func TestOwnAddresses(t *testing.T) {
+	g := &gateway{log: slog.New(slog.DiscardHandler)}
+	for address, want := range map[string]string{
+		"192.0.2.25:25": "192.0.2.25", "[2001:db8::25]:25": "2001:db8::25", "[::ffff:192.0.2.25]:25": "192.0.2.25",
+		":25": "127.0.0.1", "0.0.0.0:25": "127.0.0.1", "[::]:25": "127.0.0.1",
+	} {
+		own := g.ownAddresses(&config.Config{Listeners: []config.Listener{{Address: config.ListenAddr(address)}}})
+		if !slices.Contains(own, netip.MustParseAddr(want)) {
+			t.Errorf("%s: %v", address, own)
+		}
+	}
 }
