@@ -42,6 +42,7 @@ import (
 //	got [NAME] N            stdout: the Nth: envelope, then text, fields unfolded
 //	body [NAME] N FILE      its body is that of FILE, octet for octet
 //	whole [NAME] N FILE     it ends in all of FILE: ours is only on top
+//	wholes FILE...          whole of all messages of Sink, in any order
 //	dsn [NAME] N            stdout: its parts, as a report (RFC 3464)
 //	sink-reply [NAME] WHEN REPLY
 //	                        "RCPT bob@" "550 5.1.1 No"; REPLY "" is its own; also
@@ -74,6 +75,7 @@ var storyCommands = map[string]func(ts *testscript.TestScript, neg bool, args []
 	"dsn":         cmdDSN,
 	"body":        plain(cmdBody),
 	"whole":       plain(cmdWhole),
+	"wholes":      plain(cmdWholes),
 	"sink-reply":  plain(cmdSinkReply),
 	"sink-stop":   plain(func(w *world, a []string) error { s, _ := w.sink(a); s.stop(); return nil }),
 	"sink-start":  plain(func(w *world, a []string) error { s, _ := w.sink(a); s.start(); return nil }),

@@ -71,7 +71,11 @@ func (p *promises) load(w *world, name string, stop <-chan struct{}) {
 		default:
 		}
 		body := fmt.Appendf(nil, "%s-%d %s\r\n", name, n, strings.Repeat("x", 10+rand.IntN(60)))
-		for range rand.IntN(60) {
+		lines := rand.IntN(60)
+		if rand.IntN(25) == 0 {
+			lines = 60000 // 2 MB: these go into files of their own
+		}
+		for range lines {
 			body = append(body, "another line of the body, dots: .\r\n.\r\n"...)
 		}
 		p.mu.Lock()

@@ -90,6 +90,22 @@ func cmdWhole(w *world, args []string) error {
 	return same(m.Data[max(0, len(m.Data)-len(want)):], want)
 }
 
+func cmdWholes(w *world, args []string) error {
+	list := w.sinks["Sink"].messages()
+	for _, name := range args {
+		want := w.message(name)
+		n := slices.IndexFunc(list, func(m mailtest.Message) bool { return bytes.HasSuffix(m.Data, want) })
+		if n < 0 {
+			return fmt.Errorf("%s is not among the other messages of the sink", name)
+		}
+		list = slices.Delete(list, n, n+1)
+	}
+	if len(list) > 0 {
+		return fmt.Errorf("the sink has %d more messages", len(list))
+	}
+	return nil
+}
+
 // same tells where two texts part.
 func same(got, want []byte) error {
 	if bytes.Equal(got, want) {
