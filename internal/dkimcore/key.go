@@ -108,6 +108,9 @@ func (k *Key) setRSA(raw []byte) error {
 	return nil
 }
 
+// IsRSA tells RSA keys from those whose size is fixed.
+func (k *Key) IsRSA() bool { return k.rsa != nil }
+
 // Allows checks what the key record says about the signatures it is for.
 func (k *Key) Allows(s *Signature) error {
 	switch {

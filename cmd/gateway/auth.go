@@ -1,0 +1,243 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"mailweir/filter/dmarc"
+	"mailweir/filter/spf"
+	"mailweir/internal/dkimcore"
+	"mailweir/mail"
+)
+
+const authHelp = `
+gateway auth trace --config FILE [flags] DOMAIN
+
+Shows what SPF, DKIM and DMARC of a domain look like from here, what is wrong
+with them, and every DNS question with its answer. Without --ip, SPF is
+evaluated for an address that no record should name (192.0.2.1), which reads
+all of it. Selectors of DKIM cannot be found out; --selector names them.
+
+exit status: 0 nothing is wrong, 10 something is or DNS gave no answer, 1 a wrong
+config or argument, 2 usage.
+`
+
+// exitProblems tells that the trace has found something wrong.
+const exitProblems = 10
+
+// authOptions are what the trace is about.
+type authOptions struct {
+	config    string
+	ip        string
+	selectors stringList
+	json      bool
+}
+
+func authCommand(ctx context.Context, std stdio, args []string) (int, error) {
+	var o authOptions
+	fs := flags(std, "auth", authHelp)
+	fs.StringVar(&o.config, "config", "", "config `FILE`")
+	fs.StringVar(&o.ip, "ip", "", "client `ADDRESS` to evaluate SPF for")
+	fs.Var(&o.selectors, "selector", "DKIM selector `NAME`, may be repeated")
+	fs.BoolVar(&o.json, "json", false, "print one JSON object")
+	rest, err := parse(fs, args)
+	if err != nil {
+		return 0, err
+	}
+	if len(rest) != 2 || rest[0] != "trace" || o.config == "" {
+		return 0, errUsage
+	}
+	domain := mail.CanonicalDomain(rest[1])
+	if !mail.ValidDomain(domain, true) || domain[0] == '[' {
+		return 0, fmt.Errorf("%q is not a domain", rest[1])
+	}
+	addr := netip.MustParseAddr("192.0.2.1")
+	if o.ip != "" {
+		if addr, err = netip.ParseAddr(o.ip); err != nil {
+			return 0, fmt.Errorf("--ip %q is not an address", o.ip)
+		}
+	}
+	cfg, err := loadConfig(o.config)
+	if err != nil {
+		return 0, err
+	}
+	resolver, err := newResolver(cfg, slog.New(slog.DiscardHandler), newInstruments(prometheus.NewRegistry()))
+	if err != nil {
+		return 0, err
+	}
+	defer resolver.Close()
+	t := &authTrace{Domain: domain, dns: &recorder{src: resolver}}
+	t.run(ctx, addr, o.ip != "", o.selectors)
+	return t.print(std.out, o.json)
+}
+
+// authTrace is what was found out about a domain. Its JSON is a public
+// interface.
+type authTrace struct {
+	Domain  string     `json:"domain"`
+	SPF     spfTrace   `json:"spf"`
+	DKIM    []keyTrace `json:"dkim"`
+	DMARC   polTrace   `json:"dmarc"`
+	Queries []*query   `json:"queries"`
+
+	dns *recorder
+}
+
+type spfTrace struct {
+	Result    string   `json:"result"`
+	Address   string   `json:"address"`
+	Record    string   `json:"record,omitempty"`
+	Mechanism string   `json:"mechanism,omitempty"` // that decided
+	Lookups   int      `json:"lookups"`             // of the 10 that RFC 7208 section 4.6.4 allows
+	Problems  []string `json:"problems"`
+}
+
+type keyTrace struct {
+	Selector string   `json:"selector"`
+	Bits     int      `json:"bits,omitempty"`
+	Problems []string `json:"problems"`
+}
+
+type polTrace struct {
+	Result   string   `json:"result"` // of a message that nothing authenticates
+	Record   string   `json:"record,omitempty"`
+	Found    string   `json:"found_at,omitempty"`
+	Policy   string   `json:"policy,omitempty"` // that applies to the domain
+	Problems []string `json:"problems"`
+}
+
+func (t *authTrace) run(ctx context.Context, addr netip.Addr, given bool, selectors []string) {
+	t.traceSPF(ctx, addr, given)
+	t.DKIM = []keyTrace{}
+	for _, s := range selectors {
+		t.DKIM = append(t.DKIM, t.traceKey(ctx, s))
+	}
+	t.traceDMARC(ctx)
+	t.Queries = t.dns.queries
+}
+
+func (t *authTrace) traceSPF(ctx context.Context, addr netip.Addr, given bool) {
+	r := spf.CheckHost(ctx, t.dns, spf.Args{IP: addr, Helo: t.Domain, MailFrom: mail.Path("postmaster@" + t.Domain), Receiver: "unknown"})
+	t.SPF = spfTrace{
+		Result: string(r.Status), Address: addr.String(), Mechanism: printable(r.Mechanism), Lookups: r.Lookups,
+		Record: t.dns.txt(t.Domain, "v=spf1"), Problems: []string{},
+	}
+	wrong := func(format string, a ...any) { t.SPF.Problems = append(t.SPF.Problems, fmt.Sprintf(format, a...)) }
+	switch {
+	case r.Problem != "":
+		wrong("%s", printable(r.Problem))
+	case r.Status == spf.None:
+		wrong("no record: receivers cannot tell who may send as %s", t.Domain)
+	case !given && r.Status == spf.Pass:
+		wrong("everybody passes, by %s", printable(r.Mechanism))
+	case !given && r.Status == spf.Neutral:
+		wrong("the record says nothing about other hosts: it should end in -all or ~all")
+	}
+	if r.Lookups > 8 && r.Status != spf.PermError {
+		wrong("%d of 10 allowed look-ups are used: one provider's change away from permerror", r.Lookups)
+	}
+}
+
+// recommendedBits is what RFC 8301 section 3.2 asks signers for.
+const recommendedBits = 2048
+
+func (t *authTrace) traceKey(ctx context.Context, selector string) keyTrace {
+	k := keyTrace{Selector: selector, Problems: []string{}}
+	wrong := func(s string) { k.Problems = append(k.Problems, s) }
+	txts, err := t.dns.LookupTXT(ctx, selector+"._domainkey."+t.Domain)
+	switch {
+	case err != nil:
+		wrong(err.Error())
+		return k
+	case len(txts) > 1:
+		wrong("several records: verifiers may take any of them")
+		return k
+	}
+	key, err := dkimcore.ParseKey(txts[0])
+	if key != nil {
+		k.Bits = key.Bits
+	}
+	switch {
+	case err != nil:
+		wrong(err.Error())
+	case key.IsRSA() && key.Bits < recommendedBits:
+		wrong(fmt.Sprintf("an RSA key of %d bits is short: %d are recommended", key.Bits, recommendedBits))
+	}
+	if err == nil && key.Testing {
+		wrong("t=y: failures are treated like unsigned mail")
+	}
+	return k
+}
+
+func (t *authTrace) traceDMARC(ctx context.Context) {
+	r := dmarc.Evaluate(ctx, t.dns, dmarc.Input{Authors: dmarc.Authors{Domains: []string{t.Domain}, Fields: 1}})
+	t.DMARC = polTrace{Result: string(r.Status), Found: r.Domain, Policy: string(r.Policy), Problems: []string{}}
+	wrong := func(s string) { t.DMARC.Problems = append(t.DMARC.Problems, s) }
+	if r.Domain != "" {
+		t.DMARC.Record = t.dns.txt("_dmarc."+r.Domain, "v")
+	}
+	switch {
+	case r.Err != nil:
+		wrong(r.Err.Error())
+	case r.Status == dmarc.None && t.dns.txt("_dmarc."+t.Domain, "v") != "":
+		wrong("the record cannot be used: no valid p=, or several records")
+	case r.Status == dmarc.None:
+		wrong("no record: anybody can write mail in the name of " + t.Domain)
+	case r.Testing:
+		wrong("t=y: one step milder than the policy says")
+	case r.Policy == dmarc.PolicyNone:
+		wrong("p=none: failures have no consequences")
+	}
+	if r.Record != nil && len(r.Record.RUA) == 0 {
+		wrong("no rua=: nobody will tell you of failures")
+	}
+}
+
+func (t *authTrace) problems() int {
+	n := len(t.SPF.Problems) + len(t.DMARC.Problems)
+	for _, k := range t.DKIM {
+		n += len(k.Problems)
+	}
+	return n
+}
+
+func (t *authTrace) print(w io.Writer, asJSON bool) (int, error) {
+	code := exitOK
+	if t.problems() > 0 {
+		code = exitProblems
+	}
+	if asJSON {
+		b, err := json.Marshal(t)
+		fmt.Fprintf(w, "%s\n", b)
+		return code, err
+	}
+	fmt.Fprintf(w, "spf     %s for %s %s\n", t.SPF.Result, t.SPF.Address, t.SPF.Mechanism)
+	printRecord(w, t.SPF.Record, t.SPF.Problems)
+	for _, k := range t.DKIM {
+		fmt.Fprintf(w, "dkim    selector %s, %d bits\n", k.Selector, k.Bits)
+		printRecord(w, "", k.Problems)
+	}
+	fmt.Fprintf(w, "dmarc   %s when nothing passes, policy %s of %s\n", t.DMARC.Result, or(t.DMARC.Policy, "-"), or(t.DMARC.Found, "-"))
+	printRecord(w, t.DMARC.Record, t.DMARC.Problems)
+	fmt.Fprintln(w, "\nDNS")
+	for _, q := range t.Queries {
+		fmt.Fprintf(w, "  %-4s %-40s %s%s\n", q.Type, q.Name, strings.Join(q.Answers, " | "), q.Error)
+	}
+	return code, nil
+}
+
+func printRecord(w io.Writer, record string, problems []string) {
+	if record != "" {
+		fmt.Fprintf(w, "        %s\n", record)
+	}
+	for _, p := range problems {
+		fmt.Fprintf(w, "     !  %s\n", p)
+	}
+}

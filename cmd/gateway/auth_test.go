@@ -1,0 +1,148 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"mailweir/internal/dns/dnstest"
+)
+
+const authZone = `
+	good.example                 TXT "v=spf1 ip4:192.0.2.7 include:_spf.good.example -all"
+	_spf.good.example            TXT "v=spf1 mx:good.example ?all"
+	good.example                 MX  10 mx.good.example.
+	mx.good.example              A   192.0.2.8
+	_dmarc.good.example          TXT "v=DMARC1; p=reject; rua=mailto:d@good.example"
+	ed._domainkey.good.example   TXT "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
+	test._domainkey.good.example TXT "v=DKIM1; k=ed25519; t=y; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
+	gone._domainkey.good.example TXT "v=DKIM1; p="
+	open.example                 TXT "v=spf1 +all"
+	_dmarc.open.example          TXT "v=DMARC1; p=none"
+	loop.example                 TXT "v=spf1 include:loop.example -all"
+	_dmarc.loop.example          TXT "v=DMARC1; p=maybe"
+	soft.example                 TXT "v=spf1 a"
+	soft.example                 A   192.0.2.9
+	_dmarc.soft.example          TXT "v=DMARC1; p=reject; t=y; rua=mailto:d@soft.example"
+	evil.example                 TXT "v=spf1 \027[31m -all"
+	!servfail down.example
+	!servfail _dmarc.down.example
+`
+
+// trace runs the command against the zone and returns its JSON.
+func trace(t *testing.T, server string, args ...string) (*authTrace, int, string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "gateway.toml")
+	text := fmt.Sprintf("hostname = \"mx.example.org\"\ndata_dir = %q\n[dns]\nservers = [%q]\n[[listener]]\naddress = \"127.0.0.1:0\"\n"+
+		"[[domain]]\nname = \"example.org\"\nnext_hops = [\"127.0.0.1:25\"]\n", t.TempDir(), server)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	code := dispatch(context.Background(), stdio{nil, &out, &errs}, append([]string{"auth", "trace", "--config", file}, args...))
+	got := &authTrace{}
+	if strings.HasPrefix(out.String(), "{") {
+		if err := json.Unmarshal(out.Bytes(), got); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return got, code, out.String() + errs.String()
+}
+
+func TestAuthTrace(t *testing.T) {
+	server := dnstest.Start(t, authZone)
+	for _, c := range []struct {
+		domain            string
+		spf, dmarc        string
+		problems          string // of SPF, then of DMARC; "" for none
+		code              int
+		spfRecord, policy string
+	}{
+		{"good.example", "fail", "fail", "", 0, "v=spf1 ip4", "reject"},
+		{"GOOD.example.", "fail", "fail", "", 0, "v=spf1 ip4", "reject"},
+		{"mail.good.example", "none", "fail", "no record: receivers", 10, "", "reject"},
+		{"open.example", "pass", "fail", "everybody passes|p=none|no rua", 10, "v=spf1 +all", "none"},
+		{"loop.example", "permerror", "none", "look-ups|cannot be used", 10, "v=spf1 include", ""},
+		{"soft.example", "neutral", "fail", "should end in|t=y", 10, "v=spf1 a", "reject"},
+		{"nothing.example", "none", "none", "no record: receivers|no record: anybody", 10, "", ""},
+		{"down.example", "temperror", "temperror", "temporary failure|temporary failure", 10, "", ""},
+	} {
+		got, code, _ := trace(t, server, "--json", c.domain)
+		if got.SPF.Result != c.spf || got.DMARC.Result != c.dmarc || code != c.code || got.DMARC.Policy != c.policy || !strings.HasPrefix(got.SPF.Record, c.spfRecord) {
+			t.Errorf("%s: exit %d %+v %+v", c.domain, code, got.SPF, got.DMARC)
+		}
+		problems := slices.Concat(got.SPF.Problems, got.DMARC.Problems)
+		var want []string
+		if c.problems != "" {
+			want = strings.Split(c.problems, "|")
+		}
+		if !slices.EqualFunc(problems, want, strings.Contains) {
+			t.Errorf("%s: problems %q, want %q", c.domain, problems, want)
+		}
+		if len(got.Queries) == 0 {
+			t.Errorf("%s: no DNS questions", c.domain)
+		}
+	}
+}
+
+func TestAuthTraceAddress(t *testing.T) {
+	server := dnstest.Start(t, authZone)
+	for addr, want := range map[string]string{"192.0.2.7": "pass", "192.0.2.8": "pass", "2001:db8::1": "fail"} {
+		got, code, _ := trace(t, server, "--ip", addr, "--json", "good.example")
+		if got.SPF.Result != want || got.SPF.Address != addr || code != 0 {
+			t.Errorf("%s: exit %d %+v", addr, code, got.SPF)
+		}
+	}
+	got, _, _ := trace(t, server, "--ip", "192.0.2.8", "--json", "good.example")
+	var asked []string
+	for _, q := range got.Queries {
+		asked = append(asked, q.Type+" "+q.Name)
+	}
+	for _, q := range []string{"TXT good.example", "TXT _spf.good.example", "MX good.example", "A mx.good.example", "TXT _dmarc.good.example"} {
+		if !slices.Contains(asked, q) {
+			t.Errorf("%s is not among %q", q, asked)
+		}
+	}
+}
+
+func TestAuthTraceKeys(t *testing.T) {
+	server := dnstest.Start(t, authZone)
+	got, code, _ := trace(t, server, "--selector", "ed", "--selector", "test", "--selector", "gone", "--selector", "none", "--json", "good.example")
+	want := []string{"", "t=y", "revoked", "not found"}
+	if code != 10 || len(got.DKIM) != len(want) {
+		t.Fatalf("exit %d %+v", code, got.DKIM)
+	}
+	for i, k := range got.DKIM {
+		if p := strings.Join(k.Problems, " "); (p == "") != (want[i] == "") || !strings.Contains(p, want[i]) {
+			t.Errorf("%s: %q, want %q", k.Selector, p, want[i])
+		}
+	}
+	if got.DKIM[0].Bits != 256 {
+		t.Errorf("%+v", got.DKIM[0])
+	}
+}
+
+// The text form says the same, and no record of a stranger's works on the
+// terminal.
+func TestAuthTraceText(t *testing.T) {
+	server := dnstest.Start(t, authZone)
+	_, code, out := trace(t, server, "open.example")
+	if code != 10 || !strings.Contains(out, "spf     pass for 192.0.2.1 +all") || !strings.Contains(out, "!  p=none") ||
+		!strings.Contains(out, "TXT  _dmarc.open.example") {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+	if _, _, out = trace(t, server, "evil.example"); strings.ContainsRune(out, 0x1b) {
+		t.Errorf("%q", out)
+	}
+	for _, args := range [][]string{{}, {"a.example", "b.example"}, {"--ip", "x", "a.example"}, {"a b"}, {"[192.0.2.1]"}} {
+		if _, code, _ := trace(t, server, args...); code != exitUsage && code != exitError {
+			t.Errorf("%q: exit %d", args, code)
+		}
+	}
+}
