@@ -140,7 +140,8 @@ func (a *attempt) find(d mail.Destination) bool {
 	if a.state.mx == nil || d == "" || ofRoute(d) {
 		return false
 	}
-	a.mx = a.state.exchange(a.ctx, string(d))
+	a.mx = &exchange{s: a.state, domain: string(d)}
+	a.mx.begin(a.ctx)
 	return true
 }
 

@@ -219,6 +219,35 @@ func TestCancelInterruptsLookup(t *testing.T) {
 	}
 }
 
+// faulty is a resolver with a bug.
+type faulty struct {
+	dns.Fake
+	mx bool
+}
+
+func (f *faulty) LookupMX(ctx context.Context, name string) ([]dns.MX, error) {
+	if f.mx {
+		panic("a bug")
+	}
+	return f.Fake.LookupMX(ctx, name)
+}
+
+func (f *faulty) LookupAAAA(context.Context, string) ([]netip.Addr, error) { panic("a bug") }
+
+// A panic of the resolver defers, and costs no turn.
+func TestExchangersPanic(t *testing.T) {
+	for _, mx := range []bool{true, false} {
+		metrics := NewMetrics(prometheus.NewRegistry())
+		r := newMXRelay(t, MX{Resolver: &faulty{mx: mx}, MaxAttempts: 1}, Options{Metrics: metrics})
+		for range 3 {
+			wantResults(t, deliver(t, r, message("x\r\n", "a@d.example", "b@d.example")), mail.Deferred, mail.Deferred)
+		}
+		if n := testutil.ToFloat64(metrics.panics); n != 3 || len(r.state.Load().mx.turns) != 0 {
+			t.Errorf("MX %v: %v panics, %d turns taken", mx, n, len(r.state.Load().mx.turns))
+		}
+	}
+}
+
 // drawnWorld is DNS with anything in it, and a network where some live.
 type drawnWorld struct {
 	fake  dns.Fake

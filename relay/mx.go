@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"runtime/debug"
 	"slices"
 	"sync"
 
@@ -55,16 +56,14 @@ const (
 
 var findings = [...]string{mxFound: "found", mxNotFound: "not_found", mxNull: "null", mxRefused: "refused", mxLoop: "loop", mxTemporary: "temporary", mxCrowded: "crowded"}
 
-// exchange begins the look-up for domain.
-func (s *state) exchange(ctx context.Context, domain string) *exchange {
-	x := &exchange{s: s, domain: domain}
-	if err := s.mx.turn(ctx); err == errCrowded {
+// begin waits for a turn and finds the hosts. Whatever it comes to, end is due.
+func (x *exchange) begin(ctx context.Context) {
+	if err := x.s.mx.turn(ctx); err == errCrowded {
 		x.conclude(mxCrowded, mail.Deferred, mail.EnhancedCode{4, 4, 5}, "deliveries to other domains: %s", err)
 	} else if err == nil {
 		x.turn = true
 		x.find(ctx)
 	}
-	return x
 }
 
 // find looks up the hosts, or knows why there are none.
@@ -229,14 +228,29 @@ func (x *exchange) lookUp(ctx context.Context, hosts []dns.MX) []addresses {
 			continue
 		}
 		if x.s.MX.Family != IPv6 {
-			wg.Go(func() { a.v4, a.err4 = x.s.MX.Resolver.LookupA(ctx, mx.Host) })
+			wg.Go(func() {
+				defer x.guard(&a.err4)
+				a.v4, a.err4 = x.s.MX.Resolver.LookupA(ctx, mx.Host)
+			})
 		}
 		if x.s.MX.Family != IPv4 {
-			wg.Go(func() { a.v6, a.err6 = x.s.MX.Resolver.LookupAAAA(ctx, mx.Host) })
+			wg.Go(func() {
+				defer x.guard(&a.err6)
+				a.v6, a.err6 = x.s.MX.Resolver.LookupAAAA(ctx, mx.Host)
+			})
 		}
 	}
 	wg.Wait()
 	return found
+}
+
+// guard makes a panic in a look-up a failure of it: out here, attempt.finish
+// would not see it.
+func (x *exchange) guard(err *error) {
+	if p := recover(); p != nil {
+		x.s.mx.metrics.panics.Inc()
+		*err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+	}
 }
 
 func (a *addresses) literal(s string) {
