@@ -25,13 +25,13 @@ type Facts struct {
 
 	IPRev    string        `json:"iprev,omitempty"` // RFC 8601 section 2.7.3: pass, fail, temperror, permerror
 	Listings []Listing     `json:"listings,omitempty"`
-	SPF      SPFFacts      `json:"spf"`
+	SPF      SPFFacts      `json:"spf,omitzero"`
 	DKIM     []DKIMFacts   `json:"dkim,omitempty"`
-	DMARC    DMARCFacts    `json:"dmarc"`
-	ARC      ARCFacts      `json:"arc"`
-	Virus    VirusFacts    `json:"virus"`
-	Header   HeaderFacts   `json:"header"`
-	Body     BodyFacts     `json:"body"`
+	DMARC    DMARCFacts    `json:"dmarc,omitzero"`
+	ARC      ARCFacts      `json:"arc,omitzero"`
+	Virus    VirusFacts    `json:"virus,omitzero"`
+	Header   HeaderFacts   `json:"header,omitzero"`
+	Body     BodyFacts     `json:"body,omitzero"`
 	Checks   []CheckResult `json:"checks"`
 
 	// Symbols are what the checks reported, in list order, not yet weighed.

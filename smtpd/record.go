@@ -1,7 +1,6 @@
 package smtpd
 
 import (
-	"context"
 	"log/slog"
 	"strconv"
 	"time"
@@ -10,6 +9,7 @@ import (
 
 	"mailweir/filter"
 	"mailweir/filter/privacy"
+	"mailweir/internal/logline"
 )
 
 // Record is what is kept of a transaction for `gateway why`, and what its log
@@ -81,7 +81,7 @@ func (tx *transaction) conclude(j *filter.Judgement, d filter.Decision, reply *s
 		}
 	}
 	tx.count(reply)
-	tx.log()
+	logline.Log(tx.s.gw.log, tx.done, slog.LevelInfo, "transaction", (*transactionLine)(tx))
 	tx.s.gw.recorder.Append(tx.env.ID, "verdict", tx.done, r)
 }
 
@@ -135,45 +135,6 @@ func (tx *transaction) count(reply *smtp.SMTPError) {
 	if !tx.dot.IsZero() {
 		m.afterDot.Observe(tx.done.Sub(tx.dot).Seconds())
 	}
-}
-
-// log writes the transaction's one line.
-func (tx *transaction) log() {
-	log := tx.s.gw.log
-	if !log.Enabled(context.Background(), slog.LevelInfo) {
-		return
-	}
-	r := &tx.record
-	attrs := []slog.Attr{
-		slog.String("id", tx.env.ID.String()),
-		slog.String("client", r.Client),
-		slog.String("helo", r.Helo),
-		slog.String("reverse_path", r.ReversePath),
-		slog.Any("recipients", r.Accepted),
-		slog.String("action", string(r.Action)),
-		slog.String("reason", r.Reason),
-		slog.Float64("score", r.Score),
-		slog.String("reply", r.Reply),
-		slog.Any("timings", r.Timings),
-	}
-	if len(r.Refused) > 0 {
-		attrs = append(attrs, slog.Any("refused", r.Refused))
-	}
-	if r.Facts != nil {
-		attrs = append(attrs, slog.Int64("size", r.Facts.Size), slog.Any("symbols", symbolNames(r.Symbols)))
-	}
-	if len(r.Edits) > 0 {
-		attrs = append(attrs, slog.Any("privacy", r.Edits))
-	}
-	log.LogAttrs(context.Background(), slog.LevelInfo, "transaction", attrs...)
-}
-
-func symbolNames(list []filter.Symbol) []string {
-	names := make([]string, len(list))
-	for k, s := range list {
-		names[k] = s.Name
-	}
-	return names
 }
 
 func replyString(e *smtp.SMTPError) string {

@@ -101,6 +101,7 @@ type demo struct {
 	seen   chan *smtpd.Record
 	signer ed25519.PrivateKey
 	clamav string
+	endLog func() error
 }
 
 func startDemo(ctx context.Context, std stdio, verbose bool) (d *demo, err error) {
@@ -126,7 +127,7 @@ func startDemo(ctx context.Context, std stdio, verbose bool) (d *demo, err error
 	}
 	log := slog.New(slog.DiscardHandler)
 	if verbose {
-		if log, err = newLogger(std, cfg); err != nil {
+		if log, d.endLog, err = newLogger(std, cfg); err != nil {
 			return d, err
 		}
 	}
@@ -268,6 +269,9 @@ func (d *demo) close() error {
 		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 		defer cancel()
 		errs = append(errs, d.gw.stop(ctx))
+	}
+	if d.endLog != nil {
+		errs = append(errs, d.endLog())
 	}
 	if d.sink != nil {
 		errs = append(errs, d.sink.close())

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"mailweir/internal/config"
+	"mailweir/internal/logline"
 	"mailweir/smtpd"
 )
 
@@ -55,10 +56,11 @@ func runCommand(ctx context.Context, std stdio, args []string) (int, error) {
 	if err != nil {
 		return exitError, err
 	}
-	log, err := newLogger(std, cfg)
+	log, end, err := newLogger(std, cfg)
 	if err != nil {
 		return exitError, err
 	}
+	defer end()
 	defer holdHeapFloor()()
 	inherited, err := smtpd.ListenFDs()
 	if err != nil {
@@ -79,16 +81,17 @@ func loadConfig(path string) (*config.Config, error) {
 	return config.Load(path, config.Known{Checks: checkNames})
 }
 
-func newLogger(std stdio, cfg *config.Config) (*slog.Logger, error) {
+// newLogger makes the log on standard error. end writes what still waits.
+func newLogger(std stdio, cfg *config.Config) (log *slog.Logger, end func() error, err error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(cfg.Log.Level)); err != nil {
-		return nil, fmt.Errorf("log.level: %w", err)
+		return nil, nil, fmt.Errorf("log.level: %w", err)
 	}
-	o := &slog.HandlerOptions{Level: level}
 	if cfg.Log.Format == "text" {
-		return slog.New(slog.NewTextHandler(std.err, o)), nil
+		return slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: level})), func() error { return nil }, nil
 	}
-	return slog.New(slog.NewJSONHandler(std.err, o)), nil
+	w := logline.NewWriter(std.err)
+	return slog.New(logline.NewHandler(w, level)), w.Close, nil
 }
 
 // serve runs until ctx ends or a part fails, and then stops in order.

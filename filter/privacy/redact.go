@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"mailweir/filter"
+	"mailweir/internal/jsonx"
 	"mailweir/mail"
 )
 
@@ -82,6 +83,16 @@ type Edit struct {
 	Name   string `json:"name"`
 	Kind   Kind   `json:"kind"`
 	Reason string `json:"reason"`
+}
+
+// AppendJSON implements jsonx.Appender.
+func (e *Edit) AppendJSON(b []byte) []byte {
+	o := jsonx.Begin(b)
+	o.Int("field", int64(e.Field))
+	o.String("name", e.Name)
+	o.String("kind", string(e.Kind))
+	o.String("reason", e.Reason)
+	return o.End()
 }
 
 // Result is the redacted header section. Head is nil when nothing changed:

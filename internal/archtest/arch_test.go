@@ -34,10 +34,10 @@ func layer(pkg string) int {
 		return 4
 	case pkg == "queue" || pkg == "relay" || pkg == "dnsbl":
 		return 3
+	case pkg == "mail" || pkg == "internal/jsonx":
+		return 1
 	case pkg == "metrics" || first == "internal" || first == "configs":
 		return 2
-	case pkg == "mail":
-		return 1
 	}
 	return -1
 }
