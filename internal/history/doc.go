@@ -15,8 +15,8 @@
 // History must never hold up or refuse mail. Append hands the value to one
 // writer goroutine through a bounded queue and never waits; what does not fit,
 // or cannot be written, is counted and said in the log once a minute. The
-// writer appends once a second or every 256 KiB, without fsync: a crash loses
-// at most that, and a line that it tore is skipped.
+// writer appends once a second, or sooner when 512 entries wait, without fsync:
+// a crash loses at most that, and a line that it tore is skipped.
 //
 // Not here: the mail's body, or anything needed to deliver a message. That is
 // the queue's, and durable.

@@ -17,9 +17,12 @@ const (
 	// for about that many before entries are lost. Each keeps its facts in
 	// memory, some KB.
 	backlog = 4096
-	// flushBytes and flushEvery bound what a crash loses.
-	flushBytes = 256 << 10
+	// gather and flushEvery bound what a crash loses: the writer begins when so
+	// many entries wait, or the first one has waited so long.
+	gather     = 512
 	flushEvery = time.Second
+	// flushBytes is about what goes out in one write.
+	flushBytes = 256 << 10
 	// maxEntry bounds the data of one entry; what is larger is replaced by null.
 	maxEntry = 1 << 20
 	// MaxDayBytes bounds the file of one day. History shares a disk with the
@@ -41,6 +44,9 @@ type Log struct {
 	mu     sync.RWMutex // held for reading while in is sent to
 	closed bool
 	in     chan entry
+	awake  atomic.Bool   // the writer knows that something waits
+	wake   chan struct{} // one token: something waits, or much
+	ending chan struct{} // closed when in is
 	done   chan struct{} // closed when the writer has ended
 }
 
@@ -76,6 +82,7 @@ func Open(dir string, keep time.Duration, logger *slog.Logger) (*Log, error) {
 }
 
 func (l *Log) start() {
+	l.wake, l.ending = make(chan struct{}, 1), make(chan struct{})
 	w := newWriter(l)
 	go func() {
 		defer close(l.done)
@@ -85,8 +92,8 @@ func (l *Log) start() {
 
 // Append records v, encoded as JSON, under id. It never waits. v must not
 // change any more, nor anything that it points to: it is encoded later, by
-// another goroutine (encoding the facts of a message takes several times as
-// long as everything else here). A json.RawMessage is taken as it is. Kind is
+// another goroutine; a jsonx.Appender encodes itself, which is far cheaper. A
+// json.RawMessage is taken as it is. Kind is
 // a short word such as "verdict" or "attempt".
 func (l *Log) Append(id mail.ID, kind string, at time.Time, v any) {
 	l.mu.RLock()
@@ -97,9 +104,19 @@ func (l *Log) Append(id mail.ID, kind string, at time.Time, v any) {
 	}
 	select {
 	case l.in <- entry{id, kind, at, v}:
+		if l.awake.CompareAndSwap(false, true) || len(l.in) >= gather {
+			l.signal()
+		}
 	default:
 		l.counters.lost[lostBacklog].Inc()
 		l.overflow.Add(1)
+	}
+}
+
+func (l *Log) signal() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
 	}
 }
 
@@ -110,6 +127,7 @@ func (l *Log) Close() error {
 	if !l.closed {
 		l.closed = true
 		close(l.in)
+		close(l.ending)
 	}
 	l.mu.Unlock()
 	<-l.done

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"mailweir/internal/jsonx"
 )
 
 // writer is the one goroutine that encodes and writes. Nothing else touches it.
@@ -18,7 +20,7 @@ type writer struct {
 	day      day
 	entries  int // lines in buf
 	enc      *json.Encoder
-	flushing *time.Timer // armed while buf is not empty
+	flushing *time.Timer // armed while something waits
 	midnight *time.Timer
 
 	lost     int // since the last complaint
@@ -34,28 +36,49 @@ func newWriter(l *Log) *writer {
 	return w
 }
 
-// run ends when the queue is closed and empty.
+// run ends when the queue is closed and empty. It lets entries gather in the
+// queue: a goroutine that is woken up for each costs more than its work.
 func (w *writer) run() {
 	w.expire()
 	for {
 		select {
-		case e, ok := <-w.l.in:
-			if !ok {
-				w.complain = time.Time{} // what is lost by now would not be said later
-				w.flush()
-				return
+		case <-w.l.wake:
+			if len(w.l.in) < gather {
+				w.flushing.Reset(flushEvery)
+				continue
 			}
-			w.add(e)
 		case <-w.flushing.C:
-			w.flush()
+		case <-w.l.ending:
 		case <-w.midnight.C:
 			w.expire()
+			continue
+		}
+		w.l.awake.Store(false) // before the drain: what comes now wakes us again
+		if !w.drain() {
+			w.complain = time.Time{} // what is lost by now would not be said later
+			w.flush()
+			return
+		}
+		w.flush()
+	}
+}
+
+// drain encodes all that waits; false when there will be no more.
+func (w *writer) drain() bool {
+	for {
+		select {
+		case e, ok := <-w.l.in:
+			if !ok {
+				return false
+			}
+			w.add(e)
+		default:
+			return true
 		}
 	}
 }
 
-// add encodes an entry into the buffer, which goes out when it is large enough
-// or a second old.
+// add encodes an entry into the buffer, which goes out when it is large enough.
 func (w *writer) add(e entry) {
 	if d := dayOf(e.at); d != w.day {
 		w.flush()
@@ -65,37 +88,33 @@ func (w *writer) add(e entry) {
 		w.drop(lostEncode, 1, err)
 		return
 	}
-	w.entries++
-	switch {
-	case w.buf.Len() >= flushBytes:
+	if w.entries++; w.buf.Len() >= flushBytes {
 		w.flush()
-	case w.entries == 1:
-		w.flushing.Reset(flushEvery)
 	}
 }
 
 // encode appends one line to buf, or nothing.
 func (w *writer) encode(e entry) error {
-	kind, err := json.Marshal(e.kind)
-	if err != nil {
-		return err
-	}
 	start := w.buf.Len()
 	b := w.buf.AvailableBuffer()
 	b = append(b, linePrefix...)
 	b = e.id.AppendTo(b)
 	b = append(b, `","kind":`...)
-	b = append(b, kind...)
+	b = jsonx.AppendString(b, e.kind)
 	b = append(b, `,"at":"`...)
 	b = e.at.UTC().AppendFormat(b, time.RFC3339Nano)
 	b = append(b, `","data":`...)
-	w.buf.Write(b)
-	data := w.buf.Len()
-	if err := w.enc.Encode(e.v); err != nil {
-		w.buf.Truncate(start)
-		return err
+	data := start + len(b)
+	if v, ok := e.v.(jsonx.Appender); ok {
+		w.buf.Write(v.AppendJSON(b))
+	} else {
+		w.buf.Write(b)
+		if err := w.enc.Encode(e.v); err != nil {
+			w.buf.Truncate(start)
+			return err
+		}
+		w.buf.Truncate(w.buf.Len() - 1) // the encoder's newline
 	}
-	w.buf.Truncate(w.buf.Len() - 1) // the encoder's newline
 	if w.buf.Len()-data > maxEntry {
 		w.buf.Truncate(data)
 		w.buf.WriteString("null")
@@ -108,7 +127,6 @@ func (w *writer) encode(e entry) error {
 // flush appends the buffer to the file of its day. What the disk does not take
 // is gone: keeping it would only lose what comes after it.
 func (w *writer) flush() {
-	w.flushing.Stop()
 	if w.entries > 0 {
 		n, err := w.write()
 		missing := bytes.Count(w.buf.Bytes()[n:], newline)
