@@ -76,7 +76,9 @@ func sum(symbols []Symbol) *findings {
 			authenticated = true
 		case SymSPFTempError, SymDKIMTempError, SymDMARCTempError,
 			"SPF_TIMEOUT", "SPF_ERROR", "DKIM_TIMEOUT", "DKIM_ERROR", "DMARC_TIMEOUT", "DMARC_ERROR":
-			f.dnsFailure = s.Name
+			if f.dnsFailure == "" {
+				f.dnsFailure = s.Name
+			}
 		}
 	}
 	f.score, f.sansDMARC = float64(all)/1000, float64(sansDMARC)/1000

@@ -35,7 +35,7 @@ func TestClamdDiesInMidScan(t *testing.T) {
 	w.clamd.Kill()
 	c.out.Write(half)
 	c.out.WriteString(".\r\n")
-	if err := c.expect("451 4.7.1 Scanner unavailable, try again later; id {ID}"); err != nil {
+	if err := c.expect("451 4.7.1 Scanner unavailable, try later; id {ID}"); err != nil {
 		t.Error(err)
 	}
 	w.clamd.Start(t)
