@@ -68,8 +68,7 @@ type stream struct {
 func (s *stream) Write(p []byte) { s.v.Write(p) }
 func (s *stream) Abort()         { s.v.Abort() }
 
-// End implements filter.Stream. A fail because DNS failed is a finding with
-// State OK; State Timeout is for the stage's deadline alone.
+// End implements filter.Stream.
 func (s *stream) End(ctx context.Context) filter.Report {
 	r := s.v.End(ctx)
 	report := filter.Report{
@@ -78,8 +77,8 @@ func (s *stream) End(ctx context.Context) filter.Report {
 		Auth:    []filter.AuthResult{r.auth(s.client)},
 		Set:     func(f *filter.Facts) { f.ARC = r.facts() },
 	}
-	if r.Temporary && ctx.Err() != nil {
-		report.State, report.Cause = filter.Timeout, ctx.Err()
+	if r.Temporary {
+		report.State, report.Cause = filter.DNSFailure(ctx, r.Err)
 	}
 	return report
 }

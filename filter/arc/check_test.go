@@ -72,7 +72,7 @@ func TestReport(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			tx := transaction(c.message)
 			report := New(resolver()).Run(context.Background(), tx)
-			if report.State != filter.OK || len(report.Symbols) != 1 || report.Symbols[0].Name != c.symbol {
+			if (report.State == filter.OK) == c.facts.Temporary || len(report.Symbols) != 1 || report.Symbols[0].Name != c.symbol {
 				t.Errorf("%s %v, want %s", report.State, report.Symbols, c.symbol)
 			}
 			report.Set(tx.Facts)
@@ -117,6 +117,20 @@ func TestDeadline(t *testing.T) {
 		}
 	})
 }
+
+// A check that could not find out does not end as if it had.
+func TestFailureState(t *testing.T) {
+	report := New(servfail{}).Run(context.Background(), transaction(newChain().grow(2).String()))
+	if report.State != filter.Error || !errors.Is(report.Cause, errServfail) || report.Symbols[0].Name != filter.SymARCFail {
+		t.Errorf("%+v", report)
+	}
+}
+
+type servfail struct{}
+
+var errServfail = errors.New("SERVFAIL")
+
+func (servfail) LookupTXT(context.Context, string) ([]string, error) { return nil, errServfail }
 
 // Abort ends the look-ups; synctest finds goroutines that are left.
 func TestAbort(t *testing.T) {

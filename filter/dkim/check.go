@@ -64,18 +64,19 @@ type stream struct{ v *Verification }
 func (s *stream) Write(p []byte) { s.v.Write(p) }
 func (s *stream) Abort()         { s.v.Abort() }
 
-// End implements filter.Stream. A temperror of DKIM's own, because DNS failed,
-// is a finding with State OK; State Timeout is for the stage's deadline alone.
+// End implements filter.Stream. A signature whose key is not known does not
+// count when another one has passed.
 func (s *stream) End(ctx context.Context) filter.Report {
 	results := s.v.End(ctx)
 	report := filter.Report{State: filter.OK, Symbols: []filter.Symbol{summary(results)}}
+	open := report.Symbols[0].Name == filter.SymDKIMTempError
 	facts := make([]filter.DKIMFacts, 0, min(len(results), maxFacts))
 	for i, r := range results {
 		if i < maxFacts || r.Status != PermError {
 			facts = append(facts, r.facts())
 		}
-		if r.Status == TempError && ctx.Err() != nil {
-			report.State, report.Cause = filter.Timeout, ctx.Err()
+		if r.Status == TempError && (open || ctx.Err() != nil) && report.Cause == nil {
+			report.State, report.Cause = filter.DNSFailure(ctx, r.Err)
 		}
 		if i < maxAuth || r.Status == Pass {
 			report.Auth = append(report.Auth, r.auth())

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -46,7 +47,7 @@ func TestReport(t *testing.T) {
 		t.Run(c.what, func(t *testing.T) {
 			tx := transaction(c.message)
 			report := New(r).Run(context.Background(), tx)
-			if report.State != filter.OK || len(report.Symbols) != 1 || report.Symbols[0].Name != c.symbol {
+			if (report.State == filter.OK) == (c.symbol == filter.SymDKIMTempError) || len(report.Symbols) != 1 || report.Symbols[0].Name != c.symbol {
 				t.Errorf("%s %v, want %s", report.State, report.Symbols, c.symbol)
 			}
 			var results []string
@@ -85,7 +86,42 @@ func TestFactsAndProperties(t *testing.T) {
 	}
 }
 
-// TestTimeoutState: only the stage's own deadline makes State Timeout; what is
+// TestFailureState: a check that could not find out does not end as if it had,
+// unless it did not matter.
+func TestFailureState(t *testing.T) {
+	keys := newTestKeys(t)
+	m := handSign(keys.ed25519, goodTags, ruleBody) + ruleFields + "\r\n" + ruleBody
+	for err, want := range map[error]filter.State{
+		errors.New("SERVFAIL"): filter.Error, os.ErrDeadlineExceeded: filter.Timeout,
+	} {
+		report := New(unanswered{Resolver: keys.resolver(), err: &dns.Error{Kind: dns.Temporary, Cause: err}}).Run(context.Background(), transaction(m))
+		if report.State != want || !errors.Is(report.Cause, err) || report.Symbols[0].Name != filter.SymDKIMTempError {
+			t.Errorf("%v: %+v", err, report)
+		}
+	}
+	other := handSign(keys.ed25519, strings.Replace(goodTags, "s=ed", "s=else", 1), ruleBody)
+	r := unanswered{Resolver: keys.resolver(), only: "else.", err: &dns.Error{Kind: dns.Temporary}}
+	report := New(r).Run(context.Background(), transaction(other+m))
+	if report.State != filter.OK || report.Symbols[0].Name != filter.SymDKIMPass || report.Auth[0].Result != "temperror" {
+		t.Errorf("%+v", report)
+	}
+}
+
+// unanswered has no answer about names that begin with only.
+type unanswered struct {
+	Resolver
+	only string
+	err  error
+}
+
+func (f unanswered) LookupTXT(ctx context.Context, name string) ([]string, error) {
+	if strings.HasPrefix(name, f.only) {
+		return nil, f.err
+	}
+	return f.Resolver.LookupTXT(ctx, name)
+}
+
+// TestTimeoutState: the stage's own deadline makes State Timeout; what is
 // known by then is still reported.
 func TestTimeoutState(t *testing.T) {
 	keys := newTestKeys(t)

@@ -2,6 +2,7 @@ package dmarc
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"mailweir/filter"
@@ -19,8 +20,7 @@ func New(r Resolver) *Check { return &Check{r} }
 // Name implements filter.Check.
 func (*Check) Name() string { return "dmarc" }
 
-// Run implements filter.Check. A temperror of DMARC's own, because DNS failed,
-// is a finding with State OK; State Timeout is for the stage's deadline alone.
+// Run implements filter.Check. A temperror may be one that SPF or DKIM left.
 func (c *Check) Run(ctx context.Context, tx *filter.Transaction) filter.Report {
 	res := Evaluate(ctx, c.resolver, input(tx))
 	facts := filter.DMARCFacts{
@@ -33,10 +33,18 @@ func (c *Check) Run(ctx context.Context, tx *filter.Transaction) filter.Report {
 		Set:     func(f *filter.Facts) { f.DMARC = facts },
 		Auth:    []filter.AuthResult{res.auth()},
 	}
-	if res.Status == TempError && ctx.Err() != nil {
-		report.State, report.Cause = filter.Timeout, ctx.Err()
+	if res.Status == TempError {
+		report.State, report.Cause = filter.DNSFailure(ctx, res.cause())
 	}
 	return report
+}
+
+// cause is what is behind a temperror.
+func (r *Result) cause() error {
+	if r.Err != nil {
+		return r.Err
+	}
+	return errors.New(r.Reason)
 }
 
 // Prefetch asks for the records of the author's tree walk all at once, so that

@@ -2,6 +2,8 @@ package dmarc
 
 import (
 	"context"
+	"errors"
+	"os"
 	"reflect"
 	"sync"
 	"testing"
@@ -27,7 +29,35 @@ func (h *hanging) LookupTXT(ctx context.Context, _ string) ([]string, error) {
 	return nil, ctx.Err()
 }
 
-// TestTimeoutState: only the stage's own deadline makes State Timeout.
+// TestFailureState: a check that could not find out does not end as if it had.
+func TestFailureState(t *testing.T) {
+	tx := transaction("From: a@example.org", "spf pass example.org")
+	for err, want := range map[error]filter.State{
+		errors.New("SERVFAIL"): filter.Error, os.ErrDeadlineExceeded: filter.Timeout,
+	} {
+		r := failing{err: &dns.Error{Name: "_dmarc.example.org", Type: "TXT", Kind: dns.Temporary, Cause: err}}
+		report := New(r).Run(context.Background(), tx)
+		if report.State != want || !errors.Is(report.Cause, err) || report.Symbols[0].Name != filter.SymDMARCTempError {
+			t.Errorf("%v: %+v", err, report)
+		}
+	}
+	// What SPF could not find out leaves DMARC open, too.
+	tx = transaction("From: a@example.org", "spf temperror example.org")
+	report := New(parseZone(t, "_dmarc.example.org TXT v=DMARC1; p=none")).Run(context.Background(), tx)
+	if report.State != filter.Error || report.Cause == nil || report.Symbols[0].Name != filter.SymDMARCTempError {
+		t.Errorf("%+v", report)
+	}
+}
+
+// failing answers nothing.
+type failing struct {
+	Resolver
+	err error
+}
+
+func (f failing) LookupTXT(context.Context, string) ([]string, error) { return nil, f.err }
+
+// TestTimeoutState: the stage's own deadline makes State Timeout.
 func TestTimeoutState(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)

@@ -36,8 +36,7 @@ var symbols = map[Status]string{
 
 var errNoAddress = errors.New("spf: the client's address is not known")
 
-// Run implements filter.Check. A temperror of SPF's own, because DNS failed, is
-// a finding with State OK; State Timeout is for the stage's deadline alone.
+// Run implements filter.Check.
 func (c *Check) Run(ctx context.Context, tx *filter.Transaction) filter.Report {
 	if !tx.Client.Addr.IsValid() {
 		return filter.Report{State: filter.Skipped, Cause: errNoAddress}
@@ -59,8 +58,8 @@ func (c *Check) Run(ctx context.Context, tx *filter.Transaction) filter.Report {
 		Set:     func(f *filter.Facts) { f.SPF = facts },
 		Auth:    []filter.AuthResult{authResult(res, tx)},
 	}
-	if res.Status == TempError && ctx.Err() != nil {
-		report.State, report.Cause = filter.Timeout, ctx.Err()
+	if res.Status == TempError {
+		report.State, report.Cause = filter.DNSFailure(ctx, res.Err)
 	}
 	return report
 }

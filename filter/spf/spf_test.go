@@ -2,7 +2,9 @@ package spf
 
 import (
 	"context"
+	"errors"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -152,7 +154,7 @@ func TestReport(t *testing.T) {
 		report := New(r, Options{}).Run(context.Background(), tx)
 		report.Set(tx.Facts)
 		f, a := tx.Facts.SPF, report.Auth[0]
-		if report.State != filter.OK || len(report.Symbols) != 1 || report.Symbols[0].Name != c.symbol {
+		if (report.State == filter.OK) == (c.result == "temperror") || len(report.Symbols) != 1 || report.Symbols[0].Name != c.symbol {
 			t.Errorf("%s %s: %s %v, want %s", c.ip, c.path, report.State, report.Symbols, c.symbol)
 		}
 		if f.Result != c.result || f.Identity != c.identity || f.Domain != c.domain || f.Explain == "" {
@@ -196,8 +198,7 @@ func (hanging) LookupTXT(ctx context.Context, _ string) ([]string, error) {
 	return nil, ctx.Err()
 }
 
-// TestDeadlines: the stage's deadline is State Timeout; SPF's own 20 seconds
-// are its result temperror.
+// TestDeadlines: the stage's and SPF's own 20 seconds.
 func TestDeadlines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tx := transaction("192.0.2.1", "h.example", "joe@example.org")
@@ -209,11 +210,33 @@ func TestDeadlines(t *testing.T) {
 		}
 		start := time.Now()
 		report = New(hanging{}, Options{}).Run(context.Background(), tx)
-		if report.State != filter.OK || report.Symbols[0].Name != filter.SymSPFTempError || time.Since(start) != Timeout {
+		if report.State != filter.Timeout || report.Symbols[0].Name != filter.SymSPFTempError || time.Since(start) != Timeout {
 			t.Errorf("after %s: %+v", time.Since(start), report)
 		}
 	})
 }
+
+// TestFailureState: a check that could not find out does not end as if it had.
+func TestFailureState(t *testing.T) {
+	tx := transaction("192.0.2.1", "h.example", "joe@example.org")
+	for err, want := range map[error]filter.State{
+		errors.New("SERVFAIL"): filter.Error, os.ErrDeadlineExceeded: filter.Timeout,
+	} {
+		r := failing{err: &dns.Error{Name: "example.org", Type: "TXT", Kind: dns.Temporary, Cause: err}}
+		report := New(r, Options{}).Run(context.Background(), tx)
+		if report.State != want || !errors.Is(report.Cause, err) || report.Symbols[0].Name != filter.SymSPFTempError {
+			t.Errorf("%v: %+v", err, report)
+		}
+	}
+}
+
+// failing answers nothing.
+type failing struct {
+	Resolver
+	err error
+}
+
+func (f failing) LookupTXT(context.Context, string) ([]string, error) { return nil, f.err }
 
 func FuzzRecord(f *testing.F) {
 	for _, s := range []string{"v=spf1 a mx -all", "v=spf1 a:%{l1r-}.x.example/24//64 exp=x.%{d}", "v=spf1 ip6:::/0 redirect=a.b", "v=spf1 %{"} {
