@@ -370,8 +370,10 @@ func TestMXProperties(t *testing.T) {
 
 func TestQuota(t *testing.T) {
 	q := &quota{max: 2}
-	if !q.take() || !q.take() || q.take() {
-		t.Error("two of two, not three")
+	for n, want := range []bool{true, true, false} {
+		if q.take() != want {
+			t.Errorf("take %d of two is %v", n+1, !want)
+		}
 	}
 	q.give(1)
 	if !q.take() || q.take() {
