@@ -11,10 +11,14 @@ import (
 // attempt makes one attempt and records what came of it. The caller holds
 // q.mu, which is given up meanwhile.
 func (q *Queue) attempt(u unit) {
+	ended := q.trying(u.e)
 	s, err := q.load(u.e)
 	if err != nil {
 		q.unreadable(u.e, err)
 		q.finish(u)
+		q.mu.Unlock()
+		ended()
+		q.mu.Lock()
 		return
 	}
 	m := q.message(u.e, s)
@@ -41,6 +45,7 @@ func (q *Queue) attempt(u unit) {
 	b, report := q.conclude(u.e, m, outs, unrouted)
 	q.finish(u)
 	q.mu.Unlock()
+	ended()
 	q.observe(report, u.d.name, took)
 	if q.log.crowded(b) {
 		// Deliveries that are not recorded are made again after a crash:

@@ -13,6 +13,7 @@
 //	           index.go     now it is in the index, and due
 //	Run        dispatch.go  destinations take turns
 //	           attempt.go   the Deliverer gets it, from the memory it was written from
+//	           suspects.go  if this is what crashes us, it will not do so for ever
 //	           outcome.go   outcomes become DONE, DEFER or HOLD, failures DSNs (dsn.go)
 //	           compact.go   dead segments are recycled, mostly dead ones emptied
 //	Open       recover.go   the same records, read again
@@ -23,6 +24,7 @@
 //	spool/FORMAT            "mailweir queue 1\n"
 //	spool/seg/%016x.log     segments of the log, by number
 //	spool/big/<ID>          a large message's body; tmp-* while it arrives
+//	spool/TRYING            attempts under way, for the next start; never synced
 //	spool/corrupt/          what was broken, for the admin
 //
 // # Format, version 1

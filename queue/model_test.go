@@ -10,6 +10,7 @@ import (
 	"hash/crc32"
 	"math/rand/v2"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -55,18 +56,19 @@ func sized(t testing.TB, ci, large int) int {
 var modelMetrics = NewMetrics(prometheus.NewRegistry())
 
 type history struct {
-	seed  uint64
-	r     *rand.Rand
-	mem   *fsx.Mem
-	fs    *fsx.Faulty
-	q     *Queue
-	hooks hooks
-	msgs  map[mail.ID]*modelMessage
-	order []*modelMessage
-	dsns  map[string]bool // recipient reported
-	log   []string
-	fault int // calls until one fails, 0: none
-	errno error
+	seed   uint64
+	r      *rand.Rand
+	mem    *fsx.Mem
+	fs     *fsx.Faulty
+	q      *Queue
+	hooks  hooks
+	starts int
+	msgs   map[mail.ID]*modelMessage
+	order  []*modelMessage
+	dsns   map[string]bool // recipient reported
+	log    []string
+	fault  int // calls until one fails, 0: none
+	errno  error
 
 	crashes, faults, acked, relays, dups, again int
 	stopped, attempting                         bool
@@ -107,9 +109,12 @@ func (h *history) fail(f string, args ...any) {
 }
 
 func (h *history) options() Options {
+	hk := h.hooks
+	h.starts++ // the crashes here are power cuts: no message's doing
+	hk.boot = func() string { return strconv.Itoa(h.starts) }
 	return Options{
 		SegmentSize: 32 << 10, SpillAt: 3 << 10, MinFreeBytes: 1, MinFreeInodes: 1, MemoryLimit: 64 << 10,
-		Retry: Schedule{First: 1, Max: 1}, hooks: h.hooks, Metrics: modelMetrics,
+		Retry: Schedule{First: 1, Max: 1}, hooks: hk, Metrics: modelMetrics,
 	}
 }
 

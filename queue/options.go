@@ -51,6 +51,7 @@ type hooks struct {
 	retrySync      bool // a failed sync is tried again on the same descriptor
 
 	wall func() time.Time // the clock at Open (time.Now)
+	boot func() string    // changes when the machine starts (bootID)
 }
 
 // Attempt is the end of one attempt for one recipient.
@@ -111,6 +112,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.hooks.wall == nil {
 		o.hooks.wall = time.Now
+	}
+	if o.hooks.boot == nil {
+		o.hooks.boot = bootID
 	}
 	if mutate != nil {
 		mutate(&o.hooks)

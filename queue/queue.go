@@ -62,6 +62,7 @@ type Queue struct {
 	domains     map[string]*domain
 	reasons     []string
 	reasonIndex map[string]uint16
+	suspects    suspects
 	dispatch
 }
 
@@ -95,6 +96,7 @@ func open(fsys fsx.FS, dir string, o Options, inline bool) (*Queue, error) {
 		go q.janitor()
 	}
 	go q.log.run()
+	q.openSuspects()
 	o.Metrics.state.queue.Store(q)
 	return q, nil
 }
@@ -262,6 +264,9 @@ func (q *Queue) closeFiles() {
 		if s.file != nil {
 			s.file.Close()
 		}
+	}
+	if q.suspects.file != nil {
+		q.suspects.file.Close()
 	}
 	q.lock.Close()
 }
