@@ -50,6 +50,7 @@ bench-peers:
 
 torture:
 	$(GO) test ./queue -run . -torture -timeout 6h -v
+	MAILWEIR_REQUIRE_HARNESS=1 $(GO) test ./internal/torture -run . -torture -timeout 6h -v
 
 clean:
 	rm -f gateway bench/bench
