@@ -247,7 +247,7 @@ func (c *checker) file(ctx context.Context, stdin io.Reader, name string) *findi
 // separator, CRLF line ends, the last line complete. A bare CR stays: it is
 // for the verdict to refuse.
 func normalize(data []byte) []byte {
-	if bytes.HasPrefix(data, []byte("From ")) {
+	if bytes.HasPrefix(data, []byte("From ")) && !bytes.HasPrefix(bytes.TrimLeft(data[5:], " \t"), []byte(":")) {
 		_, data, _ = bytes.Cut(data, []byte("\n"))
 	}
 	if bytes.Count(data, []byte("\n")) != bytes.Count(data, []byte("\r\n")) {

@@ -249,6 +249,7 @@ func (f *finding) explain(w io.Writer) {
 		fmt.Fprintf(w, "dkim       %s %s (selector %s)\n", s.Result, s.Domain, s.Selector)
 	}
 	fmt.Fprintf(w, "dmarc      %s %s %s\n", f.DMARC.Result, f.DMARC.Policy, f.DMARC.Domain)
+	fmt.Fprintf(w, "arc        %s\n", f.ARC.Result)
 	fmt.Fprintln(w, "\nsymbols")
 	for _, s := range f.Symbols {
 		fmt.Fprintf(w, "  %7.2f  %-28s %s\n", s.Score, s.Name, s.Detail)
