@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"mailweir/internal/dns"
 	"mailweir/internal/mailtest"
 	"mailweir/mail"
 )
@@ -242,6 +243,17 @@ func TestIdleTimeout(t *testing.T) {
 // A next hop that answers one octet a minute is given up when the time for the
 // whole reply is over.
 func TestSlowReply(t *testing.T) {
+	route := Options{Outbound: &Route{NextHops: []string{"a.example:25"}}}
+	resolver := &dns.Fake{
+		MX: map[string][]dns.MX{"example.net": {{Host: "a.example", Preference: 10}}},
+		A:  map[string][]string{"a.example": {"192.0.2.1"}},
+	}
+	for patience, o := range map[time.Duration]Options{30 * time.Second: route, 5 * time.Minute: {MX: &MX{Resolver: resolver}}} {
+		testSlowReply(t, o, patience)
+	}
+}
+
+func testSlowReply(t *testing.T, o Options, patience time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
 		network := newPipes()
 		go func() {
@@ -254,11 +266,12 @@ func TestSlowReply(t *testing.T) {
 				time.Sleep(time.Minute)
 			}
 		}()
-		r := New(Options{Outbound: &Route{NextHops: []string{"a.example:25"}}, Dial: network.dial})
+		o.Dial = network.dial
+		r := New(o)
 		begin := time.Now()
 		got := deliver(t, r, message("x\r\n", "a@example.net"))
 		wantResults(t, got, mail.Deferred)
-		if took := time.Since(begin); took != 5*time.Minute || !strings.Contains(got[0].Reply.Text, "time-out") {
+		if took := time.Since(begin); took != patience || !strings.Contains(got[0].Reply.Text, "time-out") {
 			t.Errorf("%s after %s", got[0].Reply, took)
 		}
 		r.Close()

@@ -61,7 +61,7 @@ func (s *state) open(ctx context.Context, h *hop) (*conn, int, error) {
 	if err != nil {
 		return nil, connectRefused, dialError(ctx, h.name, err)
 	}
-	c := &conn{hop: h, tcp: nc, nc: nc, addr: nc.RemoteAddr().String(), timeouts: &s.Timeouts, maxRcpt: s.MaxRecipients}
+	c := &conn{hop: h, tcp: nc, nc: nc, addr: nc.RemoteAddr().String(), timeouts: s.timeouts(h), maxRcpt: s.MaxRecipients}
 	if sc, ok := nc.(syscall.Conn); ok {
 		c.raw, _ = sc.SyscallConn()
 	}
@@ -69,6 +69,14 @@ func (s *state) open(ctx context.Context, h *hop) (*conn, int, error) {
 	c.bind(ctx)
 	h.metrics.open.Inc()
 	return c, connectOK, nil
+}
+
+// timeouts are those for h.
+func (s *state) timeouts(h *hop) *Timeouts {
+	if h.spare != nil { // a mail exchanger
+		return &s.far
+	}
+	return &s.Timeouts
 }
 
 func dialError(ctx context.Context, name string, err error) error {
@@ -95,7 +103,7 @@ func dialError(ctx context.Context, name string, err error) error {
 // tells the metric's result.
 func (s *state) greet(c *conn, allowTLS bool) (int, error) {
 	var rep reply
-	if err := c.answer("banner", &rep, s.Timeouts.Banner); err != nil {
+	if err := c.answer("banner", &rep, c.timeouts.Banner); err != nil {
 		return connectBanner, err
 	}
 	if rep.code != 220 {
@@ -189,7 +197,7 @@ func (s *state) handshake(c *conn, required bool) error {
 		InsecureSkipVerify: !required, // opportunistic: see TLSOpportunistic
 		ClientSessionCache: s.sessions,
 	})
-	c.tcp.SetDeadline(time.Now().Add(s.Timeouts.Command))
+	c.tcp.SetDeadline(time.Now().Add(c.timeouts.Command))
 	err := tc.HandshakeContext(c.ctx)
 	if err != nil {
 		c.hop.metrics.handshakes.WithLabelValues("failed").Inc()

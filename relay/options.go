@@ -75,13 +75,18 @@ const (
 	IPv6
 )
 
-// Timeouts bound each wait. Zero fields get the minimum of RFC 5321 section
-// 4.5.3.2; a connection attempt gets 30 s. One time-out covers a whole reply:
-// a next hop cannot stretch it by sending octet after octet.
+// Timeouts bound each wait. One time-out covers a whole reply: a next hop
+// cannot stretch it by sending octet after octet.
+//
+// Zero fields get a default. For the next hops of a route, that is less than
+// RFC 5321 section 4.5.3.2 has for Banner and Command: its five minutes are for
+// busy strangers across the Internet, while a next hop of our own that accepts
+// a connection and is silent is broken, and mail that could go to the one
+// behind it waits. For mail exchangers the minima of the RFC hold.
 type Timeouts struct {
 	Connect time.Duration // TCP connection, all addresses of a name together: 30 s
-	Banner  time.Duration // the initial 220: 5 min
-	Command time.Duration // EHLO, STARTTLS and its handshake, MAIL, RCPT, RSET: 5 min
+	Banner  time.Duration // the initial 220: 30 s; of an exchanger 5 min
+	Command time.Duration // EHLO, STARTTLS and its handshake, MAIL, RCPT, RSET: 60 s; of an exchanger 5 min
 	Data    time.Duration // 354: 2 min
 	Block   time.Duration // each write of content: 3 min
 	Final   time.Duration // the reply to the complete message: 10 min
@@ -103,6 +108,7 @@ type Options struct {
 	// time-out: 30 s. It changes nothing for a route with one next hop.
 	HopRetry time.Duration
 	Timeouts Timeouts
+	far      Timeouts // the same, for mail exchangers
 
 	RootCAs *x509.CertPool // for TLSRequired; nil: the system's
 	// Dial replaces net.Dialer, for a private resolver or a test network.
@@ -120,11 +126,14 @@ func (o Options) withDefaults() Options {
 	o.HopRetry = orDefault(o.HopRetry, 30*time.Second)
 	t := &o.Timeouts
 	t.Connect = orDefault(t.Connect, 30*time.Second)
-	t.Banner = orDefault(t.Banner, 5*time.Minute)
-	t.Command = orDefault(t.Command, 5*time.Minute)
 	t.Data = orDefault(t.Data, 2*time.Minute)
 	t.Block = orDefault(t.Block, 3*time.Minute)
 	t.Final = orDefault(t.Final, 10*time.Minute)
+	o.far = *t
+	o.far.Banner = orDefault(t.Banner, 5*time.Minute)
+	o.far.Command = orDefault(t.Command, 5*time.Minute)
+	t.Banner = orDefault(t.Banner, 30*time.Second)
+	t.Command = orDefault(t.Command, time.Minute)
 	if o.MX != nil {
 		mx := *o.MX
 		mx.MaxConnections = orDefault(mx.MaxConnections, 10)
