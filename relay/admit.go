@@ -2,13 +2,16 @@ package relay
 
 import (
 	"fmt"
-	"io"
 
 	"mailweir/mail"
 )
 
 // admissible settles the recipients that the next hop cannot serve by what it
 // said at EHLO, without asking it, and reports whether any are left.
+//
+// 8-bit content goes to one without 8BITMIME as it is, undeclared, as all mail
+// systems do it. RFC 6152 section 3 wants it converted, which would break
+// signatures, or returned: lost for the sake of seven-bit paths that are gone.
 func (t *transaction) admissible() bool {
 	env := &t.a.m.Envelope
 	e := &t.c.ext
@@ -24,11 +27,6 @@ func (t *transaction) admissible() bool {
 	t.utf8 = !isASCII(env.ReversePath) || env.UTF8 && !isASCII(t.content.head)
 	if t.utf8 && !e.utf8 {
 		t.a.fault(t.rcpts, mail.Failed, replyNeedUTF8)
-		return false
-	}
-	if env.EightBit && !e.eightBit && !t.sevenBit() {
-		// RFC 6152 section 3: convert, which we never do, or fail.
-		t.a.fault(t.rcpts, mail.Failed, localReply(mail.EnhancedCode{5, 6, 3}, "message is 8-bit and the next hop does not offer 8BITMIME"))
 		return false
 	}
 	t.rcpts = t.admissibleRcpts()
@@ -59,29 +57,4 @@ func (t *transaction) admissibleRcpts() []int {
 		}
 	}
 	return rest
-}
-
-// sevenBit reads all of the content: clients declare BODY=8BITMIME for mail
-// that is not, and only next hops of another century do not offer it. Content
-// that cannot be read is for the transaction to report.
-func (t *transaction) sevenBit() bool {
-	if !isASCII(t.content.head) {
-		return false
-	}
-	r, err := t.a.m.Body.Open()
-	if err != nil {
-		return true
-	}
-	defer r.Close()
-	buf := blocks.Get().(*[blockSize]byte)
-	defer blocks.Put(buf)
-	for {
-		n, err := r.Read(buf[:])
-		if !isASCII(buf[:n]) {
-			return false
-		}
-		if err != nil {
-			return err == io.EOF
-		}
-	}
 }
