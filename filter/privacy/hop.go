@@ -85,13 +85,15 @@ func (r *redactor) inWord(s *scanner, judge func(*scanner) bool) bool {
 
 // maskHop appends a Received that has no from-clause. The addresses in its
 // comments go ("with HTTP (client 192.0.2.1)"), those that the class protects,
-// but for the server's own.
+// but for the server's own. Under class all every address goes from a field
+// without a by-clause, too: nothing says that it is not the client's.
 func (r *redactor) maskHop(dst, b []byte, c clauses) []byte {
 	m := masker{dst: dst, s: scanner{b: b}}
+	garbage := c.by < 0 && r.options.Class == All
 	for m.s.next() {
 		switch {
-		case m.s.comment == c.info:
-		case r.inComment(&m.s):
+		case m.s.depth > 0 && m.s.comment == c.info:
+		case r.inComment(&m.s), garbage && r.holdsProtected(&m.s):
 			m.client(m.s.start, m.s.end)
 		case m.s.depth > 0:
 			m.noteName()
@@ -101,11 +103,11 @@ func (r *redactor) maskHop(dst, b []byte, c clauses) []byte {
 }
 
 // inComment reports a protected address in a comment.
-func (r *redactor) inComment(s *scanner) bool {
-	switch {
-	case s.depth == 0:
-		return false
-	case s.encoded:
+func (r *redactor) inComment(s *scanner) bool { return s.depth > 0 && r.holdsProtected(s) }
+
+// holdsProtected looks into encoded words, too.
+func (r *redactor) holdsProtected(s *scanner) bool {
+	if s.encoded {
 		return r.inWord(s, r.isProtected)
 	}
 	return r.isProtected(s)

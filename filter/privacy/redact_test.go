@@ -144,6 +144,29 @@ func TestUntouched(t *testing.T) {
 	}
 }
 
+// TestGarbage: where no clause says whose an address is, it may be the client's.
+func TestGarbage(t *testing.T) {
+	for in, want := range map[string]string{
+		"garbage 203.0.113.77":                          "garbage redacted.invalid",
+		"[2001:db8::77], (via [203.0.113.77]); d":       "[redacted.invalid], (via [redacted.invalid]); d",
+		"with HTTP (client 203.0.113.77); d":            "with HTTP (client redacted.invalid); d",
+		"(203.0.113.77) garbage; d":                     "(redacted.invalid) garbage; d",
+		"by mx.example (203.0.113.1) with HTTP; d":      "by mx.example (203.0.113.1) with HTTP; d",
+		"by mx.example with HTTP (203.0.113.77); d":     "by mx.example with HTTP (redacted.invalid); d",
+		"by 203.0.113.1 with SMTP id 1.2.3; d":          "by 203.0.113.1 with SMTP id 1.2.3; d",
+		"garbage 127.0.0.1 1.2.3; 21 Nov 2026 10:00:00": "garbage 127.0.0.1 1.2.3; 21 Nov 2026 10:00:00",
+	} {
+		h := mail.ParseHeader([]byte("Received: " + in + "\r\n\r\n"))
+		got := Redact(&h, nil, Options{Class: All}).Head
+		if got == nil {
+			got = h.Raw
+		}
+		if string(got) != "Received: "+want+"\r\n\r\n" {
+			t.Errorf("%s\n%s", in, got)
+		}
+	}
+}
+
 // TestEdits: every change is reported, with the field that it was.
 func TestEdits(t *testing.T) {
 	h := mail.ParseHeader([]byte("A: 1\r\nReceived: from x by y\r\nx-client-IP: 1\r\nReceived-SPF: pass client-ip=192.0.2.1\r\n\r\n"))
