@@ -15,7 +15,7 @@ import (
 // Defaults of Options.
 const (
 	DefaultMaxConcurrent = 10 // clamd's MaxThreads; more would only queue there
-	DefaultTimeout       = 30 * time.Second
+	DefaultTimeout       = 20 * time.Second
 	DefaultDialTimeout   = 5 * time.Second
 	DefaultProbeTimeout  = 3 * time.Second
 	DefaultFailures      = 5
@@ -29,7 +29,9 @@ type Options struct {
 	MaxConcurrent int
 	// Timeout is what one scan may take of the scanner's time: waiting for a
 	// slot, connecting, writing, the answer. What the source of the stream
-	// takes is not counted; its end is the caller's context.
+	// takes is not counted; its end is the caller's context. The default is less
+	// than the 30 s after which many clients give up: with a scanner that hangs,
+	// they get our answer, and not a broken connection.
 	Timeout      time.Duration
 	DialTimeout  time.Duration
 	ProbeTimeout time.Duration

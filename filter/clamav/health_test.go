@@ -260,6 +260,22 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
+// A client that waits 30 s for the reply to its message gets one.
+func TestDefaultTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hung := func(context.Context, string, string) (net.Conn, error) {
+			a, b := net.Pipe()
+			go io.Copy(io.Discard, b)
+			return a, nil
+		}
+		start := time.Now()
+		_, err := newClient(t, Options{Address: "clamd.example:3310", Dial: hung}).Scan(t.Context(), strings.NewReader("x"))
+		if d := time.Since(start); err == nil || d > 25*time.Second {
+			t.Errorf("%v after %v", err, d)
+		}
+	})
+}
+
 // The time that the sender takes between chunks is not clamd's.
 func TestSourceTimeIsNotCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
