@@ -71,6 +71,7 @@ var build = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	scratch = dir
 	path := filepath.Join(dir, "gateway")
 	cmd := exec.Command("go", "build", "-o", path, ".")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -84,17 +85,15 @@ func builtBinary(t testing.TB) string {
 	if err != nil {
 		t.Fatalf("building the gateway: %v", err)
 	}
-	built = true
 	return path
 }
 
-var built bool
+var scratch string // of build, if it ran
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if built {
-		path, _ := build()
-		os.RemoveAll(filepath.Dir(path))
+	if scratch != "" {
+		os.RemoveAll(scratch)
 	}
 	os.Exit(code)
 }
