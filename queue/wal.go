@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -218,6 +219,9 @@ func (l *wal) end(idle bool) bool {
 // take waits for batches; ok is false when there will be no more.
 func (l *wal) take() (work []*batch, ok bool) {
 	for {
+		if !l.q.inline {
+			runtime.Gosched() // who can run now may have a record too, and shares the sync
+		}
 		l.mu.Lock()
 		if l.stalled == nil || l.closing {
 			l.sealPending()
