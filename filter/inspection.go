@@ -147,22 +147,28 @@ type Judgement struct {
 	Rules   string   // the hash of the rules that weighed them
 }
 
-// Judge joins all checks after the final dot and weighs what they found.
-// content is the whole message, as written.
+// Judge joins all checks after the final dot and weighs what they found, each
+// within its own limit. content is the whole message, as written.
 func (i *Inspection) Judge(ctx context.Context, content mail.Content) *Judgement {
 	if i.tx.Header == nil { // a message without an empty line is all header
 		i.startData()
 	}
 	i.arrival.finish(io.EOF)
+	streams := ctx
 	for _, r := range i.data {
 		defer r.expire(i.p.limits.Data)()
+		if r.stream != nil && streams == ctx {
+			var cancel context.CancelFunc
+			streams, cancel = context.WithTimeout(ctx, i.p.limits.Data)
+			defer cancel()
+		}
 	}
 	i.tx.Content = content
 	i.fillFacts()
 	i.conn.join(ctx)
 	i.merge(i.conn.runs)
 	i.join(ctx, i.mail)
-	i.join(ctx, i.data)
+	i.join(streams, i.data)
 	i.tx.Facts = &i.facts
 	for _, g := range i.p.chain.Done {
 		i.join(ctx, i.runGroup(ctx, g))

@@ -70,10 +70,8 @@ func (tx *transaction) Write(b []byte) (int, error) {
 // finish judges the complete message and stores it, or refuses it. The reply
 // is an error even when it is positive: go-smtp's way to set its text.
 func (tx *transaction) finish() error {
-	ctx, cancel := context.WithTimeout(tx.s.ctx, commitTimeout+filter.DefaultLimits().Data)
-	defer cancel()
 	content := tx.intake.Content()
-	j := tx.inspection.Judge(ctx, content)
+	j := tx.inspection.Judge(tx.s.ctx, content)
 	tx.judged = time.Now()
 	if j.Header.Count("Received") > tx.s.set.MaxHops {
 		return tx.fail(TooManyHops(tx.env.ID))
@@ -81,7 +79,7 @@ func (tx *transaction) finish() error {
 	d := tx.decide(j)
 	reply := ReplyFor(d.Verdict, tx.env.ID)
 	if reply.Code == 250 {
-		reply = tx.commit(ctx, j, d, content)
+		reply = tx.commit(j, d, content)
 	}
 	tx.conclude(j, d, reply)
 	return reply
@@ -106,7 +104,7 @@ func (d *Domain) PolicyFor(p mail.Path) *filter.DomainPolicy {
 }
 
 // commit stores the message for the recipients that are not discarded.
-func (tx *transaction) commit(ctx context.Context, j *filter.Judgement, d filter.Decision, content mail.Content) *smtp.SMTPError {
+func (tx *transaction) commit(j *filter.Judgement, d filter.Decision, content mail.Content) *smtp.SMTPError {
 	m := tx.compose(j, d, content)
 	if n := len(tx.env.Recipients) - len(m.Envelope.Recipients); n > 0 {
 		tx.s.gw.acceptor.Discarded(n)
@@ -116,7 +114,7 @@ func (tx *transaction) commit(ctx context.Context, j *filter.Judgement, d filter
 	}
 	// Nothing may read the intake any more when its buffer goes back.
 	tx.inspection.Close()
-	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	ctx, cancel := context.WithTimeout(tx.s.ctx, commitTimeout)
 	defer cancel()
 	intake := tx.intake
 	tx.intake = nil
