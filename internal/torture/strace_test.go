@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,6 +23,14 @@ type point struct {
 	name   string
 	n      int
 	effect string // "signal=KILL", "error=EIO"
+	late   bool   // counted from when the gateway is ready
+}
+
+func (p point) String() string {
+	if p.late {
+		return p.inject() + ",late"
+	}
+	return p.inject()
 }
 
 func (p point) inject() string { return fmt.Sprintf("inject=%s:%s:when=%d", p.name, p.effect, p.n) }
@@ -50,7 +60,13 @@ func runTraced(t testing.TB, mutant string, p *point) *traced {
 	if p != nil {
 		args = append(args, "-e", p.inject())
 	}
-	if r.w.start(args...) {
+	r.w.traced = true
+	tracerEnds := func() {}
+	if p != nil && p.late {
+		r.w.mustStart()
+		tracerEnds = attach(t, args, r.w.cmd.Process.Pid)
+		r.send()
+	} else if r.w.start(args...) {
 		r.send()
 	}
 	select {
@@ -60,15 +76,49 @@ func runTraced(t testing.TB, mutant string, p *point) *traced {
 		r.w.stop()
 	}
 	r.w.kill()
+	tracerEnds()
+	r.read(log)
+	return r
+}
+
+func (r *traced) read(log string) {
+	r.w.t.Helper()
 	f, err := os.Open(log)
 	if err != nil {
-		t.Fatal(err)
+		r.w.t.Fatal(err)
 	}
 	defer f.Close()
 	if r.calls, err = readTrace(f); err != nil {
+		r.w.t.Fatal(err)
+	}
+}
+
+// attach lets a tracer look at a running gateway. The returned function waits
+// for the tracer, which ends with the gateway.
+func attach(t testing.TB, args []string, pid int) (wait func()) {
+	t.Helper()
+	tracer := exec.Command(args[0], append(args[1:len(args):len(args)], "-p", strconv.Itoa(pid))...)
+	tracer.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := tracer.Start(); err != nil {
 		t.Fatal(err)
 	}
-	return r
+	for begin := time.Now(); !allTraced(pid); time.Sleep(2 * time.Millisecond) {
+		if time.Since(begin) > patience {
+			t.Fatal("strace does not attach")
+		}
+	}
+	return func() { tracer.Wait() }
+}
+
+// allTraced looks at every thread.
+func allTraced(pid int) bool {
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	for _, f := range files {
+		if text, err := os.ReadFile(f); err == nil && strings.Contains(string(text), "\nTracerPid:\t0\n") {
+			return false
+		}
+	}
+	return true
 }
 
 // send sends the messages one after the other, and gives the relay a moment.
@@ -112,7 +162,7 @@ func points(calls []*call, names []string, effects ...string) (list []point) {
 	for _, name := range names {
 		for n := range most[name] {
 			for _, e := range effects {
-				list = append(list, point{name, n + 1, e})
+				list = append(list, point{name, n + 1, e, false}, point{name, n + 1, e, true})
 			}
 		}
 	}
@@ -143,7 +193,7 @@ func sample(list []point, n int) (picked []point) {
 // TestKillAtCalls kills the gateway at system calls of a run of 20 messages.
 func TestKillAtCalls(t *testing.T) {
 	needs(t, "root", "strace")
-	for _, f := range killedAtCalls(t, "", durable, 30) {
+	for _, f := range killedAtCalls(t, "", durable, 28) {
 		t.Error(f)
 	}
 }
@@ -155,19 +205,19 @@ func killedAtCalls(t *testing.T, mutant string, names []string, n int) (faults [
 	for todo := sample(points(dry, names, "signal=KILL"), n); len(todo) > 0; runs++ {
 		p := todo[0]
 		todo = todo[1:]
-		t.Run(p.inject(), func(t *testing.T) {
+		t.Run(p.String(), func(t *testing.T) {
 			r := runTraced(t, mutant, &p)
 			if r.alive {
 				// No thread came as far as that: an earlier place instead.
-				if p.n /= 2; p.n > 0 && !*torture {
+				if p.n /= 3; p.n > 0 && !*torture {
 					todo = append(todo, p)
 				}
 			} else {
 				hit[p.name]++
-				places[place(r.calls, p.name)] = true
+				places[fmt.Sprint(place(r.calls, p.name), p.late)] = true
 			}
 			for _, f := range r.verify() {
-				faults = append(faults, p.inject()+": "+f)
+				faults = append(faults, p.String()+": "+f)
 			}
 			acked += r.w.book.count()
 			if n := r.w.book.repeated(); n > bound {
@@ -221,12 +271,12 @@ func failingCalls(t *testing.T, mutant string, n int) (faults []string) {
 	all := points(runTraced(t, mutant, nil).calls, []string{"fdatasync", "fsync", "pwrite64"}, "error=EIO", "error=ENOSPC")
 	failed, acks, refused := 0, 0, 0
 	for _, p := range sample(all, n) {
-		ok := t.Run(p.inject(), func(t *testing.T) {
+		ok := t.Run(p.String(), func(t *testing.T) {
 			r := runTraced(t, mutant, &p)
 			a := auditTrace(r.calls)
 			failed, acks, refused = failed+a.failed, acks+a.acks, refused+r.w.book.refusals("4")
 			for _, f := range slices.Concat(a.reused, a.unsynced, r.verify()) {
-				faults = append(faults, p.inject()+": "+f)
+				faults = append(faults, p.String()+": "+f)
 			}
 		})
 		if !ok {

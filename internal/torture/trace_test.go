@@ -96,54 +96,44 @@ type audit struct {
 }
 
 // auditTrace goes through the calls of a run with one client that sends one
-// message after the other, so that each acknowledgement has a batch, and a
-// sync, of its own. A sync counts for it when it ended well after the last
-// acknowledgement, and nothing failed on its descriptor.
+// message after the other, so that each acknowledgement has a sync of its own:
+// one that began after the 354, and ended well before the 250. (One that fails
+// in between may be for the outcome of an attempt.)
 func auditTrace(calls []*call) *audit {
 	a := &audit{}
-	bad := map[string]*call{}  // descriptors on which a call failed
-	synced := map[string]int{} // descriptors of segments: where the last good sync ended
-	events := byTime(calls)
-	lastAck := -1
-	for _, e := range events {
+	bad := map[string]*call{} // descriptors on which a call failed
+	asked, synced := -1, -1   // when the last 354 was sent, the last good sync began
+	for _, e := range byTime(calls) {
 		c := e.call
 		switch {
 		case !e.end && c.name == "close":
 			delete(bad, c.fd)
-			delete(synced, c.fd)
-		case !e.end && (c.isSync() || c.name == "pwrite64" || c.name == "pwritev") && bad[c.fd] != nil:
+		case !e.end && changes(c) && bad[c.fd] != nil:
 			a.reused = append(a.reused, c.text+" after "+bad[c.fd].text)
-		case !e.end && acknowledges(c):
-			a.acks++
-			fresh := false
-			for _, end := range synced {
-				fresh = fresh || end > lastAck
-			}
-			if !fresh {
+		case !e.end && says(c, "354 "):
+			asked = c.start
+		case !e.end && says(c, "250 2.0.0 Ok: queued as"):
+			if a.acks++; synced <= asked {
 				a.unsynced = append(a.unsynced, c.text)
 			}
-			lastAck = c.start
+			asked = c.start
 		case e.end && c.name == "openat":
 			delete(bad, c.descriptor())
-			delete(synced, c.descriptor())
-		case e.end && spoolFault(c):
+		case e.end && changes(c) && c.failed() && strings.Contains(c.file, "/spool/"):
 			a.failed++
 			bad[c.fd] = c
-			delete(synced, c.fd)
 		case e.end && c.name == "fdatasync" && c.isSegment() && strings.HasPrefix(c.result, "0"):
-			synced[c.fd] = c.end
+			synced = max(synced, c.start)
 		}
 	}
 	return a
 }
 
-// spoolFault: a write or sync of the spool that failed.
-func spoolFault(c *call) bool {
-	return c.failed() && strings.Contains(c.file, "/spool/") && (c.isSync() || c.name == "pwrite64" || c.name == "pwritev")
-}
+// changes tells that c writes to a file, or makes it durable.
+func changes(c *call) bool { return c.isSync() || c.name == "pwrite64" || c.name == "pwritev" }
 
-func acknowledges(c *call) bool {
-	return (c.name == "write" || c.name == "writev") && strings.Contains(c.text, `"250 2.0.0 Ok: queued as`)
+func says(c *call, reply string) bool {
+	return (c.name == "write" || c.name == "writev") && strings.Contains(c.text, `"`+reply)
 }
 
 // event is the start or the end of a call.
@@ -199,6 +189,15 @@ func TestAuditTrace(t *testing.T) {
 7 close(5</d/spool/seg/1.log>) = 0
 7 openat(AT_FDCWD</d>, "/d/spool/seg/2.log", O_RDWR) = 5</d/spool/seg/2.log>
 7 fdatasync(5</d/spool/seg/2.log>) = 0
+8 write(9` + seg + `, "250 2.0.0 Ok: queued as 1\r\n", 29) = 29
+`, 1, 1, 0, 0},
+		{"sync before the message", `7 fdatasync(5</d/spool/seg/1.log>) = 0
+8 write(9` + seg + `, "354 Go ahead\r\n", 14) = 14
+8 write(9` + seg + `, "250 2.0.0 Ok: queued as 1\r\n", 29) = 29
+`, 1, 0, 0, 1},
+		{"an outcome's sync failed", `8 write(9` + seg + `, "354 Go ahead\r\n", 14) = 14
+7 fdatasync(5</d/spool/seg/1.log>) = 0
+7 fdatasync(5</d/spool/seg/1.log>) = -1 EIO (Input/output error) (INJECTED)
 8 write(9` + seg + `, "250 2.0.0 Ok: queued as 1\r\n", 29) = 29
 `, 1, 1, 0, 0},
 		{"sync before its end", `7 fdatasync(5</d/spool/seg/1.log> <unfinished ...>
