@@ -38,8 +38,12 @@ func (r *Rules) Eval(f *filter.Facts) []filter.Symbol {
 			e.add(filter.Symbol{Name: p.Name, Score: p.Score})
 		}
 	}
-	for i := range r.rules {
-		e.rule(&r.rules[i])
+	// Without header facts the content was not read (switched off, or the
+	// check failed): rules would hit on what they do not see.
+	if len(f.Header.Names) > 0 {
+		for i := range r.rules {
+			e.rule(&r.rules[i])
+		}
 	}
 	e.caps()
 	out := slices.Clone(e.out)
