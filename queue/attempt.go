@@ -39,8 +39,9 @@ func (q *Queue) attempt(u unit) {
 	if len(groups) > 0 {
 		if !reached(outs) {
 			u.d.fault = outs[0].Reply
+			u.d.waits = u.e
 		}
-		q.feedback(u.d, reached(outs))
+		q.feedback(u.d, outs)
 	}
 	b, report := q.conclude(u.e, m, outs, unrouted)
 	q.finish(u)
@@ -115,6 +116,18 @@ func deliver(ctx context.Context, d Deliverer, name mail.Destination, m *mail.Me
 func reached(outs []mail.Outcome) bool {
 	for _, o := range outs {
 		if o.Result != mail.Deferred || o.Reply.Code != 0 && o.Reply.Code != 421 {
+			return true
+		}
+	}
+	return false
+}
+
+// connected tells whether there was a connection that could have been used, as
+// far as an attempt that did not reach its destination knows. A fault of ours
+// says nothing about the next hop.
+func connected(outs []mail.Outcome) bool {
+	for _, o := range outs {
+		if o.NextHop != "" || o.Reply.Enhanced == (mail.EnhancedCode{4, 3, 0}) {
 			return true
 		}
 	}

@@ -35,10 +35,13 @@ func TestReroute(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stays := mustPut(t, q, []byte("a\r\n"), "a@down.example")
 	moves := mustPut(t, q, []byte("b\r\n"), "b@down.example", "c@down.example")
+	stays := mustPut(t, q, []byte("a\r\n"), "a@down.example")
 	n, seen := hopsByName()
-	run(t, q, n, func() bool { return q.Stats().Messages[Deferred] == 2 })
+	run(t, q, n, func() bool {
+		it, _ := q.Get(moves)
+		return it.Attempts == 1 && q.Stats().Messages[Deferred] == 2
+	})
 
 	if err := q.flush(); err != nil { // what an attempt met is known when it is written
 		t.Fatal(err)

@@ -350,3 +350,67 @@ func TestFlush(t *testing.T) {
 		}
 	})
 }
+
+// TestReturnOfTheNextHop: a few messages that wait for a next hop to which no
+// connection can be made are relayed within a minute of its return, whenever
+// that is, and although none of them is due. Until then one of them is the
+// probe, and the schedule does not count that.
+func TestReturnOfTheNextHop(t *testing.T) {
+	for _, down := range []time.Duration{3 * time.Second, 20 * time.Second, 4 * time.Minute, 3 * time.Hour} {
+		t.Run(down.String(), func(t *testing.T) {
+			timed(t, Options{}, func(t *testing.T, q *Queue) {
+				ids := []mail.ID{mustPut(t, q, []byte("x\r\n"), "a@d.example"), mustPut(t, q, []byte("x\r\n"), "b@d.example", "c@d.example")}
+				start := time.Now()
+				n := newNext()
+				n.reply = func(mail.Destination, *mail.Message, int) mail.Outcome {
+					if time.Since(start) < down {
+						return unreachable()
+					}
+					return mail.Outcome{Result: mail.Relayed, Reply: mail.Reply{Code: 250}}
+				}
+				ctx, cancel := context.WithCancel(context.Background())
+				ended := make(chan error)
+				go func() { ended <- q.Run(ctx, n) }()
+				time.Sleep(down - time.Second)
+				total := 0
+				for _, id := range ids {
+					it, _ := q.Get(id)
+					total += it.Attempts
+					if wait := it.NextAttempt.Sub(time.Now()); it.Attempts > 4+int(down/maxProbe) || wait > 75*time.Minute || down < time.Hour && wait > 6*time.Minute {
+						t.Errorf("after %d attempts the next one is in %v", it.Attempts, wait)
+					}
+				}
+				if most := 8 + int(down/maxProbe)*11/10; total > most {
+					t.Errorf("%d attempts, want at most %d", total, most)
+				}
+				time.Sleep(time.Second + min(time.Minute, max(firstProbe, down)))
+				if n.relayed() != 3 {
+					t.Errorf("%d of 3 were relayed", n.relayed())
+				}
+				cancel()
+				if err := <-ended; err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// TestStrangersAreNotProbed: a mail exchanger of somebody else is asked by the
+// schedule.
+func TestStrangersAreNotProbed(t *testing.T) {
+	timed(t, Options{}, func(t *testing.T, q *Queue) {
+		id := mustPut(t, q, []byte("x\r\n"), "a@d.example")
+		n := newNext()
+		n.reply = func(mail.Destination, *mail.Message, int) mail.Outcome { return unreachable() }
+		start := time.Now()
+		run(t, q, stranger{n}, func() bool { time.Sleep(time.Minute); return time.Since(start) > time.Hour })
+		if it, _ := q.Get(id); it.Attempts > 5 {
+			t.Errorf("%d attempts in an hour", it.Attempts)
+		}
+	})
+}
+
+type stranger struct{ *next }
+
+func (stranger) Near(mail.Destination) bool { return false }

@@ -41,16 +41,18 @@ type dest struct {
 	active  int
 	inRing  bool
 
-	limit   int        // attempts at a time: grows with success
-	fails   int        // attempts in a row that did not reach it
-	fault   mail.Reply // of the last of them
-	dead    bool       // only probes
-	probeAt int64      // Unix milliseconds
+	limit   int           // attempts at a time: grows with success
+	fails   int           // attempts in a row that did not reach it
+	fault   mail.Reply    // of the last of them
+	dead    bool          // only probes
+	probeAt int64         // Unix milliseconds
+	delay   time.Duration // between probes
+	waits   *entry        // the last one that did not reach it
 }
 
 const (
 	slowStart  = 2 // attempts at a time to a destination that we know nothing of
-	deadAfter  = 3 // attempts in a row that did not reach it
+	deadAfter  = 3 // attempts in a row that did not reach it, though something may be there
 	firstProbe = 5 * time.Second
 	maxProbe   = time.Minute
 )
@@ -338,7 +340,7 @@ func (q *Queue) pump() time.Duration {
 		wait = min(wait, q.due[0].at-now)
 	}
 	for _, d := range q.dests {
-		if d.dead && d.ready.len() > 0 && d.active == 0 {
+		if d.dead && d.active == 0 && (d.ready.len() > 0 || q.probe(d, now)) {
 			q.offer(d)
 			if !d.inRing {
 				wait = min(wait, d.probeAt-now)
@@ -378,27 +380,87 @@ func (q *Queue) worker() {
 	q.workers--
 }
 
+// Near may be implemented by a Deliverer. It tells the next hops of our own
+// from strangers: only the former may be asked each minute whether they are
+// back (RFC 5321 section 4.5.4.1 wants half an hour).
+type Near interface {
+	Near(d mail.Destination) bool
+}
+
+func (q *Queue) near(d *dest) bool {
+	n, ok := q.deliver.(Near)
+	return !ok || n.Near(d.name)
+}
+
 // feedback adapts the concurrency of d to what an attempt met: it doubles each
-// round of successes, halves with each failure to reach the next hop, and after
-// a few of these only a probe goes out now and then.
-func (q *Queue) feedback(d *dest, reached bool) {
-	if !reached {
+// round of successes, and halves with each failure to reach the next hop. When
+// there is no next hop, or after a few failures, only a probe goes out now and
+// then.
+func (q *Queue) feedback(d *dest, outs []mail.Outcome) {
+	if !reached(outs) {
 		d.fails++
 		d.limit = max(1, d.limit/2)
-		if d.fails >= deadAfter {
-			d.dead = true
-			delay := min(firstProbe<<min(d.fails-deadAfter, 10), maxProbe)
-			d.probeAt = q.nowMilli() + delay.Milliseconds()
-			q.wakeClock()
+		if d.fails >= deadAfter || !connected(outs) && q.near(d) {
+			q.leaveToProbes(d)
 		}
 		return
 	}
 	revived := d.fails > 0
-	d.fails, d.dead = 0, false
+	d.fails, d.dead, d.waits = 0, false, nil
 	d.limit = min(d.limit+1, q.o.PerDestination)
 	if revived {
 		q.revive(d)
 	}
+}
+
+// leaveToProbes: the first one soon, each further one twice as late.
+func (q *Queue) leaveToProbes(d *dest) {
+	now := q.nowMilli()
+	switch {
+	case !d.dead:
+		d.dead, d.delay = true, firstProbe
+	case now < d.probeAt:
+		return // not a probe: it was under way when the others failed
+	default:
+		d.delay = min(2*d.delay, maxProbe)
+	}
+	d.probeAt = now + d.delay.Milliseconds()
+	q.wakeClock()
+}
+
+// probe brings one message forward when it is time to ask a dead destination
+// again and nothing is due: else nobody would know that it is back before the
+// first message comes due. It reports whether there is one.
+func (q *Queue) probe(d *dest, now int64) bool {
+	if d.waits == nil || !q.near(d) {
+		return false
+	}
+	if now < d.probeAt || q.forward(d.waits, d) {
+		return true
+	}
+	d.waits = nil // it is over, or an admin has it: another one?
+	for _, item := range q.due {
+		if q.forward(item.e, d) {
+			d.waits = item.e
+			return true
+		}
+	}
+	return false
+}
+
+// forward makes the recipients of e ready that wait for d to come back.
+func (q *Queue) forward(e *entry, d *dest) (done bool) {
+	for i := range e.rcpts {
+		r := &e.rcpts[i]
+		if !e.gone && r.pending() && r.phase == phaseWait && r.unreached && r.dom.dest == d {
+			if r.probes < 1<<8-1 {
+				r.probes++
+			}
+			q.makeReady(e, r)
+			done = true
+		}
+	}
+	return done
 }
 
 // revive brings forward what waits only because the destination could not be

@@ -37,6 +37,7 @@ type rcpt struct {
 	// unreached: the last attempt did not get as far as the next hop. It is
 	// made again as soon as another one does.
 	unreached bool
+	probes    uint8 // attempts that were made early, which the schedule does not count
 }
 
 // phase is where a pending recipient stands in the schedule.

@@ -89,7 +89,7 @@ func (c *conclusion) postpone(s rcptState) {
 		return
 	}
 	r := &c.e.rcpts[s.index]
-	s.next = c.q.o.Retry.next(c.now, expires, s.attempts, c.q.jitter()).UnixMilli()
+	s.next = c.q.o.Retry.next(c.now, expires, s.attempts-int(r.probes), c.q.jitter()).UnixMilli()
 	r.next, r.phase = s.next, phaseWait
 	c.deferred = append(c.deferred, s)
 }

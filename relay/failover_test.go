@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"mailweir/internal/dns"
 	"mailweir/internal/mailtest"
 	"mailweir/mail"
 )
@@ -145,6 +146,20 @@ func TestNoRoute(t *testing.T) {
 	o := deliver(t, r, message("x\r\n", "a@example.net"))[0]
 	if o.Result != mail.Deferred || o.Reply.Text != "no route" {
 		t.Errorf("%+v", o)
+	}
+}
+
+func TestNear(t *testing.T) {
+	r := New(Options{Routes: map[string]*Route{
+		"ours.example": {NextHops: []string{"[2001:db8::1]:25"}}, "tls.example": {NextHops: []string{"a.example:25"}, TLS: TLSRequired},
+	}, MX: &MX{Resolver: &dns.Fake{}}})
+	defer r.Close()
+	for rcpt, want := range map[mail.Path]bool{
+		"a@ours.example": true, "a@tls.example": true, "a@other.example": false, "a@[192.0.2.1]": false, "a@[IPv6:2001:db8::1]": false,
+	} {
+		if got := r.Near(r.Route(rcpt)); got != want {
+			t.Errorf("%s: %v", rcpt, got)
+		}
 	}
 }
 

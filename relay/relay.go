@@ -38,6 +38,9 @@ func (r *Relay) Route(rcpt mail.Path) mail.Destination {
 	return r.state.Load().destination(rcpt)
 }
 
+// Near tells the next hops of a route from the mail exchangers of strangers.
+func (r *Relay) Near(d mail.Destination) bool { return ofRoute(d) }
+
 // Reload replaces the routes and limits. Attempts under way end with the old
 // ones. Connections of next hops that stay are kept, unless what was agreed on
 // when they were made has changed.
