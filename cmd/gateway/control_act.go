@@ -23,13 +23,16 @@ type actionRequest struct {
 // routeOfConfig is the `--to` that ends a reroute.
 const routeOfConfig = "config"
 
-// actionResult is what became of one ID.
+// actionResult is what became of one ID, or of all messages.
 type actionResult struct {
-	ID    string `json:"id"`
+	ID    string `json:"id,omitempty"`
 	OK    bool   `json:"ok"`
 	Error string `json:"error,omitempty"`
 	// Gone: there is no such message, any more.
 	Gone bool `json:"gone,omitempty"`
+	Held bool `json:"held,omitempty"` // it cannot be flushed
+	// Flushed is how many messages are due now; only without IDs.
+	Flushed *int `json:"flushed,omitempty"`
 }
 
 // action is one verb asked for by somebody.
@@ -62,7 +65,7 @@ func (g *gateway) serveAction(w http.ResponseWriter, r *http.Request) {
 	if a.verb == "flush" && len(body.IDs) == 0 {
 		n := g.queue.Flush()
 		g.log.Info("queue action", "verb", a.verb, "messages", n, "uid", a.by.UID, "pid", a.by.PID)
-		out.write(actionResult{ID: fmt.Sprintf("%d messages", n), OK: true})
+		out.write(actionResult{OK: true, Flushed: &n})
 		return
 	}
 	for ids := range slices.Chunk(body.IDs, actTogether) {
@@ -148,18 +151,24 @@ func (g *gateway) act(a *action, s string) actionResult {
 	}
 	if err != nil {
 		g.log.Warn("queue action failed", append(attrs, "error", err)...)
-		return actionResult{ID: s, Error: err.Error(), Gone: errors.Is(err, queue.ErrNotFound)}
+		return actionResult{ID: s, Error: err.Error(), Gone: errors.Is(err, queue.ErrNotFound), Held: err == errHeld}
 	}
 	g.log.Info("queue action", attrs...)
 	g.history.Append(id, a.verb, time.Now(), actionRecord{a.by, a.to})
 	return actionResult{ID: s, OK: true}
 }
 
+var errHeld = errors.New("held: release it first")
+
 func (g *gateway) flush(id mail.ID) error {
-	if g.queue.Flush(id) == 0 {
-		if _, there := g.queue.Get(id); !there {
-			return queue.ErrNotFound
-		}
+	if g.queue.Flush(id) > 0 {
+		return nil
 	}
-	return nil
+	switch item, there := g.queue.Get(id); {
+	case !there:
+		return queue.ErrNotFound
+	case item.State == queue.Held:
+		return errHeld
+	}
+	return nil // it is on its way
 }

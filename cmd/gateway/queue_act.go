@@ -85,7 +85,7 @@ var done = map[string]string{
 }
 
 // tally is what became of many messages.
-type tally struct{ done, failed, gone int }
+type tally struct{ done, failed, gone, held int }
 
 func act(c *control, std stdio, a *queueArgs, chunks [][]string, n int) (int, error) {
 	var t tally
@@ -116,13 +116,16 @@ func act(c *control, std stdio, a *queueArgs, chunks [][]string, n int) (int, er
 }
 
 // result counts and prints one result. Of many that a filter selected only
-// failures are told one by one; one that has left meanwhile is none.
+// failures are told one by one; one that has left meanwhile is none, nor is
+// one that is held when others are flushed.
 func (t *tally) result(std stdio, a *queueArgs, r actionResult) error {
 	switch {
 	case r.OK:
 		t.done++
 	case r.Gone && a.given:
 		t.gone++
+	case r.Held && a.given:
+		t.held++
 	default:
 		t.failed++
 	}
@@ -131,7 +134,9 @@ func (t *tally) result(std stdio, a *queueArgs, r actionResult) error {
 	}
 	var err error
 	switch {
-	case !r.OK && !(r.Gone && a.given):
+	case r.Flushed != nil:
+		_, err = fmt.Fprintf(std.out, "%d messages: %s\n", *r.Flushed, done[a.verb])
+	case !r.OK && !((r.Gone || r.Held) && a.given):
 		_, err = fmt.Fprintf(std.err, "%s: %s\n", r.ID, r.Error)
 	case !a.given:
 		_, err = fmt.Fprintf(std.out, "%s: %s\n", r.ID, done[a.verb])
@@ -143,6 +148,9 @@ func (t *tally) print(w io.Writer, verb string) {
 	fmt.Fprintf(w, "%d messages: %s\n", t.done, done[verb])
 	if t.gone > 0 {
 		fmt.Fprintf(w, "%d had left before\n", t.gone)
+	}
+	if t.held > 0 {
+		fmt.Fprintf(w, "%d are held\n", t.held)
 	}
 	if t.failed > 0 {
 		fmt.Fprintf(w, "%d could not be: see above\n", t.failed)
