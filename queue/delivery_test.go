@@ -376,7 +376,7 @@ func TestReturnOfTheNextHop(t *testing.T) {
 				for _, id := range ids {
 					it, _ := q.Get(id)
 					total += it.Attempts
-					if wait := it.NextAttempt.Sub(time.Now()); it.Attempts > 4+int(down/maxProbe) || wait > 75*time.Minute || down < time.Hour && wait > 6*time.Minute {
+					if wait := time.Until(*it.NextAttempt); it.Attempts > 4+int(down/maxProbe) || wait > 75*time.Minute || down < time.Hour && wait > 6*time.Minute {
 						t.Errorf("after %d attempts the next one is in %v", it.Attempts, wait)
 					}
 				}
