@@ -84,7 +84,9 @@ func TestListLarge(t *testing.T) {
 	busy := median(t, q)
 	close(stop)
 	t.Logf("a durable message: %v alone, %v beside a listing of %d messages", alone, busy, <-listed)
-	if busy > 2*alone+2*time.Millisecond {
+	// A listing that held the lock would cost its whole length, half a second
+	// and more; the rest is what else the machine does.
+	if busy > 2*alone+20*time.Millisecond {
 		t.Error("the listing slows intake")
 	}
 }
