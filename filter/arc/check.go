@@ -2,8 +2,6 @@ package arc
 
 import (
 	"context"
-	"errors"
-	"io"
 	"strconv"
 	"time"
 
@@ -32,32 +30,7 @@ func (c *Check) Start(ctx context.Context, tx *filter.Transaction) filter.Stream
 
 // Run implements filter.Check for a message that is complete.
 func (c *Check) Run(ctx context.Context, tx *filter.Transaction) filter.Report {
-	s := c.Start(ctx, tx)
-	if err := feed(s, mail.Section(tx.Content, int64(len(tx.Header.Raw)))); err != nil {
-		s.Abort()
-		return filter.Report{State: filter.Error, Cause: err}
-	}
-	return s.End(ctx)
-}
-
-func feed(s filter.Stream, body mail.Content) error {
-	if b, ok := body.(mail.Bytes); ok {
-		s.Write(b)
-		return nil
-	}
-	r, err := body.Open()
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(writer{s}, r)
-	return errors.Join(err, r.Close())
-}
-
-type writer struct{ s filter.Stream }
-
-func (w writer) Write(p []byte) (int, error) {
-	w.s.Write(p)
-	return len(p), nil
+	return filter.RunStream(ctx, c, tx)
 }
 
 type stream struct {

@@ -2,7 +2,6 @@ package mime
 
 import (
 	"context"
-	"io"
 	"strings"
 	"unicode"
 
@@ -30,33 +29,10 @@ func New(open func(tx *filter.Transaction) Text) *Check { return &Check{open} }
 // Name implements filter.Check.
 func (c *Check) Name() string { return "mime" }
 
-// Run implements filter.Check, for a message that is complete already.
+// Run implements filter.Check for a message that is complete.
 func (c *Check) Run(ctx context.Context, tx *filter.Transaction) filter.Report {
-	r, err := tx.Content.Open()
-	if err != nil {
-		return filter.Report{State: filter.Error, Cause: err}
-	}
-	defer r.Close()
-	s := c.Start(ctx, tx)
-	_, err = io.CopyN(io.Discard, r, int64(len(tx.Header.Raw)))
-	if err == nil {
-		_, err = io.CopyBuffer(writer{s}, onlyReader{r}, make([]byte, 64<<10))
-	}
-	if err != nil {
-		s.Abort()
-		return filter.Report{State: filter.Error, Cause: err}
-	}
-	return s.End(ctx)
+	return filter.RunStream(ctx, c, tx)
 }
-
-type writer struct{ filter.Stream }
-
-func (w writer) Write(p []byte) (int, error) {
-	w.Stream.Write(p)
-	return len(p), nil
-}
-
-type onlyReader struct{ io.Reader }
 
 // Start implements filter.Streamer.
 func (c *Check) Start(_ context.Context, tx *filter.Transaction) filter.Stream {
