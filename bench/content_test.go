@@ -29,7 +29,7 @@ func benchContent(b *testing.B, size int) {
 	reader := content.New(r.Patterns)
 	m := filter.NewMetrics(prometheus.NewRegistry())
 	p := filter.New(filter.Options{
-		Chain:  filter.Chain{Data: filter.Group{mime.New(func(tx *filter.Transaction) mime.Text { return reader.Open(tx) })}},
+		Chain:  filter.Chain{Data: filter.Group{mime.New(func(tx *filter.Transaction) mime.Text { return reader.Open(tx) }, nil)}},
 		Scorer: func() filter.Scorer { return r },
 		Limits: filter.DefaultLimits(), Pool: filter.NewPool(1, m), Metrics: m,
 	})

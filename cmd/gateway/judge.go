@@ -177,7 +177,7 @@ func (j *judge) checks(cfg *config.Config, r *rules.Rules, o judgeOptions) (*che
 		spf:   spf.New(j.resolver, spf.Options{Receiver: string(cfg.Hostname)}),
 		dkim:  dkim.New(j.resolver),
 		arc:   arc.New(j.resolver),
-		mime:  mime.New(text),
+		mime:  mime.New(text, nil),
 		dmarc: dmarc.New(j.resolver),
 	}
 	if len(cfg.DNSBL) > 0 {

@@ -57,7 +57,7 @@ func benchmarkWalk(b *testing.B, size int) {
 	b.ReportAllocs()
 	for b.Loop() {
 		h := mail.ParseHeader(data[:n])
-		w := NewWalker(&h, new(discard))
+		w := NewWalker(&h, new(discard), nil)
 		w.Write(data[n:])
 		w.Close()
 	}

@@ -16,15 +16,29 @@ type Text interface {
 	Abort()
 }
 
-// Check is the check "mime": structure, and through Text content. It is a
-// filter.Streamer, so that both cost one pass over the body.
-type Check struct {
-	open func(tx *filter.Transaction) Text
+// Parts looks at the content of the parts of one message, as the walk comes to
+// them.
+type Parts interface {
+	Taker
+	// Report is called after the last leaf of the last reading, Abort instead
+	// of it. A State other than OK becomes that of the whole check.
+	Report() filter.Report
+	Abort()
 }
 
-// New makes the check. open starts the reading of one message's text, when its
-// header section is complete; nil leaves the text unread.
-func New(open func(tx *filter.Transaction) Text) *Check { return &Check{open} }
+// Check is the check "mime": structure, through Text content and through Parts
+// attachments. It is a filter.Streamer, so that all cost one pass over the body.
+type Check struct {
+	text  func(tx *filter.Transaction) Text
+	parts func(tx *filter.Transaction) Parts
+}
+
+// New makes the check. text and parts start the reading of one message's text
+// and parts, when its header section is complete; where they, or what they
+// return, are nil these are not read.
+func New(text func(tx *filter.Transaction) Text, parts func(tx *filter.Transaction) Parts) *Check {
+	return &Check{text: text, parts: parts}
+}
 
 // Name implements filter.Check.
 func (c *Check) Name() string { return "mime" }
@@ -37,20 +51,26 @@ func (c *Check) Run(ctx context.Context, tx *filter.Transaction) filter.Report {
 // Start implements filter.Streamer.
 func (c *Check) Start(_ context.Context, tx *filter.Transaction) filter.Stream {
 	s := &stream{tx: tx}
-	if c.open != nil {
-		s.text = c.open(tx)
+	var sink Sink
+	var take Taker
+	if c.text != nil {
+		if s.text = c.text(tx); s.text != nil {
+			sink = s.text
+		}
 	}
-	if s.text != nil {
-		s.walker = NewWalker(tx.Header, s.text)
-	} else {
-		s.walker = NewWalker(tx.Header, nil)
+	if c.parts != nil {
+		if s.parts = c.parts(tx); s.parts != nil {
+			take = s.parts
+		}
 	}
+	s.walker = NewWalker(tx.Header, sink, take)
 	return s
 }
 
 type stream struct {
 	tx     *filter.Transaction
 	text   Text
+	parts  Parts
 	walker *Walker
 }
 
@@ -62,6 +82,9 @@ func (s *stream) Abort() {
 	if s.text != nil {
 		s.text.Abort()
 	}
+	if s.parts != nil {
+		s.parts.Abort()
+	}
 }
 
 // End implements filter.Stream.
@@ -71,15 +94,24 @@ func (s *stream) End(context.Context) filter.Report {
 	report := filter.Report{State: filter.OK, Symbols: headerSymbols(s.tx.Header, utf8)}
 	report.Symbols = append(report.Symbols, s.symbols()...)
 	body := s.facts()
-	var text filter.Report
+	var text, parts filter.Report
 	if s.text != nil {
 		text = s.text.Report()
 		report.Symbols = append(report.Symbols, text.Symbols...)
 	}
+	if s.parts != nil {
+		parts = s.parts.Report()
+		report.Symbols = append(report.Symbols, parts.Symbols...)
+		if parts.State != filter.OK {
+			report.State, report.Cause = parts.State, parts.Cause
+		}
+	}
 	report.Set = func(f *filter.Facts) {
 		f.Body.Parts, f.Body.Ambiguities = body.Parts, body.Ambiguities
-		if text.Set != nil {
-			text.Set(f)
+		for _, set := range []func(*filter.Facts){text.Set, parts.Set} {
+			if set != nil {
+				set(f)
+			}
 		}
 	}
 	return report

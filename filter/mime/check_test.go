@@ -47,7 +47,7 @@ func names(list []filter.Symbol) string {
 func TestCheck(t *testing.T) {
 	data := readCase(t, "testdata/walk/part-after-close.eml")
 	var x text
-	c := New(func(*filter.Transaction) Text { return &x })
+	c := New(func(*filter.Transaction) Text { return &x }, nil)
 	run := c.Run(context.Background(), transaction(data))
 	const want = "DATE_MISSING MESSAGE_ID_MISSING SUBJECT_MISSING MIME_PART_AFTER_CLOSE ATTACH_EXECUTABLE TEXT"
 	if run.State != filter.OK || names(run.Symbols) != want {
@@ -78,7 +78,10 @@ func TestCheck(t *testing.T) {
 }
 
 func TestCheckWithoutText(t *testing.T) {
-	for _, c := range []*Check{New(nil), New(func(*filter.Transaction) Text { return nil })} {
+	for _, c := range []*Check{
+		New(nil, nil),
+		New(func(*filter.Transaction) Text { return nil }, func(*filter.Transaction) Parts { return nil }),
+	} {
 		r := c.Run(context.Background(), transaction([]byte("From: a@example.org\r\n\r\ntext\r\n")))
 		var f filter.Facts
 		r.Set(&f)
@@ -116,7 +119,7 @@ func TestHeaderSymbols(t *testing.T) {
 func walkOnly(data string) *Walker {
 	n, _ := mail.HeaderLength([]byte(data))
 	h := mail.ParseHeader([]byte(data[:n]))
-	w := NewWalker(&h, nil)
+	w := NewWalker(&h, nil, nil)
 	w.Write([]byte(data[n:]))
 	w.Close()
 	return w

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"strings"
 
-	"mailweir/internal/charset"
 	"mailweir/mail"
 )
 
@@ -80,6 +79,7 @@ type entity struct {
 	disposition fieldValue
 	encoding    string
 	hasType     bool
+	more        []fieldValue // of fields that are there again
 }
 
 // open begins the entity with these fields: a container is walked into, a leaf
@@ -113,7 +113,7 @@ func (w *Walker) open(fields []mail.Field, top bool) {
 			return
 		}
 	}
-	w.leaf.begin(w, &part)
+	w.leaf.begin(w, &part, &e)
 }
 
 // read picks the fields that matter. Where one is there twice the first is
@@ -128,6 +128,8 @@ func (w *Walker) read(fields []mail.Field, top bool) entity {
 			if types++; types == 1 {
 				e.kind, e.hasType = parseValue(f.Value()), true
 				w.Odd |= e.kind.odd
+			} else {
+				e.again(f.Value())
 			}
 		case f.Is("Content-Transfer-Encoding"):
 			if encodings++; encodings == 1 {
@@ -137,6 +139,8 @@ func (w *Walker) read(fields []mail.Field, top bool) entity {
 			if dispositions++; dispositions == 1 {
 				e.disposition = parseValue(f.Value())
 				w.Odd |= e.disposition.odd
+			} else {
+				e.again(f.Value())
 			}
 		case f.Is("MIME-Version"):
 			version = true
@@ -214,16 +218,6 @@ func (w *Walker) mediaType(e *entity) string {
 func firstWord(s string) string {
 	word, _, _ := strings.Cut(s, " ")
 	return word
-}
-
-// name is the decoded file name. Some senders put encoded words there, against
-// RFC 2047 section 5, and all clients decode them.
-func (e *entity) name() string {
-	if s, ok := e.disposition.get("filename"); ok {
-		return charset.DecodeWords(s)
-	}
-	s, _ := e.kind.get("name")
-	return charset.DecodeWords(s)
 }
 
 // multipart opens a container; false when its parts cannot be told apart.

@@ -14,13 +14,15 @@ type leaf struct {
 	headLen int
 	text    bool // the sink wants the rest
 	begun   bool // the sink was told of it
+	content Content
+	taken   bool // content wants the rest
 	inner   *Walker
 	outer   outer
 	scratch []byte
 }
 
 // begin opens a leaf.
-func (l *leaf) begin(w *Walker, part *Part) {
+func (l *leaf) begin(w *Walker, part *Part, e *entity) {
 	scratch := l.scratch
 	*l = leaf{open: true, index: len(w.Parts) - 1, decoder: newDecoder(part.Encoding), scratch: scratch}
 	switch {
@@ -30,6 +32,10 @@ func (l *leaf) begin(w *Walker, part *Part) {
 	case w.text != nil && isText(part):
 		l.text, l.begun = true, true
 		w.text.Begin(isHTML(part), part.Charset)
+	}
+	if w.take != nil && l.inner == nil {
+		l.content = w.take.Begin(&Leaf{Part: *part, Names: e.names(part.Name)})
+		l.taken = l.content != nil
 	}
 }
 
@@ -87,7 +93,7 @@ func (l *leaf) write(w *Walker, p []byte) {
 }
 
 func (l *leaf) wanted() bool {
-	return l.text || l.inner != nil || l.headLen < len(l.head)
+	return l.text || l.taken || l.inner != nil || l.headLen < len(l.head)
 }
 
 func (l *leaf) decoded(w *Walker, p []byte) {
@@ -96,6 +102,9 @@ func (l *leaf) decoded(w *Walker, p []byte) {
 	}
 	if l.text && len(p) > 0 {
 		l.text = w.text.Write(p)
+	}
+	if l.taken && len(p) > 0 {
+		l.taken = l.content.Write(p)
 	}
 	if l.inner != nil {
 		l.outer.write(l.inner, p)
@@ -114,6 +123,9 @@ func (l *leaf) end(w *Walker, crlf int) {
 	if l.begun {
 		w.text.End()
 	}
+	if l.content != nil {
+		l.content.End()
+	}
 	if l.inner != nil {
 		l.outer.close(l.inner)
 	}
@@ -125,7 +137,7 @@ func (w *Walker) inside(part *Part) *Walker {
 		w.Odd.Add(LimitDepth)
 		return nil
 	}
-	return &Walker{tree: w.tree, text: w.text, depth: part.Depth + 1, level: w.level + 1}
+	return &Walker{tree: w.tree, text: w.text, take: w.take, depth: part.Depth + 1, level: w.level + 1}
 }
 
 // outer feeds an encoded message to its own walker: first its header section,

@@ -43,12 +43,37 @@ type Sink interface {
 	End()
 }
 
+// Taker is who wants the content of the parts: a scanner, a look into archives.
+type Taker interface {
+	// Begin starts a leaf and returns where its octets go; nil when they are
+	// not wanted. It is called while the octets arrive, as soon as the header
+	// section of the part is complete.
+	Begin(l *Leaf) Content
+}
+
+// Content takes the octets of one leaf, transfer encoding undone. Between Begin
+// and End of one leaf there may be calls for leaves of other readings.
+type Content interface {
+	// Write takes the next octets, valid during the call. When it returns
+	// false no more of this leaf is wanted; End is called all the same.
+	Write(p []byte) bool
+	End()
+}
+
+// Leaf is what a Taker is told of a part before its octets come.
+type Leaf struct {
+	Part             // Size and Magic are not known yet
+	Names   []string // every file name that some client may show, each once; Part.Name first
+	Reading string   // "" for the one that the tree of parts shows, else what is read differently
+}
+
 // Walker finds the entities of one message while its octets arrive. It keeps
 // offsets and parsed header fields, never the body; the time it takes is
 // linear in the length of the message.
 type Walker struct {
 	*tree
 	text   Sink
+	take   Taker
 	depth  int // of the outermost entity
 	level  int // encoded messages around this walk
 	offset int64
@@ -89,10 +114,10 @@ const (
 	inHeader              // of a part
 )
 
-// NewWalker starts the walk of a message with this header section. text may
-// be nil.
-func NewWalker(h *mail.Header, text Sink) *Walker {
-	w := &Walker{tree: new(tree), text: text}
+// NewWalker starts the walk of a message with this header section. text and
+// take may be nil.
+func NewWalker(h *mail.Header, text Sink, take Taker) *Walker {
+	w := &Walker{tree: new(tree), text: text, take: take}
 	w.bol = true
 	w.open(h.Fields, true)
 	return w

@@ -54,7 +54,7 @@ func walk(data []byte, pieces ...int) string {
 	n, _ := mail.HeaderLength(data)
 	h := mail.ParseHeader(data[:n])
 	r := new(recorder)
-	w := NewWalker(&h, r)
+	w := NewWalker(&h, r, nil)
 	body := data[n:]
 	for i := 0; len(body) > 0; i++ {
 		m := len(body)
@@ -159,7 +159,7 @@ func TestPlaces(t *testing.T) {
 	data := readCase(t, "testdata/walk/nested.eml")
 	n, _ := mail.HeaderLength(data)
 	h := mail.ParseHeader(data[:n])
-	w := NewWalker(&h, nil)
+	w := NewWalker(&h, nil, nil)
 	w.Write(data[n:])
 	w.Close()
 	var got []string
@@ -176,7 +176,7 @@ func TestPlaces(t *testing.T) {
 func TestSinkThatHasEnough(t *testing.T) {
 	h := mail.ParseHeader([]byte("Content-Transfer-Encoding: base64\r\n\r\n"))
 	r := &recorder{limit: 4}
-	w := NewWalker(&h, r)
+	w := NewWalker(&h, r, nil)
 	w.Write([]byte("aGVsbG8gd29ybGQ=\r\n*"))
 	w.Close()
 	if !strings.Contains(r.b.String(), "[hell]") || !w.Odd.Has(OddBase64) {

@@ -136,7 +136,7 @@ func factsOf(data []byte, set *rules.Rules) *filter.Facts {
 		Envelope: &mail.Envelope{Arrived: time.Now()},
 	}
 	reader := content.New(func() *pattern.Set { return set.Patterns() })
-	check := mime.New(func(tx *filter.Transaction) mime.Text { return reader.Open(tx) })
+	check := mime.New(func(tx *filter.Transaction) mime.Text { return reader.Open(tx) }, nil)
 	s := check.Start(context.Background(), tx)
 	s.Write(data[n:])
 	report := s.End(context.Background())

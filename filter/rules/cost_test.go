@@ -42,7 +42,7 @@ func newPipeline(t testing.TB) *pipeline {
 		t.Fatal(err)
 	}
 	reader := content.New(func() *pattern.Set { return set.Patterns() })
-	return &pipeline{set, mime.New(func(tx *filter.Transaction) mime.Text { return reader.Open(tx) })}
+	return &pipeline{set, mime.New(func(tx *filter.Transaction) mime.Text { return reader.Open(tx) }, nil)}
 }
 
 // facts is everything up to the rules.
