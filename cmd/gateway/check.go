@@ -6,11 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -30,8 +28,10 @@ gateway check --config FILE [flags] FILE|DIR|-...
 Judges messages by the very same pipeline as the running gateway, and delivers
 nothing. Files with LF line ends are read as CRLF, and a leading mbox "From "
 line is dropped. Without --client-ip, the checks of the connection and SPF are
-skipped. A directory is read with everything below it; several files give one
-JSON object a line with --json.
+skipped. A directory is read with everything below it, in parallel; several files give
+one JSON object a line with --json. A directory may have a file envelopes.jsonl
+that says how each message came, one object a line with "file" (a path below
+the directory), "client_ip", "helo" and "mail_from"; a flag overrides it.
 
 exit status for one file: 0 accept, 10 tag or quarantine, 20 defer, 30 reject
 or discard, 1 when it could not be judged; for several files: 0, or 1 when one
@@ -72,7 +72,11 @@ func checkCommand(ctx context.Context, std stdio, args []string) (int, error) {
 	if len(files) == 0 || o.config == "" {
 		return 0, errUsage
 	}
-	c, err := newChecker(ctx, &o)
+	cfg, err := loadConfig(o.config)
+	if err != nil {
+		return exitError, err
+	}
+	c, err := newChecker(ctx, cfg, &o)
 	if err != nil {
 		return exitError, err
 	}
@@ -90,13 +94,12 @@ type checker struct {
 	verify bool // --rcpt was given: do they exist?
 	limit  int64
 	close  func()
+
+	canaries func() // before the first look-up of a client; nil without lists
 }
 
-func newChecker(ctx context.Context, o *checkOptions) (*checker, error) {
-	cfg, err := loadConfig(o.config)
-	if err != nil {
-		return nil, err
-	}
+func newChecker(ctx context.Context, cfg *config.Config, o *checkOptions) (*checker, error) {
+	var err error
 	c := &checker{o: o, verify: len(o.rcpts) > 0, limit: int64(cfg.Limits.MessageSize)}
 	if c.client, err = o.client(); err != nil {
 		return nil, err
@@ -122,8 +125,9 @@ func newChecker(ctx context.Context, o *checkOptions) (*checker, error) {
 	}
 	c.set, c.close = judge.settings, judge.close
 	c.client.Own = c.set.Own(c.client.Addr)
-	if judge.lists != nil && !o.noDNS && c.client.Addr.IsValid() {
-		judge.lists.Canaries(ctx) // a broken list must not refuse anything here either
+	if judge.lists != nil && !o.noDNS {
+		// A broken list must not refuse anything here either.
+		c.canaries = sync.OnceFunc(func() { judge.lists.Canaries(ctx) })
 	}
 	return c, nil
 }
@@ -155,36 +159,14 @@ func (o *checkOptions) client() (mail.Client, error) {
 	return c, nil
 }
 
-// all judges every file, in parallel, and prints in order.
+// all judges every file, and prints in order.
 func (c *checker) all(ctx context.Context, std stdio, args []string) (int, error) {
 	files, err := expand(args)
 	if err != nil {
 		return exitError, err
 	}
-	progress := newProgress(std.err, len(files))
-	results := make([]chan *finding, len(files))
-	for k := range results {
-		results[k] = make(chan *finding, 1)
-	}
-	var next sync.WaitGroup
-	work := make(chan int)
-	for range min(len(files), runtime.GOMAXPROCS(0)) {
-		next.Go(func() {
-			for k := range work {
-				results[k] <- c.file(ctx, std.in, files[k])
-			}
-		})
-	}
-	go func() {
-		for k := range files {
-			work <- k
-		}
-		close(work)
-	}()
 	code := exitOK
-	for k := range files {
-		f := <-results[k]
-		progress.step()
+	c.each(ctx, std, files, func(_ int, f *finding) {
 		c.print(std.out, f, len(files) > 1)
 		switch {
 		case f.Error != "":
@@ -192,55 +174,80 @@ func (c *checker) all(ctx context.Context, std stdio, args []string) (int, error
 		case len(files) == 1:
 			code = exitFor(f.Action)
 		}
-	}
-	progress.done()
-	next.Wait()
-	return code, nil
+	})
+	return code, ctx.Err()
 }
 
-// expand replaces directories by the files below them, in order of name.
-func expand(args []string) ([]string, error) {
-	var files []string
-	for _, a := range args {
-		info, err := os.Stat(a)
-		if a == "-" || err != nil || !info.IsDir() {
-			files = append(files, a) // one that is not there is a finding of its own
-			continue
+// each judges files in parallel and calls use in their order, from one
+// goroutine. It begins nothing more once ctx has ended.
+func (c *checker) each(ctx context.Context, std stdio, files []stored, use func(int, *finding)) {
+	progress := newProgress(std.err, len(files))
+	defer progress.done()
+	ordered(len(files), runtime.GOMAXPROCS(0), func(k int) *finding {
+		if ctx.Err() != nil {
+			return nil
 		}
-		err = filepath.WalkDir(a, func(path string, d fs.DirEntry, err error) error {
-			if err == nil && d.Type().IsRegular() {
-				files = append(files, path)
+		return c.file(ctx, std.in, files[k])
+	}, func(k int, f *finding) {
+		if f != nil {
+			progress.step()
+			use(k, f)
+		}
+	})
+}
+
+// ordered calls do for 0 to n-1, some at once, and use with each result in
+// order. No more than a few results wait for an earlier one.
+func ordered[T any](n, workers int, do func(int) T, use func(int, T)) {
+	type slot chan T
+	queue := make(chan slot, 8*workers)
+	work := make(chan func(), workers)
+	var wg sync.WaitGroup
+	for range min(n, workers) {
+		wg.Go(func() {
+			for f := range work {
+				f()
 			}
-			return err
 		})
-		if err != nil {
-			return nil, err
+	}
+	wg.Go(func() {
+		for k := range n {
+			s := make(slot, 1)
+			queue <- s
+			work <- func() { s <- do(k) }
 		}
+		close(work)
+	})
+	for k := range n {
+		use(k, <-<-queue)
 	}
-	if len(files) == 0 {
-		return nil, fmt.Errorf("no files in %s", strings.Join(args, ", "))
-	}
-	return files, nil
+	wg.Wait()
 }
 
-func (c *checker) file(ctx context.Context, stdin io.Reader, name string) *finding {
-	var data []byte
-	var err error
-	if name == "-" {
-		data, err = io.ReadAll(stdin)
-	} else {
-		data, err = os.ReadFile(name)
-	}
+func (c *checker) file(ctx context.Context, stdin io.Reader, s stored) *finding {
+	data, err := s.read(stdin)
 	var f *finding
 	if err == nil {
-		f, err = c.message(ctx, normalize(data))
+		f, err = c.message(ctx, data, s.envelope)
 	}
 	if err != nil {
 		f = newFinding()
 		f.Error = err.Error()
 	}
-	f.File = name
+	f.File = s.path
 	return f
+}
+
+// read is the message as a client would send it.
+func (s stored) read(stdin io.Reader) ([]byte, error) {
+	var data []byte
+	var err error
+	if s.path == "-" {
+		data, err = io.ReadAll(stdin)
+	} else {
+		data, err = os.ReadFile(s.path)
+	}
+	return normalize(data), err
 }
 
 // normalize makes of a stored message what a client would send: no mbox
@@ -261,12 +268,18 @@ func normalize(data []byte) []byte {
 }
 
 // message runs one transaction: what smtpd does, without a client.
-func (c *checker) message(ctx context.Context, data []byte) (*finding, error) {
+// known is how the message came, where a file beside it tells.
+func (c *checker) message(ctx context.Context, data []byte, known *envelopeJSON) (*finding, error) {
 	now := time.Now()
-	env := &mail.Envelope{ID: mail.NewID(now), Arrived: now, Client: c.client, ReversePath: c.from}
+	client, from := c.client, c.from
 	if c.o.mailFrom == "" {
-		env.ReversePath = returnPath(data)
+		from = returnPath(data)
 	}
+	if known != nil {
+		known.apply(c.o, &client, &from)
+		client.Own = c.set.Own(client.Addr)
+	}
+	env := &mail.Envelope{ID: mail.NewID(now), Arrived: now, Client: client, ReversePath: from}
 	for _, r := range c.rcpts {
 		env.Recipients = append(env.Recipients, mail.Recipient{Path: r})
 	}
@@ -276,9 +289,12 @@ func (c *checker) message(ctx context.Context, data []byte) (*finding, error) {
 	case bytes.IndexByte(data, 0) >= 0 || bytes.Count(data, []byte("\r")) != bytes.Count(data, []byte("\r\n")):
 		return refusedFinding(env, smtpd.Bare(env.ID)), nil
 	}
-	conn := c.set.Pipeline.Connect(ctx, c.client)
+	if c.canaries != nil && client.Addr.IsValid() {
+		c.canaries()
+	}
+	conn := c.set.Pipeline.Connect(ctx, client)
 	defer conn.Close()
-	i := conn.Begin(ctx, c.client, env)
+	i := conn.Begin(ctx, client, env)
 	defer i.Close()
 	i.Receive(bytes.NewReader(data))
 	if err := i.Write(data); errors.Is(err, filter.ErrHeaderTooLarge) {

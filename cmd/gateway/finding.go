@@ -198,7 +198,7 @@ func (c *checker) policyFor(p mail.Path) *filter.DomainPolicy {
 func (c *checker) edits(j *filter.Judgement, env *mail.Envelope) []privacy.Edit {
 	for _, r := range env.Recipients {
 		if d := c.set.Domains[mail.CanonicalDomain(r.Path.Domain())]; d != nil {
-			return privacy.Redact(j.Header, j.Facts.DKIM, c.set.Redaction(d.Redact, d.SignedFields, &c.client)).Edits
+			return privacy.Redact(j.Header, j.Facts.DKIM, c.set.Redaction(d.Redact, d.SignedFields, &env.Client)).Edits
 		}
 	}
 	return nil
