@@ -62,6 +62,9 @@ func runCommand(ctx context.Context, std stdio, args []string) (int, error) {
 	}
 	defer end()
 	defer holdHeapFloor()()
+	if err := slackenTimers(); err != nil {
+		log.Debug("timers stay exact, which costs CPU under load", "reason", err)
+	}
 	inherited, err := smtpd.ListenFDs()
 	if err != nil {
 		return exitError, err
