@@ -29,6 +29,9 @@ type Error struct {
 	Type  string // "TXT"
 	Kind  Kind
 	Cause error
+	// NoName tells of a NotFound that the whole name is missing, and all below
+	// it (NXDOMAIN, RFC 8020), not only records of this type.
+	NoName bool
 }
 
 func (e *Error) Error() string {
@@ -51,6 +54,14 @@ func (e *Error) Unwrap() error { return e.Cause }
 func IsNotFound(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && (e.Kind == NotFound || e.Kind == Invalid)
+}
+
+// IsNoName reports that nothing exists at the name or below it. A name with
+// records of other types, or with names below it, exists; and so does one that
+// is an alias of a name that does not (RFC 6604 section 3).
+func IsNoName(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && (e.NoName || e.Kind == Invalid)
 }
 
 // IsTemporary reports that the answer is not known. Any error that is not a

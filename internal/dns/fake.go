@@ -7,7 +7,8 @@ import (
 )
 
 // Fake is a resolver for tests: maps from lower-case names to answers. A name
-// in Fail fails temporarily; a name in no map does not exist.
+// in Fail fails temporarily; a name in no map, with none below it in one, does
+// not exist.
 type Fake struct {
 	A    map[string][]string // IPv4 and IPv6 addresses
 	TXT  map[string][]string
@@ -58,6 +59,20 @@ func (f *Fake) addrs(name, typ string, is func(netip.Addr) bool) ([]netip.Addr, 
 	return out, nil
 }
 
+// exists tells whether there is something at the name or below it.
+func (f *Fake) exists(key string) bool {
+	return under(f.A, key) || under(f.TXT, key) || under(f.MX, key)
+}
+
+func under[T any](m map[string][]T, key string) bool {
+	for name := range m {
+		if name == key || strings.HasSuffix(name, "."+key) {
+			return true
+		}
+	}
+	return false
+}
+
 func fakeAnswer[T any](f *Fake, m map[string][]T, name, typ string) ([]T, error) {
 	key := strings.ToLower(strings.TrimSuffix(name, "."))
 	if f.Fail[key] || f.Fail[key+"/"+typ] {
@@ -66,5 +81,5 @@ func fakeAnswer[T any](f *Fake, m map[string][]T, name, typ string) ([]T, error)
 	if v := m[key]; len(v) > 0 {
 		return v, nil
 	}
-	return nil, &Error{Name: name, Type: typ, Kind: NotFound}
+	return nil, &Error{Name: name, Type: typ, Kind: NotFound, NoName: !f.exists(key)}
 }

@@ -28,7 +28,12 @@ func TestFake(t *testing.T) {
 	if _, err := f.LookupA(ctx, "six.example"); !dns.IsNotFound(err) {
 		t.Error(err)
 	}
-	if _, err := f.LookupTXT(ctx, "down.example"); !dns.IsTemporary(err) {
+	for name, none := range map[string]bool{"six.example": false, "example": false, "none.example": true, "x.six.example": true} {
+		if _, err := f.LookupTXT(ctx, name); !dns.IsNotFound(err) || dns.IsNoName(err) != none {
+			t.Error(name, err)
+		}
+	}
+	if _, err := f.LookupTXT(ctx, "down.example"); !dns.IsTemporary(err) || dns.IsNoName(err) {
 		t.Error(err)
 	}
 	if _, err := f.LookupMX(ctx, "a.example"); !dns.IsTemporary(err) || dns.IsNotFound(err) {

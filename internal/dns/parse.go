@@ -125,6 +125,7 @@ func absent(k key, msg *wire.Msg, owner string, ttl time.Duration) (*answer, err
 		}
 	}
 	a := failed(k, NotFound, nil)
+	a.err.NoName = msg.Rcode == wire.RcodeNameError && strings.EqualFold(owner, msg.Question[0].Name)
 	switch {
 	case soa != nil: // RFC 2308 section 5
 		ttl = min(ttl, seconds(soa.Hdr.Ttl), seconds(soa.Minttl), maxNegativeTTL)

@@ -121,6 +121,9 @@ func TestKinds(t *testing.T) {
 			if !errors.As(err, &e) || e.Kind != want || got != nil {
 				t.Errorf("%q: %q, %v; want kind %d", name, got, err, want)
 			}
+			if none := name == "nx.example" || want == dns.Invalid; dns.IsNoName(err) != none {
+				t.Errorf("%q: that there is no such name: %v, want %v", name, !none, none)
+			}
 		})
 	}
 }
