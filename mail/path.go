@@ -230,3 +230,10 @@ func CanonicalDomain(s string) string {
 	}
 	return strings.ToLower(s)
 }
+
+// WithinDomain reports that d is parent or a subdomain of it. Both are
+// canonical.
+func WithinDomain(d, parent string) bool {
+	n := len(d) - len(parent)
+	return n >= 0 && d[n:] == parent && (n == 0 || d[n-1] == '.')
+}

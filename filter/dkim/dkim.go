@@ -127,7 +127,7 @@ func (v *Verification) choose(authors []string) {
 
 func (s *signature) relatedTo(authors []string) bool {
 	return slices.ContainsFunc(authors, func(a string) bool {
-		return underDomain(a, s.Domain) || underDomain(s.Domain, a)
+		return mail.WithinDomain(a, s.Domain) || mail.WithinDomain(s.Domain, a)
 	})
 }
 
@@ -152,12 +152,6 @@ func authorDomains(h *mail.Header) []string {
 		rest = after[n:]
 	}
 	return out
-}
-
-// underDomain reports that d is parent or a subdomain of it.
-func underDomain(d, parent string) bool {
-	n := len(d) - len(parent)
-	return n >= 0 && d[n:] == parent && (n == 0 || d[n-1] == '.')
 }
 
 // Write takes the next octets of the body: CRLF line ends, dots unstuffed.

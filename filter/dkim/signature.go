@@ -14,7 +14,7 @@ import (
 type signature struct {
 	dkimcore.Signature
 	index    int
-	identity string // i=
+	identity string // i=, "" without
 	keyBits  int
 	testing  bool
 	status   Status
@@ -64,16 +64,18 @@ func parseSignature(f mail.Field, index int, now time.Time) *signature {
 func (s *signature) readNames(tags []dkimcore.Tag) string {
 	s.ReadSigner(tags)
 	s.ReadFields(tags)
-	if i, ok := dkimcore.Lookup(tags, "i"); ok {
-		s.identity = dkimcore.Squeeze(i.Value)
-	}
+	i, identified := dkimcore.Lookup(tags, "i")
+	s.identity = dkimcore.Squeeze(i.Value)
 	if v, _ := dkimcore.Lookup(tags, "v"); v.Value != "1" {
 		return "unknown or missing version"
 	}
 	if reason := s.CheckSigner(); reason != "" {
 		return reason
 	}
-	if s.identity != "" && !underDomain(s.identityDomain(), s.Domain) {
+	if identified && !strings.Contains(s.identity, "@") {
+		return "malformed i=" // an empty value is not the default (section 3.2)
+	}
+	if !mail.WithinDomain(s.identityDomain(), s.Domain) {
 		return "i= is not within d="
 	}
 	if !slices.Contains(s.Fields, "from") {

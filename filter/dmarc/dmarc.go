@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"mailweir/internal/dns"
+	"mailweir/mail"
 )
 
 // Status is a result of the DMARC method.
@@ -25,13 +26,12 @@ const (
 	PermError Status = "permerror"
 )
 
-// Resolver is what DMARC asks of DNS: TXT for records, the others to find out
-// whether a domain exists (np=). Errors are told apart by dns.IsNotFound.
+// Resolver is what DMARC asks of DNS: TXT for records, A to find out whether a
+// domain exists (np=). Errors are told apart by dns.IsNotFound and
+// dns.IsNoName.
 type Resolver interface {
 	LookupTXT(ctx context.Context, name string) ([]string, error)
 	LookupA(ctx context.Context, name string) ([]netip.Addr, error)
-	LookupAAAA(ctx context.Context, name string) ([]netip.Addr, error)
-	LookupMX(ctx context.Context, name string) ([]dns.MX, error)
 }
 
 // Identifier is what SPF or one DKIM signature authenticated.
@@ -165,17 +165,12 @@ func (w *walker) setPolicy(res *Result) error {
 	return nil
 }
 
-// exists tells whether a domain has an A, AAAA or MX record (section 3.2.13).
+// exists tells whether a domain exists: only NXDOMAIN says that it does not
+// (section 3.2.13). RFC 9091 asked for an A, AAAA or MX record.
 func (w *walker) exists(domain string) (bool, error) {
 	_, err := w.dns.LookupA(w.ctx, domain)
 	if dns.IsNotFound(err) {
-		_, err = w.dns.LookupMX(w.ctx, domain)
-	}
-	if dns.IsNotFound(err) {
-		_, err = w.dns.LookupAAAA(w.ctx, domain)
-	}
-	if dns.IsNotFound(err) {
-		return false, nil
+		return !dns.IsNoName(err), nil
 	}
 	return err == nil, err
 }
@@ -205,24 +200,26 @@ func (w *walker) align(res *Result, in Input) (temp bool, err error) {
 	return temp, err
 }
 
-// aligned is the comparison of two domains.
+// aligned is the comparison of two domains. The Organizational Domain of id is
+// id itself or above it, so that one which has not the author's above it needs
+// no walk of its own: it costs nothing, and a DNS failure there, which whoever
+// owns id can arrange, cannot turn a fail into a temperror.
 func (w *walker) aligned(author, id string, strict bool) (bool, error) {
 	if author == id {
 		return true, nil
 	}
-	if strict || !shareParent(author, id) {
+	if strict || !shareTop(author, id) {
 		return false, nil
 	}
 	a, err := w.organization(author)
-	if err != nil {
+	if err != nil || !mail.WithinDomain(id, a) {
 		return false, err
 	}
 	b, err := w.organization(id)
 	return a == b, err
 }
 
-// shareParent spares the walks of two names that cannot have the same
-// Organizational Domain, because they have no ancestor in common.
-func shareParent(a, b string) bool {
+// shareTop spares the walk for two names that have no ancestor in common.
+func shareTop(a, b string) bool {
 	return a[strings.LastIndexByte(a, '.')+1:] == b[strings.LastIndexByte(b, '.')+1:]
 }

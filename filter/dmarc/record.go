@@ -67,10 +67,7 @@ func ParseRecord(txt string) (*Record, error) {
 func cutTag(s string) (name, value string, ok bool) {
 	name, value, ok = strings.Cut(s, "=")
 	name, value = strings.Trim(name, " \t"), strings.Trim(value, " \t")
-	if !ok || name == "" || value == "" {
-		return "", "", false
-	}
-	return strings.ToLower(name), value, true
+	return strings.ToLower(name), value, ok && name != ""
 }
 
 // set stores one tag; false means that a policy is not valid.
