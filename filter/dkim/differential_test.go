@@ -107,19 +107,26 @@ func statuses(results []Result) []Status {
 	return out
 }
 
-// dkimpy talks to testdata/dkimpy.py.
-type dkimpy struct {
+// oracle talks to a program that answers one JSON object a line with another.
+type oracle struct {
 	t   *testing.T
 	in  *json.Encoder
 	out *bufio.Reader
 }
 
-func startDkimpy(t *testing.T) *dkimpy {
+// dkimpy is testdata/dkimpy.py.
+type dkimpy struct{ *oracle }
+
+func startDkimpy(t *testing.T) dkimpy {
 	const python = "/usr/bin/python3"
 	if exec.Command(python, "-c", "import dkim").Run() != nil {
 		t.Skip("the oracle is not there: needs the Debian package python3-dkim")
 	}
-	cmd := exec.Command(python, "testdata/dkimpy.py")
+	return dkimpy{startOracle(t, python, "testdata/dkimpy.py")}
+}
+
+func startOracle(t *testing.T, program, script string) *oracle {
+	cmd := exec.Command(program, script)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -138,10 +145,10 @@ func startDkimpy(t *testing.T) *dkimpy {
 			t.Error(err)
 		}
 	})
-	return &dkimpy{t, json.NewEncoder(stdin), bufio.NewReader(stdout)}
+	return &oracle{t, json.NewEncoder(stdin), bufio.NewReader(stdout)}
 }
 
-func (d *dkimpy) ask(request, answer any) {
+func (d *oracle) ask(request, answer any) {
 	d.t.Helper()
 	if err := d.in.Encode(request); err != nil {
 		d.t.Fatal(err)
@@ -156,7 +163,7 @@ func (d *dkimpy) ask(request, answer any) {
 }
 
 // verify also tells when dkimpy does not take m for a message.
-func (d *dkimpy) verify(keys *testKeys, m []byte) (pass []bool, refused bool) {
+func (d dkimpy) verify(keys *testKeys, m []byte) (pass []bool, refused bool) {
 	zone := map[string]string{}
 	for name, txts := range keys.zone {
 		zone[name] = txts[0]
@@ -170,7 +177,7 @@ func (d *dkimpy) verify(keys *testKeys, m []byte) (pass []bool, refused bool) {
 }
 
 // sign returns m with dkimpy's signature on top.
-func (d *dkimpy) sign(keys *testKeys, g generator, m []byte) []byte {
+func (d dkimpy) sign(keys *testKeys, g generator, m []byte) []byte {
 	req := map[string]any{
 		"op": "sign", "message": m, "domain": "example.org", "length": g.IntN(3) == 0,
 		"header": g.pick("simple", "relaxed"), "body": g.pick("simple", "relaxed"),

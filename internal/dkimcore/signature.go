@@ -25,7 +25,7 @@ type Signature struct {
 	Domain    string   // d=, canonical
 	Selector  string   // s=
 	Fields    []string // h=, lower case
-	Algorithm string   // a=, lower case
+	Algorithm string   // a=
 	Encoded   string   // b=, without white space
 
 	keyType       string // "rsa", "ed25519"
@@ -107,7 +107,7 @@ func (s *Signature) ReadFields(tags []Tag) {
 // ReadSignature reads a= and b=.
 func (s *Signature) ReadSignature(tags []Tag) string {
 	a, _ := Lookup(tags, "a")
-	s.Algorithm = strings.ToLower(Squeeze(a.Value))
+	s.Algorithm = Squeeze(a.Value)
 	b, ok := Lookup(tags, "b")
 	s.blank = [2]int{b.Start, b.End}
 	s.Encoded = Squeeze(b.Value)
@@ -147,11 +147,12 @@ func (s *Signature) ReadDigest(tags []Tag) string {
 	return ""
 }
 
-// ReadForm reads c=, l= and q=.
+// ReadForm reads c=, l= and q=. Values compare with case, here and in a=
+// (RFC 6376 section 3.2).
 func (s *Signature) ReadForm(tags []Tag) string {
 	if c, ok := Lookup(tags, "c"); ok {
-		header, body, _ := strings.Cut(strings.ToLower(Squeeze(c.Value)), "/")
-		if body == "" {
+		header, body, both := strings.Cut(Squeeze(c.Value), "/")
+		if !both {
 			body = "simple"
 		}
 		if !validForm(header) || !validForm(body) {
@@ -167,7 +168,7 @@ func (s *Signature) ReadForm(tags []Tag) string {
 		s.length = int64(n)
 	}
 	if q, ok := Lookup(tags, "q"); ok {
-		for _, method := range List(strings.ToLower(q.Value)) {
+		for _, method := range List(q.Value) {
 			if method == "dns/txt" {
 				return ""
 			}
@@ -195,8 +196,8 @@ func CheckTimes(tags []Tag, now time.Time) string {
 	if err != nil {
 		return "malformed x="
 	}
-	if hasTime && expires < signed {
-		return "x= is before t="
+	if hasTime && expires <= signed { // section 3.5: it must be greater
+		return "x= is not after t="
 	}
 	if now.Unix() > expires {
 		return "signature expired"
