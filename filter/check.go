@@ -43,9 +43,9 @@ type Stream interface {
 // header section is complete, long before its turn comes.
 type Prefetcher interface {
 	Check
-	// Prefetch starts look-ups, bound to ctx, whose answers Run will find in
-	// the resolver's cache. stop ends them and waits for them.
-	Prefetch(ctx context.Context, tx *Transaction) (stop func())
+	// Prefetch begins look-ups whose answers Run will find in the resolver's
+	// cache, and does not wait for them.
+	Prefetch(tx *Transaction)
 }
 
 // State is how a check ended. There is no fifth way.

@@ -82,6 +82,7 @@ type SPFFacts struct {
 	Identity string `json:"identity,omitempty"` // "mailfrom" or "helo"
 	Domain   string `json:"domain,omitempty"`   // canonical
 	Explain  string `json:"explain,omitempty"`  // what decided, for people
+	DNSSEC   bool   `json:"dnssec,omitempty"`   // every answer behind it was validated
 }
 
 // DKIMFacts is the result of one signature (RFC 6376), in the header's order.
@@ -94,6 +95,7 @@ type DKIMFacts struct {
 	KeyBits  int    `json:"key_bits,omitempty"`
 	Testing  bool   `json:"testing,omitempty"`
 	Reason   string `json:"reason,omitempty"`
+	DNSSEC   bool   `json:"dnssec,omitempty"` // the answer with the key was validated
 	// Fields are the lower-case names in h=, and SignatureIndex the index of
 	// the DKIM-Signature field in the header: what privacy must not touch.
 	Fields         []string `json:"fields,omitempty"`
@@ -110,6 +112,7 @@ type DMARCFacts struct {
 	AlignedSPF  string `json:"aligned_spf,omitempty"`
 	AlignedDKIM string `json:"aligned_dkim,omitempty"`
 	Testing     bool   `json:"testing,omitempty"` // t=y
+	DNSSEC      bool   `json:"dnssec,omitempty"`  // every answer of DMARC's own look-ups was validated
 }
 
 // ARCFacts is the chain validation result of RFC 8617.

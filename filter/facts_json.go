@@ -95,6 +95,7 @@ func (s *SPFFacts) AppendJSON(b []byte) []byte {
 	o.StringIf("identity", s.Identity)
 	o.StringIf("domain", s.Domain)
 	o.StringIf("explain", s.Explain)
+	o.BoolIf("dnssec", s.DNSSEC)
 	return o.End()
 }
 
@@ -109,6 +110,7 @@ func (d *DKIMFacts) AppendJSON(b []byte) []byte {
 	o.IntIf("key_bits", int64(d.KeyBits))
 	o.BoolIf("testing", d.Testing)
 	o.StringIf("reason", d.Reason)
+	o.BoolIf("dnssec", d.DNSSEC)
 	o.StringsIf("fields", d.Fields)
 	o.Int("signature_index", int64(d.SignatureIndex))
 	return o.End()
@@ -124,6 +126,7 @@ func (d *DMARCFacts) AppendJSON(b []byte) []byte {
 	o.StringIf("aligned_spf", d.AlignedSPF)
 	o.StringIf("aligned_dkim", d.AlignedDKIM)
 	o.BoolIf("testing", d.Testing)
+	o.BoolIf("dnssec", d.DNSSEC)
 	return o.End()
 }
 

@@ -24,8 +24,7 @@ type Inspection struct {
 	arrival arrival
 	mail    []*run
 	data    []*run
-	stops   []func() // of the Prefetchers
-	head    []byte   // the header section so far
+	head    []byte // the header section so far
 	header  mail.Header
 	size    int64
 	closed  bool
@@ -135,7 +134,7 @@ func (i *Inspection) startData() {
 		i.data = append(i.data, i.p.follow(i.ctx, check, &view))
 	}
 	for _, pf := range i.p.prefetchers {
-		i.stops = append(i.stops, pf.Prefetch(i.ctx, &i.tx))
+		pf.Prefetch(&i.tx)
 	}
 }
 
@@ -263,9 +262,6 @@ func (i *Inspection) Close() {
 	}
 	for _, r := range i.data {
 		r.abort()
-	}
-	for _, stop := range i.stops {
-		stop()
 	}
 }
 

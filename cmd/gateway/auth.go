@@ -14,6 +14,7 @@ import (
 	"mailweir/filter/dmarc"
 	"mailweir/filter/spf"
 	"mailweir/internal/dkimcore"
+	"mailweir/internal/dns"
 	"mailweir/mail"
 )
 
@@ -23,7 +24,8 @@ gateway auth trace --config FILE [flags] DOMAIN
 Shows what SPF, DKIM and DMARC of a domain look like from here, what is wrong
 with them, and every DNS question with its answer. Without --ip, SPF is
 evaluated for an address that no record should name (192.0.2.1), which reads
-all of it. Selectors of DKIM cannot be found out; --selector names them.
+all of it. Selectors of DKIM cannot be found out; --selector names them. [dnssec]
+stands behind what a server that is trusted (dns.trust_ad) says it has validated.
 
 exit status: 0 nothing is wrong, 10 something is or DNS gave no answer, 1 a wrong
 config or argument, 2 usage.
@@ -96,12 +98,14 @@ type spfTrace struct {
 	Record    string   `json:"record,omitempty"`
 	Mechanism string   `json:"mechanism,omitempty"` // that decided
 	Lookups   int      `json:"lookups"`             // of the 10 that RFC 7208 section 4.6.4 allows
+	DNSSEC    bool     `json:"dnssec"`              // every answer was validated
 	Problems  []string `json:"problems"`
 }
 
 type keyTrace struct {
 	Selector string   `json:"selector"`
 	Bits     int      `json:"bits,omitempty"`
+	DNSSEC   bool     `json:"dnssec"`
 	Problems []string `json:"problems"`
 }
 
@@ -110,6 +114,7 @@ type polTrace struct {
 	Record   string   `json:"record,omitempty"`
 	Found    string   `json:"found_at,omitempty"`
 	Policy   string   `json:"policy,omitempty"` // that applies to the domain
+	DNSSEC   bool     `json:"dnssec"`
 	Problems []string `json:"problems"`
 }
 
@@ -124,10 +129,11 @@ func (t *authTrace) run(ctx context.Context, addr netip.Addr, given bool, select
 }
 
 func (t *authTrace) traceSPF(ctx context.Context, addr netip.Addr, given bool) {
+	ctx, answers := dns.Observe(ctx)
 	r := spf.CheckHost(ctx, t.dns, spf.Args{IP: addr, Helo: t.Domain, MailFrom: mail.Path("postmaster@" + t.Domain), Receiver: "unknown"})
 	t.SPF = spfTrace{
 		Result: string(r.Status), Address: addr.String(), Mechanism: printable(r.Mechanism), Lookups: r.Lookups,
-		Record: t.dns.txt(t.Domain, "v=spf1"), Problems: []string{},
+		Record: t.dns.txt(t.Domain, "v=spf1"), DNSSEC: answers.All(), Problems: []string{},
 	}
 	wrong := func(format string, a ...any) { t.SPF.Problems = append(t.SPF.Problems, fmt.Sprintf(format, a...)) }
 	switch {
@@ -151,7 +157,9 @@ const recommendedBits = 2048
 func (t *authTrace) traceKey(ctx context.Context, selector string) keyTrace {
 	k := keyTrace{Selector: selector, Problems: []string{}}
 	wrong := func(s string) { k.Problems = append(k.Problems, s) }
+	ctx, answer := dns.Observe(ctx)
 	txts, err := t.dns.LookupTXT(ctx, selector+"._domainkey."+t.Domain)
+	k.DNSSEC = answer.All()
 	switch {
 	case err != nil:
 		wrong(err.Error())
@@ -177,8 +185,9 @@ func (t *authTrace) traceKey(ctx context.Context, selector string) keyTrace {
 }
 
 func (t *authTrace) traceDMARC(ctx context.Context) {
+	ctx, answers := dns.Observe(ctx)
 	r := dmarc.Evaluate(ctx, t.dns, dmarc.Input{Authors: dmarc.Authors{Domains: []string{t.Domain}, Fields: 1}})
-	t.DMARC = polTrace{Result: string(r.Status), Found: r.Domain, Policy: string(r.Policy), Problems: []string{}}
+	t.DMARC = polTrace{Result: string(r.Status), Found: r.Domain, Policy: string(r.Policy), DNSSEC: answers.All(), Problems: []string{}}
 	wrong := func(s string) { t.DMARC.Problems = append(t.DMARC.Problems, s) }
 	if r.Domain != "" {
 		t.DMARC.Record = t.dns.txt("_dmarc."+r.Domain, "v")
@@ -218,19 +227,27 @@ func (t *authTrace) print(w io.Writer, asJSON bool) (int, error) {
 		fmt.Fprintf(w, "%s\n", b)
 		return code, err
 	}
-	fmt.Fprintf(w, "spf     %s for %s %s\n", t.SPF.Result, t.SPF.Address, t.SPF.Mechanism)
+	fmt.Fprintf(w, "spf     %s for %s %s%s\n", t.SPF.Result, t.SPF.Address, t.SPF.Mechanism, dnssec(t.SPF.DNSSEC))
 	printRecord(w, t.SPF.Record, t.SPF.Problems)
 	for _, k := range t.DKIM {
-		fmt.Fprintf(w, "dkim    selector %s, %d bits\n", k.Selector, k.Bits)
+		fmt.Fprintf(w, "dkim    selector %s, %d bits%s\n", k.Selector, k.Bits, dnssec(k.DNSSEC))
 		printRecord(w, "", k.Problems)
 	}
-	fmt.Fprintf(w, "dmarc   %s when nothing passes, policy %s of %s\n", t.DMARC.Result, or(t.DMARC.Policy, "-"), or(t.DMARC.Found, "-"))
+	fmt.Fprintf(w, "dmarc   %s when nothing passes, policy %s of %s%s\n", t.DMARC.Result, or(t.DMARC.Policy, "-"), or(t.DMARC.Found, "-"), dnssec(t.DMARC.DNSSEC))
 	printRecord(w, t.DMARC.Record, t.DMARC.Problems)
 	fmt.Fprintln(w, "\nDNS")
 	for _, q := range t.Queries {
-		fmt.Fprintf(w, "  %-4s %-40s %s%s\n", q.Type, q.Name, strings.Join(q.Answers, " | "), q.Error)
+		fmt.Fprintf(w, "  %-4s %-40s %s%s%s\n", q.Type, q.Name, strings.Join(q.Answers, " | "), q.Error, dnssec(q.DNSSEC))
 	}
 	return code, nil
+}
+
+// dnssec marks what a validating server stands for.
+func dnssec(validated bool) string {
+	if validated {
+		return "  [dnssec]"
+	}
+	return ""
 }
 
 func printRecord(w io.Writer, record string, problems []string) {

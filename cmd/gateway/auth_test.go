@@ -31,6 +31,10 @@ const authZone = `
 	soft.example                 A   192.0.2.9
 	_dmarc.soft.example          TXT "v=DMARC1; p=reject; t=y; rua=mailto:d@soft.example"
 	evil.example                 TXT "v=spf1 \027[31m -all"
+	!ad good.example
+	!ad _spf.good.example
+	!ad mx.good.example
+	!ad ed._domainkey.good.example
 	!servfail down.example
 	!servfail _dmarc.down.example
 `
@@ -39,7 +43,7 @@ const authZone = `
 func trace(t *testing.T, server string, args ...string) (*authTrace, int, string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "gateway.toml")
-	text := fmt.Sprintf("hostname = \"mx.example.org\"\ndata_dir = %q\n[dns]\nservers = [%q]\n[[listener]]\naddress = \"127.0.0.1:0\"\n"+
+	text := fmt.Sprintf("hostname = \"mx.example.org\"\ndata_dir = %q\n[dns]\nservers = [\"%s\"]\n[[listener]]\naddress = \"127.0.0.1:0\"\n"+
 		"[[domain]]\nname = \"example.org\"\nnext_hops = [\"127.0.0.1:25\"]\n", t.TempDir(), server)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -143,6 +147,29 @@ func TestAuthTraceText(t *testing.T) {
 	for _, args := range [][]string{{}, {"a.example", "b.example"}, {"--ip", "x", "a.example"}, {"a b"}, {"[192.0.2.1]"}} {
 		if _, code, _ := trace(t, server, args...); code != exitUsage && code != exitError {
 			t.Errorf("%q: exit %d", args, code)
+		}
+	}
+}
+
+// What was validated says so, and one answer that was not takes it away.
+func TestAuthTraceDNSSEC(t *testing.T) {
+	server := dnstest.Run(t, authZone)
+	d := server.RunTLS(t)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, d.CA(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, servers := range []string{server.Addr(), "tls://" + d.Addr() + "#" + dnstest.TLSName + "\"]\nca_file = \"" + ca + "\" #"} {
+		got, code, text := trace(t, servers, "--json", "--selector", "ed", "--selector", "test", "good.example")
+		if code != exitProblems || len(got.DKIM) != 2 {
+			t.Fatalf("exit %d\n%s", code, text)
+		}
+		if !got.SPF.DNSSEC || !got.DKIM[0].DNSSEC || got.DKIM[1].DNSSEC || got.DMARC.DNSSEC {
+			t.Errorf("SPF %v, DKIM %v and %v, DMARC %v", got.SPF.DNSSEC, got.DKIM[0].DNSSEC, got.DKIM[1].DNSSEC, got.DMARC.DNSSEC)
+		}
+		_, _, text = trace(t, servers, "good.example")
+		if !strings.Contains(text, "-all  [dnssec]\n") {
+			t.Error(text)
 		}
 	}
 }

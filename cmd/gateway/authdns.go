@@ -25,6 +25,7 @@ type query struct {
 	Name    string   `json:"name"`
 	Answers []string `json:"answers"`
 	Error   string   `json:"error,omitempty"`
+	DNSSEC  bool     `json:"dnssec"` // validated by a server that is trusted to do so
 }
 
 var _ dns.Source = (*recorder)(nil)
@@ -44,33 +45,38 @@ func (r *recorder) txt(name, prefix string) string {
 }
 
 func (r *recorder) LookupTXT(ctx context.Context, name string) ([]string, error) {
+	ctx, answer := dns.Observe(ctx)
 	v, err := r.src.LookupTXT(ctx, name)
-	return v, record(r, "TXT", name, v, err, printable)
+	return v, record(r, "TXT", answer, name, v, err, printable)
 }
 
 func (r *recorder) LookupA(ctx context.Context, name string) ([]netip.Addr, error) {
+	ctx, answer := dns.Observe(ctx)
 	v, err := r.src.LookupA(ctx, name)
-	return v, record(r, "A", name, v, err, netip.Addr.String)
+	return v, record(r, "A", answer, name, v, err, netip.Addr.String)
 }
 
 func (r *recorder) LookupAAAA(ctx context.Context, name string) ([]netip.Addr, error) {
+	ctx, answer := dns.Observe(ctx)
 	v, err := r.src.LookupAAAA(ctx, name)
-	return v, record(r, "AAAA", name, v, err, netip.Addr.String)
+	return v, record(r, "AAAA", answer, name, v, err, netip.Addr.String)
 }
 
 func (r *recorder) LookupMX(ctx context.Context, name string) ([]dns.MX, error) {
+	ctx, answer := dns.Observe(ctx)
 	v, err := r.src.LookupMX(ctx, name)
-	return v, record(r, "MX", name, v, err, func(m dns.MX) string { return fmt.Sprintf("%d %s", m.Preference, printable(m.Host)) })
+	return v, record(r, "MX", answer, name, v, err, func(m dns.MX) string { return fmt.Sprintf("%d %s", m.Preference, printable(m.Host)) })
 }
 
 func (r *recorder) LookupPTR(ctx context.Context, addr netip.Addr) ([]string, error) {
+	ctx, answer := dns.Observe(ctx)
 	v, err := r.src.LookupPTR(ctx, addr)
-	return v, record(r, "PTR", addr.String(), v, err, printable)
+	return v, record(r, "PTR", answer, addr.String(), v, err, printable)
 }
 
 // record keeps a question and returns err, so that it can stand in a return.
-func record[T any](r *recorder, typ, name string, answers []T, err error, show func(T) string) error {
-	q := &query{Type: typ, Name: printable(name), Answers: []string{}}
+func record[T any](r *recorder, typ string, answer *dns.Validated, name string, answers []T, err error, show func(T) string) error {
+	q := &query{Type: typ, Name: printable(name), Answers: []string{}, DNSSEC: answer.All()}
 	for _, a := range answers {
 		q.Answers = append(q.Answers, show(a))
 	}

@@ -201,9 +201,20 @@ func (j *judge) checks(cfg *config.Config, r *rules.Rules, o judgeOptions) (*che
 }
 
 func newResolver(cfg *config.Config, log *slog.Logger, m *instruments) (*dns.Resolver, error) {
-	return dns.New(dns.Options{
+	o := dns.Options{
 		Servers: texts(cfg.DNS.Servers), Timeout: cfg.DNS.Timeout, Logger: log, Metrics: m.dns,
-	})
+		Trust: map[string]dns.Trust{"secure": dns.TrustSecure, "always": dns.TrustAll, "never": dns.TrustNone}[cfg.DNS.TrustAD],
+	}
+	if cfg.DNS.CAFile != "" {
+		pem, err := os.ReadFile(string(cfg.DNS.CAFile))
+		if err != nil {
+			return nil, err
+		}
+		if o.Roots, err = dns.LoadRoots(pem); err != nil {
+			return nil, fmt.Errorf("dns.ca_file: %w", err)
+		}
+	}
+	return dns.New(o)
 }
 
 // switchedOff names the checks that do not run, and why.

@@ -49,9 +49,10 @@ func (g *gateway) apply(cfg *config.Config) error {
 }
 
 // resolverFor keeps the resolver, and with it a warm cache, while [dns] stays
-// the same.
+// the same. What is in a ca_file may have changed: it is read again.
 func (g *gateway) resolverFor(cfg *config.Config) (*dns.Resolver, error) {
-	if slices.Equal(cfg.DNS.Servers, g.cfg.DNS.Servers) && cfg.DNS.Timeout == g.cfg.DNS.Timeout {
+	if old := g.cfg.DNS; slices.Equal(cfg.DNS.Servers, old.Servers) && cfg.DNS.Timeout == old.Timeout &&
+		cfg.DNS.TrustAD == old.TrustAD && cfg.DNS.CAFile == "" && old.CAFile == "" {
 		return g.dns, nil
 	}
 	return newResolver(cfg, g.log, g.m.judge)

@@ -114,7 +114,7 @@ func (r *Result) facts() filter.DKIMFacts {
 	return filter.DKIMFacts{
 		Result: string(r.Status), Domain: printable(r.Domain), Selector: printable(r.Selector),
 		Identity: printable(r.Identity), Algo: printable(r.Algorithm), KeyBits: r.KeyBits,
-		Testing: r.Testing, Reason: printable(r.explanation()), Fields: r.Fields, SignatureIndex: r.Index,
+		Testing: r.Testing, Reason: printable(r.explanation()), DNSSEC: r.DNSSEC, Fields: r.Fields, SignatureIndex: r.Index,
 	}
 }
 

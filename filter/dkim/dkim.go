@@ -12,6 +12,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"mailweir/internal/dkimcore"
@@ -56,6 +57,7 @@ type Result struct {
 	Index     int // of the DKIM-Signature in the header
 	KeyBits   int
 	Testing   bool   // the key has t=y
+	DNSSEC    bool   // the answer to the key's look-up was validated
 	Reason    string // why it is no pass; for people
 	Err       error  // the DNS error behind a temperror, for logs only
 }
@@ -68,6 +70,25 @@ type Verification struct {
 	chosen []*signature // those that are checked
 	bodies dkimcore.Bodies
 	keys   *dkimcore.Keys
+	signed signedNames
+}
+
+// signedNames are the names of keys whose answer was validated with DNSSEC.
+type signedNames struct {
+	mu    sync.Mutex
+	names []string
+}
+
+func (s *signedNames) add(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.names = append(s.names, name)
+}
+
+func (s *signedNames) has(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Contains(s.names, name)
 }
 
 // Start begins the verification of a message with this header. The look-ups
@@ -88,7 +109,7 @@ func Start(ctx context.Context, r Resolver, h *mail.Header, now time.Time) *Veri
 		}
 	}
 	v.choose(authorDomains(h))
-	v.keys = dkimcore.NewKeys(ctx, lookup(r))
+	v.keys = dkimcore.NewKeys(ctx, v.lookup(r))
 	for _, s := range v.chosen {
 		s.WantBody(&v.bodies)
 		v.keys.Fetch(&s.Signature)
@@ -97,9 +118,13 @@ func Start(ctx context.Context, r Resolver, h *mail.Header, now time.Time) *Veri
 }
 
 // lookup tells an absence from a failure, as dkimcore.TXT wants it.
-func lookup(r Resolver) dkimcore.TXT {
+func (v *Verification) lookup(r Resolver) dkimcore.TXT {
 	return func(ctx context.Context, name string) ([]string, error) {
+		ctx, answer := dns.Observe(ctx)
 		txts, err := r.LookupTXT(ctx, name)
+		if answer.All() {
+			v.signed.add(name)
+		}
 		if dns.IsNotFound(err) {
 			return nil, nil
 		}
@@ -171,6 +196,7 @@ func (v *Verification) End(ctx context.Context) []Result {
 	out := make([]Result, len(v.sigs))
 	for i, s := range v.sigs {
 		out[i] = s.result()
+		out[i].DNSSEC = v.keys != nil && v.signed.has(s.KeyName())
 	}
 	return out
 }

@@ -3,9 +3,9 @@ package dmarc
 import (
 	"context"
 	"errors"
-	"sync"
 
 	"mailweir/filter"
+	"mailweir/internal/dns"
 )
 
 // Check is the filter.Check that joins SPF, DKIM and From. It reads Facts.SPF
@@ -22,10 +22,12 @@ func (*Check) Name() string { return "dmarc" }
 
 // Run implements filter.Check. A temperror may be one that SPF or DKIM left.
 func (c *Check) Run(ctx context.Context, tx *filter.Transaction) filter.Report {
+	ctx, answers := dns.Observe(ctx)
 	res := Evaluate(ctx, c.resolver, input(tx))
 	facts := filter.DMARCFacts{
 		Result: string(res.Status), Policy: string(res.Policy), Domain: res.Domain, From: res.Author,
 		AlignedSPF: res.AlignedSPF, AlignedDKIM: res.AlignedDKIM, Testing: res.Testing,
+		DNSSEC: answers.All(),
 	}
 	report := filter.Report{
 		State:   filter.OK,
@@ -45,23 +47,6 @@ func (r *Result) cause() error {
 		return r.Err
 	}
 	return errors.New(r.Reason)
-}
-
-// Prefetch asks for the records of the author's tree walk all at once, so that
-// they are in the resolver's cache when Run comes: a walk is then one round
-// trip instead of eight. Optional; call the returned function to end it.
-func (c *Check) Prefetch(ctx context.Context, tx *filter.Transaction) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	var group sync.WaitGroup
-	if authors := ParseAuthors(tx.Header); len(authors.Domains) == 1 {
-		for name := authors.Domains[0]; name != ""; name = parent(name) {
-			group.Go(func() { c.resolver.LookupTXT(ctx, "_dmarc."+name) })
-		}
-	}
-	return func() {
-		cancel()
-		group.Wait()
-	}
 }
 
 // input gathers what earlier checks found. Under the null reverse-path SPF's

@@ -5,26 +5,20 @@ import (
 	"errors"
 	"os"
 	"reflect"
-	"sync"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"mailweir/filter"
 	"mailweir/internal/dns"
+	"mailweir/mail"
 )
 
 // hanging answers only when its context ends.
-type hanging struct {
-	*dns.Fake
-	mu    sync.Mutex
-	asked int
-}
+type hanging struct{ *dns.Fake }
 
-func (h *hanging) LookupTXT(ctx context.Context, _ string) ([]string, error) {
-	h.mu.Lock()
-	h.asked++
-	h.mu.Unlock()
+func (*hanging) LookupTXT(ctx context.Context, _ string) ([]string, error) {
 	<-ctx.Done()
 	return nil, ctx.Err()
 }
@@ -70,17 +64,38 @@ func TestTimeoutState(t *testing.T) {
 	})
 }
 
-// TestPrefetch asks for every name of the walk at once and leaves no goroutine.
+// ahead notes what is asked ahead; nothing else may be asked of it.
+type ahead struct {
+	Resolver
+	names []string
+}
+
+func (a *ahead) Prefetch(_ dns.Type, name string) { a.names = append(a.names, name) }
+
+// TestPrefetch begins every look-up of the walks, each name once, within its
+// bound, and none for what cannot be aligned.
 func TestPrefetch(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := &hanging{}
-		stop := New(h).Prefetch(context.Background(), transaction("From: a@x.mail.example.org", ""))
-		synctest.Wait()
-		if h.asked != 4 {
-			t.Errorf("%d look-ups, want 4", h.asked)
+	deep := strings.Repeat("a.", 100) + "example.org"
+	for _, c := range []struct {
+		header, mailFrom, helo string
+		want                   string
+		n                      int
+	}{
+		{"From: a@x.mail.example.org", "b@other.test", "", "_dmarc.x.mail.example.org _dmarc.mail.example.org _dmarc.example.org _dmarc.org", 4},
+		{"From: a@example.org", "b@m.example.org", "", "_dmarc.example.org _dmarc.org _dmarc.m.example.org", 3},
+		{"From: a@example.org", "", "mx.example.org", "_dmarc.example.org _dmarc.org _dmarc.mx.example.org", 3},
+		{"From: a@example.org\r\nDKIM-Signature: v=1; d=K.example.org;\r\nDKIM-Signature: v=1; d=other.test", "", "", "_dmarc.example.org _dmarc.org _dmarc.k.example.org", 3},
+		{"From: a@example.org, b@example.net", "", "", "", 0},
+		{"From: a@" + deep + strings.Repeat("\r\nDKIM-Signature: d=b."+deep, 50), "c@d." + deep, "", "", 10},
+	} {
+		tx := transaction(c.header, "")
+		tx.Envelope, tx.Client = &mail.Envelope{ReversePath: mail.Path(c.mailFrom)}, &mail.Client{Helo: c.helo}
+		a := &ahead{}
+		New(a).Prefetch(tx)
+		if got := strings.Join(a.names, " "); c.want != "" && got != c.want || len(a.names) > maxAhead || c.n != len(a.names) {
+			t.Errorf("%.60s: %d names %.200s", c.header, len(a.names), got)
 		}
-		stop()
-	})
+	}
 }
 
 func TestAuthResult(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"mailweir/filter"
+	"mailweir/internal/dns"
 )
 
 // Options configure the check.
@@ -41,6 +42,7 @@ func (c *Check) Run(ctx context.Context, tx *filter.Transaction) filter.Report {
 	if !tx.Client.Addr.IsValid() {
 		return filter.Report{State: filter.Skipped, Cause: errNoAddress}
 	}
+	ctx, answers := dns.Observe(ctx)
 	res := CheckHost(ctx, c.resolver, Args{
 		IP: tx.Client.Addr, Helo: tx.Client.Helo, MailFrom: tx.Envelope.ReversePath,
 		Receiver: c.receiver, Now: time.Now(),
@@ -51,6 +53,7 @@ func (c *Check) Run(ctx context.Context, tx *filter.Transaction) filter.Report {
 	}
 	facts := filter.SPFFacts{
 		Result: string(res.Status), Identity: identity, Domain: res.Domain, Explain: res.explanation(),
+		DNSSEC: answers.All(),
 	}
 	report := filter.Report{
 		State:   filter.OK,

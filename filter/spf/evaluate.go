@@ -22,6 +22,7 @@ type evaluation struct {
 
 	lookups int
 	voids   int
+	begun   int      // look-ups begun ahead of their turn
 	names   []string // forward-confirmed names of ip
 	named   bool     // names was looked up
 	nameErr error    // of that look-up
@@ -85,8 +86,13 @@ func (e *evaluation) evaluate(domain string) (outcome, error) {
 	if err != nil {
 		return none, permanent("record of %s: %v", domain, err)
 	}
+	asked := false
 	for i := range rec.directives {
 		d := &rec.directives[i]
+		if d.asks() && !asked {
+			asked = true
+			e.ahead(rec, i, domain)
+		}
 		match, err := e.match(d, domain)
 		if err != nil {
 			return none, err
@@ -265,6 +271,7 @@ func (e *evaluation) matchMX(d *directive, name string) (bool, error) {
 	if len(hosts) > maxMX {
 		return false, permanent("%s has more than %d MX hosts", name, maxMX)
 	}
+	e.hosts(len(hosts), func(i int) string { return hosts[i].Host })
 	for _, mx := range hosts {
 		if mx.Host == "" {
 			continue // null MX (RFC 7505)
@@ -303,7 +310,9 @@ func (e *evaluation) confirmedNames() []string {
 	e.named = true
 	var hosts []string
 	hosts, e.nameErr = e.dns.LookupPTR(e.ctx, e.ip)
-	for _, host := range hosts[:min(len(hosts), maxPTR)] {
+	hosts = hosts[:min(len(hosts), maxPTR)]
+	e.hosts(len(hosts), func(i int) string { return hosts[i] })
+	for _, host := range hosts {
 		host = strings.TrimSuffix(host, ".")
 		addrs, err := e.addresses(host)
 		if err != nil {

@@ -26,6 +26,9 @@ type directive struct {
 	cidr6  int
 }
 
+// asks reports that the evaluation of d needs DNS (section 4.6.4).
+func (d *directive) asks() bool { return d.kind != mechAll && d.kind != mechIP4 && d.kind != mechIP6 }
+
 type mechanism uint8
 
 const (

@@ -82,6 +82,8 @@ type Limits struct {
 // DNS is the resolver.
 type DNS struct {
 	Servers []Server      `toml:"servers"` // empty: the system's
+	CAFile  Path          `toml:"ca_file"` // who signs the certificates of servers over TLS; absent: whom the system trusts
+	TrustAD string        `toml:"trust_ad" default:"secure" enum:"secure|always|never"`
 	Timeout time.Duration `toml:"timeout" default:"2s" min:"10ms" max:"1m"`
 	DNSPolicy
 }

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -142,6 +143,9 @@ func TestEffective(t *testing.T) {
 	}
 	if c.ClamAV.Address != "127.0.0.1:3310" {
 		t.Errorf("scanner is %q", c.ClamAV.Address)
+	}
+	if d := c.DNS; d.TrustAD != "never" || !slices.Equal(d.Servers, []Server{"tls://192.0.2.53:853", "tls://[2001:db8::53]:8853#dns.example", "tls://192.0.2.54:853#192.0.2.54"}) {
+		t.Errorf("dns is %+v", d)
 	}
 	if c.Limits.MessageSize != 10<<20 || c.Limits.SessionTimeout != 90*time.Minute {
 		t.Errorf("limits are %+v", c.Limits)

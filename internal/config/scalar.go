@@ -27,7 +27,8 @@ type (
 	Outbound string
 	// ListenAddr is where to listen: an address or nothing, and a port.
 	ListenAddr string
-	// Server is the address of a DNS server, with its port.
+	// Server is the address of a DNS server, with its port. Over TLS it is
+	// "tls://address:port#name", the name being that of the certificate.
 	Server string
 	// ScannerAddr is a socket: "unix:/path" or "host:port".
 	ScannerAddr string
@@ -226,6 +227,9 @@ func (l *ListenAddr) UnmarshalText(b []byte) error {
 
 // UnmarshalText takes an IP address, with or without a port (53).
 func (v *Server) UnmarshalText(b []byte) error {
+	if rest, secure := strings.CutPrefix(string(b), tlsScheme); secure {
+		return v.overTLS(rest)
+	}
 	if a, err := netip.ParseAddr(string(b)); err == nil {
 		*v = Server(netip.AddrPortFrom(a, 53).String())
 		return nil
@@ -237,6 +241,33 @@ func (v *Server) UnmarshalText(b []byte) error {
 	*v = Server(ap.String())
 	return nil
 }
+
+const tlsScheme = "tls://"
+
+func (v *Server) overTLS(s string) error {
+	addr, name, named := strings.Cut(s, "#")
+	fault := notA("the address of a DNS server over TLS", `"tls://192.0.2.53:853#dns.example"`)
+	if a, err := netip.ParseAddr(strings.Trim(addr, "[]")); err == nil {
+		addr = netip.AddrPortFrom(a, 853).String() // RFC 7858 section 3.1
+	}
+	ap, err := netip.ParseAddrPort(addr)
+	if err != nil || ap.Port() == 0 {
+		return fault
+	}
+	*v = Server(tlsScheme + ap.String())
+	if !named {
+		return nil
+	}
+	name = mail.CanonicalDomain(name)
+	if _, err := netip.ParseAddr(name); err != nil && (!mail.ValidDomain(name, false) || name[0] == '[') {
+		return fault
+	}
+	*v += Server("#" + name)
+	return nil
+}
+
+// IsTLS reports that the server is asked over TLS.
+func (v Server) IsTLS() bool { return strings.HasPrefix(string(v), tlsScheme) }
 
 // UnmarshalText takes "unix:/path", "host:port" or "tcp:host:port".
 func (a *ScannerAddr) UnmarshalText(b []byte) error {

@@ -30,6 +30,7 @@ func (d *decoder) validate(c *Config, known Known, whole bool) {
 	v.loops()
 	v.limits()
 	v.queue()
+	v.dns()
 	v.dnsbl()
 	v.allow()
 	v.checks()
@@ -100,6 +101,26 @@ func (v *validator) which(a, b string) string {
 		return a
 	}
 	return b
+}
+
+func (v *validator) dns() {
+	d := &v.c.DNS
+	secure := 0
+	for _, s := range d.Servers {
+		if s.IsTLS() {
+			secure++
+		}
+	}
+	if secure > 0 && secure < len(d.Servers) {
+		v.at("dns.servers", "has servers over TLS and others", "what one cannot answer would go to the other in clear text: write tls:// before all or none")
+	}
+	switch {
+	case d.CAFile == "":
+	case secure == 0:
+		v.at("dns.ca_file", "no server is asked over TLS", `write for example servers = ["tls://192.0.2.53:853#dns.example"]`)
+	case v.readable("dns.ca_file", d.CAFile):
+		v.certificates("dns.ca_file", d.CAFile)
+	}
 }
 
 func (v *validator) dnsbl() {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +21,17 @@ func (v *validator) tls() {
 		if _, err := tls.LoadX509KeyPair(string(v.c.TLS.Certificate), string(v.c.TLS.Key)); err != nil {
 			v.at("tls.key", "does not make a pair with the certificate: "+err.Error(), "both are PEM files; the key is that of the first certificate")
 		}
+	}
+}
+
+// certificates demands a PEM file of certificates.
+func (v *validator) certificates(path string, p Path) {
+	data, err := os.ReadFile(string(p))
+	if err == nil && !x509.NewCertPool().AppendCertsFromPEM(data) {
+		err = errors.New("it holds no certificate in PEM form")
+	}
+	if err != nil {
+		v.at(path, fmt.Sprintf("%q cannot be used: %v", p, err), "name a PEM file of the authority's certificate")
 	}
 }
 

@@ -31,7 +31,7 @@ func NewKeys(ctx context.Context, txt TXT) *Keys {
 
 // Fetch starts the look-up of a signature's key, unless it runs already.
 func (k *Keys) Fetch(s *Signature) {
-	name := mail.CanonicalDomain(s.Selector) + "._domainkey." + s.Domain
+	name := s.KeyName()
 	i := slices.IndexFunc(k.all, func(f *fetched) bool { return f.name == name })
 	if i < 0 {
 		i = len(k.all)
@@ -40,6 +40,11 @@ func (k *Keys) Fetch(s *Signature) {
 		k.group.Go(func() { f.fetch(k.ctx, k.txt) })
 	}
 	s.key = k.all[i]
+}
+
+// KeyName is where DNS has the signature's key (RFC 6376 section 3.6.2.1).
+func (s *Signature) KeyName() string {
+	return mail.CanonicalDomain(s.Selector) + "._domainkey." + s.Domain
 }
 
 // Wait waits for all keys, or for the end of ctx.

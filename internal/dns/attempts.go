@@ -151,17 +151,34 @@ func without(plan []*server, s *server) []*server {
 	return slices.DeleteFunc(slices.Clone(plan), func(p *server) bool { return p == s })
 }
 
+// query is the question as this server gets it.
+func (s *server) query(k key, edns bool) *query {
+	q := newQuery(k, edns)
+	if s.trusted {
+		q.askAD()
+	}
+	if s.tls && edns {
+		q.pad()
+	}
+	return q
+}
+
 // query asks one server once; twice when it does not know EDNS (RFC 6891
 // section 7).
 func (r *Resolver) query(ctx context.Context, s *server, k key) (*answer, error) {
-	q := newQuery(k, true)
-	reply, err := r.exchange(ctx, s.addr, q)
+	q := s.query(k, true)
+	reply, err := r.exchange(ctx, s, q)
 	if err == nil && (rcode(reply) == wire.RcodeFormatError || rcode(reply) == wire.RcodeNotImplemented) {
-		q = newQuery(k, false)
-		reply, err = r.exchange(ctx, s.addr, q)
+		q = s.query(k, false)
+		reply, err = r.exchange(ctx, s, q)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return parse(q, reply)
+	a, err := parse(q, reply)
+	if err == nil && s.trusted && validated(reply) {
+		a.validated = true
+		r.metrics.validated.Inc()
+	}
+	return a, err
 }

@@ -9,15 +9,19 @@ import (
 
 // Bounds of how long an answer is kept, whatever its TTL says.
 const (
-	minTTL = 5 * time.Second // the checks of one message ask a name once, even with TTL 0
+	minTTL = messageTime
 	maxTTL = 24 * time.Hour
 	// maxNegativeTTL bounds "not found" (RFC 2308 section 5 finds one to three
 	// hours sensible).
 	maxNegativeTTL = time.Hour
 	// failureTTL is for temporary failures (RFC 9520 section 3.2: at least one
-	// second, at most five minutes): the checks of one message must not wait
-	// for a dead name one after the other.
-	failureTTL = 5 * time.Second
+	// second, at most five minutes).
+	failureTTL = messageTime
+	// messageTime is what all look-ups of one message may take (RFC 7208
+	// section 4.6.4). Whatever was found out, or could not be, holds for so
+	// long, even with TTL 0: the checks of one message ask a name once, and do
+	// not wait for a dead one each in its turn.
+	messageTime = 20 * time.Second
 )
 
 const (
@@ -29,7 +33,7 @@ const (
 // key is a question. name is canonical.
 type key struct {
 	name string
-	typ  qtype
+	typ  Type
 }
 
 // answer is what is known about a key. It is immutable once it is in the
@@ -40,6 +44,8 @@ type answer struct {
 	mx    []MX
 	err   *Error
 	ttl   time.Duration
+
+	validated bool // with DNSSEC, says a server that is trusted to do so
 }
 
 // size estimates the memory that an answer holds.

@@ -37,7 +37,7 @@ func TestTTL(t *testing.T) {
 		{"nodata, foreign SOA", []string{"other.test. 600 IN SOA a. b. 1 2 3 4 600"}, minTTL},
 		{"nodata, no SOA", nil, minTTL},
 		{"referral", []string{"example. 600 NS ns.example."}, failureTTL},
-		{"nodata behind a chain", []string{"x.example. 15 CNAME y.example.", fmt.Sprintf(soaLine, 600, 600)}, 15 * time.Second},
+		{"nodata behind a chain", []string{"x.example. 25 CNAME y.example.", fmt.Sprintf(soaLine, 600, 600)}, 25 * time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -150,7 +150,7 @@ func TestCacheBounds(t *testing.T) {
 	m := NewMetrics(prometheus.NewRegistry())
 	c := newCache(64, m)
 	now := time.Now()
-	k := func(i int) key { return key{fmt.Sprintf("n%d.example", i), typeTXT} }
+	k := func(i int) key { return key{fmt.Sprintf("n%d.example", i), TypeTXT} }
 	put := func(i int, text string) {
 		s := c.shard(k(i))
 		s.put(k(i), &answer{texts: []string{text}, ttl: time.Minute}, now)
@@ -191,7 +191,7 @@ func TestCacheBounds(t *testing.T) {
 func TestMetricsLint(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	m := NewMetrics(reg)
-	newServer("192.0.2.1:53", 0, m, nil)
+	newServer(endpoint{addr: "192.0.2.1:53"}, 0, m, nil)
 	problems, err := testutil.GatherAndLint(reg)
 	if err != nil || len(problems) > 0 {
 		t.Errorf("%v %v", problems, err)

@@ -15,7 +15,7 @@ import (
 // and never more than the limits allow.
 func FuzzParse(f *testing.F) {
 	for typ := range wireTypes {
-		k := key{"x.example", qtype(typ)}
+		k := key{"x.example", Type(typ)}
 		for _, lines := range [][]string{
 			nil, chain(2), chain(9),
 			{"x.example. 60 TXT \"a\" \"b\\200\"", "x.example. 60 MX 10 a\\.b.example.", "x.example. 60 PTR a\\032b."},
@@ -30,7 +30,7 @@ func FuzzParse(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, typ byte, reply []byte) {
-		k := key{"x.example", qtype(typ % byte(len(wireTypes)))}
+		k := key{"x.example", Type(typ % byte(len(wireTypes)))}
 		q := newQuery(k, true)
 		if len(reply) >= 2 {
 			copy(reply, q.msg[:2])
@@ -68,7 +68,7 @@ func FuzzName(f *testing.F) {
 		if !ok {
 			return
 		}
-		q := newQuery(key{name, typeTXT}, true)
+		q := newQuery(key{name, TypeTXT}, true)
 		var m wire.Msg
 		if err := m.Unpack(q.msg); err != nil {
 			t.Fatalf("%q: %v", name, err)
@@ -107,14 +107,14 @@ func isASCII(b []byte) bool {
 func TestTextOctets(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := rapid.SliceOfN(rapid.Byte(), 1, 200).Draw(t, "octets")
-		raw, err := message(t, key{"x.example", typeTXT}).Pack()
+		raw, err := message(t, key{"x.example", TypeTXT}).Pack()
 		if err != nil {
 			t.Fatal(err)
 		}
 		raw[7] = 1
 		raw = append(raw, 0xc0, headerLen, 0, byte(wire.TypeTXT), 0, 1, 0, 0, 1, 0, 0, byte(len(want)+1), byte(len(want)))
 		raw = append(raw, want...)
-		a, err := parse(newQuery(key{"x.example", typeTXT}, true), raw)
+		a, err := parse(newQuery(key{"x.example", TypeTXT}, true), raw)
 		if err != nil || len(a.texts) != 1 || a.texts[0] != string(want) {
 			t.Fatalf("%q became %+v, %v", want, a, err)
 		}

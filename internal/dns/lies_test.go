@@ -16,13 +16,25 @@ import (
 // faults are all that a server can do wrong here.
 var faults = []string{
 	"drop", "late", "servfail", "refused", "formerr", "truncate", "cut",
-	"wrongid", "wrongname", "garbage", "huge",
+	"wrongid", "wrongname", "garbage", "huge", "hangup",
 }
 
 // Whatever goes wrong with a name that has records of every type, however
 // many ask at once and with however little time: the answer is the true one
 // or a temporary failure. It is never an absence, and never something else.
 func TestNoFaultIsAnAbsence(t *testing.T) {
+	t.Run("clear", func(t *testing.T) {
+		lies(t, func(srv *dnstest.Server) dns.Options { return dns.Options{Servers: []string{srv.Addr()}} })
+	})
+	t.Run("TLS", func(t *testing.T) {
+		lies(t, func(srv *dnstest.Server) dns.Options {
+			d := srv.RunTLS(t)
+			return dns.Options{Servers: []string{"tls://" + d.Addr()}, Roots: roots(t, d.CA())}
+		})
+	})
+}
+
+func lies(t *testing.T, options func(*dnstest.Server) dns.Options) {
 	var zone strings.Builder
 	for i, fault := range faults {
 		addr := netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})
@@ -31,7 +43,9 @@ func TestNoFaultIsAnAbsence(t *testing.T) {
 		fmt.Fprintf(&zone, "%s PTR %s.example.\n", reverse, fault)
 		fmt.Fprintf(&zone, "!%[1]s %[1]s.example 150ms\n!%[1]s %[2]s 150ms\n", fault, reverse)
 	}
-	r, err := dns.New(dns.Options{Servers: []string{dnstest.Start(t, zone.String())}, Timeout: 100 * time.Millisecond, CacheSize: 40})
+	o := options(dnstest.Run(t, zone.String()))
+	o.Timeout, o.CacheSize = 100*time.Millisecond, 40
+	r, err := dns.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}

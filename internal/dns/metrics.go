@@ -25,13 +25,16 @@ var (
 // Metrics of one resolver. All children exist from the start, so that a rate
 // of zero is visible too, and a hit costs one atomic addition.
 type Metrics struct {
-	lookups  [len(typeNames)][len(resultNames)][len(cacheNames)]prometheus.Counter
-	duration [len(typeNames)]prometheus.Observer
-	ignored  prometheus.Counter
-	entries  prometheus.Gauge
-	bytes    prometheus.Gauge
-	failures *prometheus.CounterVec
-	up       *prometheus.GaugeVec
+	lookups    [len(typeNames)][len(resultNames)][len(cacheNames)]prometheus.Counter
+	duration   [len(typeNames)]prometheus.Observer
+	ignored    prometheus.Counter
+	validated  prometheus.Counter
+	prefetches prometheus.Counter
+	handshakes *prometheus.CounterVec
+	entries    prometheus.Gauge
+	bytes      prometheus.Gauge
+	failures   *prometheus.CounterVec
+	up         *prometheus.GaugeVec
 }
 
 // NewMetrics registers the resolver's metrics.
@@ -48,8 +51,20 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		ignored: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "mailweir_dns_ignored_replies_total",
-			Help: "UDP replies with another id or question than the query had: late, broken or forged.",
+			Help: "Replies with another id or question than the query had, or too late: broken or forged.",
 		}),
+		validated: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "mailweir_dns_validated_answers_total",
+			Help: "Answers, absences included, that a trusted DNS server says it has validated with DNSSEC.",
+		}),
+		prefetches: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "mailweir_dns_prefetches_total",
+			Help: "Look-ups that were begun ahead of their turn, so that nobody waits for one after the other.",
+		}),
+		handshakes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "mailweir_dns_tls_handshakes_total",
+			Help: "TLS connections to a DNS server, by its place in the config and result.",
+		}, []string{"server", "result"}),
 		entries: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "mailweir_dns_cache_entries", Help: "Answers in the DNS cache.",
 		}),
@@ -73,11 +88,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			}
 		}
 	}
-	reg.MustRegister(lookups, duration, m.ignored, m.entries, m.bytes, m.failures, m.up)
+	reg.MustRegister(lookups, duration, m.ignored, m.validated, m.prefetches, m.handshakes, m.entries, m.bytes, m.failures, m.up)
 	return m
 }
 
-func (m *Metrics) lookup(q qtype, err *Error, cache int) {
+func (m *Metrics) lookup(q Type, err *Error, cache int) {
 	kind := Kind(0)
 	if err != nil {
 		kind = err.Kind
@@ -85,18 +100,30 @@ func (m *Metrics) lookup(q qtype, err *Error, cache int) {
 	m.lookups[q][kind][cache].Inc()
 }
 
-func (m *Metrics) observe(q qtype, d time.Duration) { m.duration[q].Observe(d.Seconds()) }
+func (m *Metrics) observe(q Type, d time.Duration) { m.duration[q].Observe(d.Seconds()) }
+
+func (m *Metrics) handshake(server string, err error) {
+	result := handshakes[0]
+	if err != nil {
+		result = handshakes[1]
+	}
+	m.handshakes.WithLabelValues(server, result).Inc()
+}
 
 // Servers forgets the servers above n: after a reload with fewer of them
 // nobody would say any more whether they are up.
 func (m *Metrics) Servers(n int) {
 	for place := n + 1; m.up.DeleteLabelValues(strconv.Itoa(place)); place++ {
 		m.failures.DeletePartialMatch(prometheus.Labels{"server": strconv.Itoa(place)})
+		m.handshakes.DeletePartialMatch(prometheus.Labels{"server": strconv.Itoa(place)})
 	}
 }
 
+// handshakes are the results of TLS handshakes.
+var handshakes = [...]string{"ok", "failed"}
+
 // reasons are the values of reason.
-var reasons = [...]string{"timeout", "servfail", "refused", "garbage", "network"}
+var reasons = [...]string{"timeout", "servfail", "refused", "garbage", "network", "tls"}
 
 // reason is the closed set of words for what a server did wrong.
 func reason(err error) string {
@@ -109,6 +136,8 @@ func reason(err error) string {
 		return "refused"
 	case errors.Is(err, errGarbage):
 		return "garbage"
+	case isTLS(err):
+		return "tls"
 	}
 	return "network"
 }

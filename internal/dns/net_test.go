@@ -299,3 +299,28 @@ func forge(pc net.PacketConn, n int) {
 		}
 	}
 }
+
+// Prefetch asks once and waits for nobody; who comes next shares the answer.
+func TestPrefetch(t *testing.T) {
+	srv := dnstest.Run(t, "x.example TXT \"here\"\n!late x.example 20ms")
+	r := resolver(t, srv.Addr())
+	start := time.Now()
+	for range 3 {
+		r.Prefetch(dns.TypeTXT, "X.example.")
+		r.Prefetch(dns.TypeTXT, "not..a.name")
+	}
+	if d := time.Since(start); d > 15*time.Millisecond {
+		t.Errorf("waited %v", d)
+	}
+	for range 2 {
+		if got, err := r.LookupTXT(context.Background(), "x.example"); err != nil || len(got) != 1 {
+			t.Errorf("%q %v", got, err)
+		}
+		r.Prefetch(dns.TypeTXT, "x.example")
+	}
+	if n := srv.Count("x.example"); n != 1 {
+		t.Errorf("%d queries", n)
+	}
+	r.Close()
+	r.Prefetch(dns.TypeTXT, "y.example")
+}

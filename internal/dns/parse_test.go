@@ -12,7 +12,7 @@ import (
 // Records that nobody asked for are not taken: other owners, other classes,
 // other types.
 func TestStrangeRecords(t *testing.T) {
-	k := key{"x.example", typeA}
+	k := key{"x.example", TypeA}
 	for _, c := range []struct {
 		name  string
 		lines []string
@@ -63,7 +63,7 @@ func chain(n int) []string {
 }
 
 func TestErrorCauses(t *testing.T) {
-	err := error(failed(key{"x", typeA}, Temporary, fmt.Errorf("%w: x", errGarbage)).err)
+	err := error(failed(key{"x", TypeA}, Temporary, fmt.Errorf("%w: x", errGarbage)).err)
 	if !errors.Is(err, errGarbage) || !IsTemporary(err) || IsNotFound(err) {
 		t.Error(err)
 	}

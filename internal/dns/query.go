@@ -9,15 +9,16 @@ import (
 	wire "github.com/miekg/dns"
 )
 
-// qtype is an index into the metrics' tables and wireTypes.
-type qtype uint8
+// Type is a record type: an index into the metrics' tables and wireTypes.
+type Type uint8
 
+// The types that mail needs.
 const (
-	typeA qtype = iota
-	typeAAAA
-	typeTXT
-	typeMX
-	typePTR
+	TypeA Type = iota
+	TypeAAAA
+	TypeTXT
+	TypeMX
+	TypePTR
 )
 
 var wireTypes = [...]uint16{wire.TypeA, wire.TypeAAAA, wire.TypeTXT, wire.TypeMX, wire.TypePTR}
@@ -27,6 +28,10 @@ const (
 	ednsSize  = 1232 // a UDP answer that no path fragments (RFC 9715 section 3)
 
 	flagRD = 0x0100
+	flagAD = 0x0020 // authentic data (RFC 4035 section 3.2.3)
+
+	optionPadding = 12  // RFC 7830
+	paddingBlock  = 128 // RFC 8467 section 4.1
 )
 
 // query is one question on the wire. Each attempt has its own: a new id, and
@@ -60,6 +65,25 @@ func newQuery(k key, edns bool) *query {
 	return q
 }
 
+func (q *query) id() uint16 { return binary.BigEndian.Uint16(q.msg) }
+
+// renew gives the query another id.
+func (q *query) renew() { _, _ = rand.Read(q.msg[:2]) }
+
+// askAD asks the server to say whether it has validated the answer, without
+// the records that prove it (RFC 6840 section 5.7).
+func (q *query) askAD() { q.msg[3] |= flagAD }
+
+// pad makes all queries of an encrypted connection equally long, so that their
+// length does not tell which name is asked. The query must have EDNS.
+func (q *query) pad() {
+	fill := (paddingBlock - (len(q.msg)+4)%paddingBlock) % paddingBlock
+	binary.BigEndian.PutUint16(q.msg[len(q.msg)-2:], uint16(4+fill)) // RDLENGTH of the OPT record, which is the last one
+	q.msg = binary.BigEndian.AppendUint16(q.msg, optionPadding)
+	q.msg = binary.BigEndian.AppendUint16(q.msg, uint16(fill))
+	q.msg = append(q.msg, make([]byte, fill)...)
+}
+
 // matches reports that a reply belongs to the query: a response with its id
 // and its question, whose letters may differ in case. A FORMERR may come
 // without the question, because the server did not understand it.
@@ -78,6 +102,7 @@ func (q *query) matches(reply []byte) bool {
 }
 
 func rcode(reply []byte) int      { return int(reply[3] & 15) }
+func validated(reply []byte) bool { return reply[3]&flagAD != 0 }
 func truncated(reply []byte) bool { return reply[2]&0x02 != 0 }
 
 // equalFold compares octets, ASCII letters without their case. Length octets

@@ -3,6 +3,7 @@ package dns
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,9 +20,14 @@ import (
 
 // Options of a Resolver. The zero Options are usable.
 type Options struct {
-	Servers   []string      // host:port of recursive servers, in order; empty: those of /etc/resolv.conf
-	Timeout   time.Duration // of one look-up in all, retries included; default 2 s
-	CacheSize int           // answers kept, about 1 KiB each; default 32768
+	// Servers are recursive servers in order: host:port, or
+	// tls://address:port#name for DNS over TLS (RFC 7858). Empty: those of
+	// /etc/resolv.conf.
+	Servers   []string
+	Roots     *x509.CertPool // who signs certificates of servers over TLS; nil: those the system trusts
+	Trust     Trust          // whose AD bit is believed
+	Timeout   time.Duration  // of one look-up in all, retries included; default 2 s
+	CacheSize int            // answers kept, about 1 KiB each; default 32768
 	Logger    *slog.Logger
 	Metrics   *Metrics
 }
@@ -72,15 +78,33 @@ func New(o Options) (*Resolver, error) {
 		slots:   make(chan struct{}, maxFlights),
 		metrics: o.Metrics,
 	}
-	for i, addr := range o.Servers {
-		if _, _, err := net.SplitHostPort(addr); err != nil {
-			return nil, fmt.Errorf("dns server %q: %w", addr, err)
-		}
-		r.servers = append(r.servers, newServer(addr, i, o.Metrics, o.Logger))
-	}
 	r.exchange = r.network
 	r.ctx, r.cancel = context.WithCancel(context.Background())
+	if err := r.serve(o); err != nil {
+		r.cancel()
+		return nil, err
+	}
 	return r, nil
+}
+
+var errMixed = errors.New("some servers are asked over TLS and some in clear text: a failure of the first would give away what they are there to hide")
+
+func (r *Resolver) serve(o Options) error {
+	for i, text := range o.Servers {
+		e, err := parseEndpoint(text)
+		if err != nil {
+			return fmt.Errorf("dns server %q: %w", text, err)
+		}
+		s := newServer(e, i, o.Metrics, o.Logger)
+		s.trusted = o.Trust.in(e)
+		if e.tls {
+			s.secured = newSecured(r, s, o.Roots)
+		}
+		if r.servers = append(r.servers, s); e.tls != r.servers[0].tls {
+			return errMixed
+		}
+	}
+	return nil
 }
 
 // Servers is the number of servers that it asks.
@@ -117,7 +141,7 @@ func (r *Resolver) Close() {
 // LookupA returns IPv4 addresses. The slice is the caller's own, as those of
 // all look-ups.
 func (r *Resolver) LookupA(ctx context.Context, name string) ([]netip.Addr, error) {
-	a, err := r.lookup(ctx, name, typeA)
+	a, err := r.lookup(ctx, name, TypeA)
 	return slices.Clone(a.addrs), err
 }
 
@@ -131,7 +155,7 @@ func (r *Resolver) CachedA(name string) ([]netip.Addr, error) {
 	if !ok {
 		return nil, ErrNotCached
 	}
-	k := key{canon, typeA}
+	k := key{canon, TypeA}
 	s := r.cache.shard(k)
 	s.mu.Lock()
 	a := s.get(k, time.Now())
@@ -139,7 +163,7 @@ func (r *Resolver) CachedA(name string) ([]netip.Addr, error) {
 	if a == nil {
 		return nil, ErrNotCached
 	}
-	r.metrics.lookup(typeA, a.err, cacheHit)
+	r.metrics.lookup(TypeA, a.err, cacheHit)
 	if a.err != nil {
 		return nil, a.err
 	}
@@ -148,20 +172,20 @@ func (r *Resolver) CachedA(name string) ([]netip.Addr, error) {
 
 // LookupAAAA returns IPv6 addresses.
 func (r *Resolver) LookupAAAA(ctx context.Context, name string) ([]netip.Addr, error) {
-	a, err := r.lookup(ctx, name, typeAAAA)
+	a, err := r.lookup(ctx, name, TypeAAAA)
 	return slices.Clone(a.addrs), err
 }
 
 // LookupTXT returns the strings of each TXT record, joined without a space
 // (RFC 7208 section 3.3, RFC 6376 section 3.6.2.2).
 func (r *Resolver) LookupTXT(ctx context.Context, name string) ([]string, error) {
-	a, err := r.lookup(ctx, name, typeTXT)
+	a, err := r.lookup(ctx, name, TypeTXT)
 	return slices.Clone(a.texts), err
 }
 
 // LookupMX returns mail exchangers by preference.
 func (r *Resolver) LookupMX(ctx context.Context, name string) ([]MX, error) {
-	a, err := r.lookup(ctx, name, typeMX)
+	a, err := r.lookup(ctx, name, TypeMX)
 	return slices.Clone(a.mx), err
 }
 
@@ -170,12 +194,12 @@ func (r *Resolver) LookupPTR(ctx context.Context, addr netip.Addr) ([]string, er
 	if !addr.IsValid() {
 		return nil, &Error{Name: addr.String(), Type: "PTR", Kind: Invalid}
 	}
-	a, err := r.lookup(ctx, reverseName(addr), typePTR)
+	a, err := r.lookup(ctx, reverseName(addr), TypePTR)
 	return slices.Clone(a.texts), err
 }
 
 // lookup never returns a nil answer.
-func (r *Resolver) lookup(ctx context.Context, name string, typ qtype) (*answer, error) {
+func (r *Resolver) lookup(ctx context.Context, name string, typ Type) (*answer, error) {
 	canon, ok := canonical(name)
 	if !ok {
 		a := failed(key{name, typ}, Invalid, nil)
@@ -184,6 +208,7 @@ func (r *Resolver) lookup(ctx context.Context, name string, typ qtype) (*answer,
 	}
 	a, how := r.find(ctx, key{canon, typ})
 	r.metrics.lookup(typ, a.err, how)
+	note(ctx, a.validated)
 	if a.err != nil {
 		return a, a.err
 	}
@@ -222,6 +247,28 @@ func (r *Resolver) find(ctx context.Context, k key) (a *answer, how int) {
 		return f.answer, how
 	case <-ctx.Done():
 		return failed(k, Temporary, context.Cause(ctx)), how
+	}
+}
+
+// Prefetch begins a look-up whose answer will be wanted soon, unless it is known
+// or under way, and does not wait for it. It costs next to nothing where the
+// cache has the answer.
+func (r *Resolver) Prefetch(typ Type, name string) {
+	canon, ok := canonical(name)
+	if !ok {
+		return
+	}
+	k := key{canon, typ}
+	s := r.cache.shard(k)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.flights[k] != nil || s.get(k, time.Now()) != nil {
+		return
+	}
+	f := &flight{done: make(chan struct{})}
+	if r.spawn(func() { r.fly(s, k, f) }) {
+		s.flights[k] = f
+		r.metrics.prefetches.Inc()
 	}
 }
 

@@ -17,10 +17,10 @@ type script struct {
 	reply map[string]func(ctx context.Context, q *query) (*wire.Msg, error)
 }
 
-func (s *script) exchange(ctx context.Context, addr string, q *query) ([]byte, error) {
+func (s *script) exchange(ctx context.Context, srv *server, q *query) ([]byte, error) {
 	s.mu.Lock()
-	s.asked = append(s.asked, addr)
-	reply := s.reply[addr]
+	s.asked = append(s.asked, srv.addr)
+	reply := s.reply[srv.addr]
 	s.mu.Unlock()
 	m, err := reply(ctx, q)
 	if err != nil {

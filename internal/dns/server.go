@@ -19,8 +19,10 @@ const (
 // server is a recursive server with its circuit breaker. A server that is
 // behind is still asked when the ones before it fail: late is better than not.
 type server struct {
-	addr    string
-	label   string // its place in the config: an address is no metric label
+	endpoint
+	trusted bool     // its AD bit is believed
+	secured *secured // nil: it is asked in clear text
+	label   string   // its place in the config: an address is no metric label
 	metrics *Metrics
 	up      prometheus.Gauge
 	logger  *slog.Logger
@@ -31,10 +33,13 @@ type server struct {
 	lastOK time.Time
 }
 
-func newServer(addr string, place int, m *Metrics, logger *slog.Logger) *server {
-	s := &server{addr: addr, label: strconv.Itoa(place + 1), metrics: m, logger: logger}
+func newServer(e endpoint, place int, m *Metrics, logger *slog.Logger) *server {
+	s := &server{endpoint: e, label: strconv.Itoa(place + 1), metrics: m, logger: logger}
 	s.up = m.up.WithLabelValues(s.label)
 	s.up.Set(1)
+	for _, result := range handshakes {
+		m.handshakes.WithLabelValues(s.label, result)
+	}
 	for _, why := range reasons {
 		m.failures.WithLabelValues(s.label, why)
 	}

@@ -25,14 +25,17 @@ var (
 
 // exchanger sends one query to one server and returns its matching reply,
 // never a truncated one. The reply is the caller's own.
-type exchanger func(ctx context.Context, addr string, q *query) ([]byte, error)
+type exchanger func(ctx context.Context, s *server, q *query) ([]byte, error)
 
-// network is the exchanger of plain DNS: UDP, then TCP when the answer does
-// not fit (RFC 7766 section 5).
-func (r *Resolver) network(ctx context.Context, addr string, q *query) ([]byte, error) {
-	reply, err := r.overUDP(ctx, addr, q)
+// network is the exchanger of the real network: TLS where the server is asked
+// over it; else UDP, then TCP when the answer does not fit (RFC 7766 section 5).
+func (r *Resolver) network(ctx context.Context, s *server, q *query) ([]byte, error) {
+	if s.secured != nil {
+		return s.secured.exchange(ctx, q)
+	}
+	reply, err := r.overUDP(ctx, s.addr, q)
 	if err == nil && truncated(reply) {
-		return overTCP(ctx, addr, q)
+		return overTCP(ctx, s.addr, q)
 	}
 	return reply, err
 }

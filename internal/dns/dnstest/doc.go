@@ -1,4 +1,4 @@
-// Package dnstest is a DNS server on loopback that answers, over UDP and TCP,
+// Package dnstest is a DNS server on loopback that answers, over UDP, TCP and TLS,
 // from a zone text as a recursive server would, and lies on demand.
 //
 // A zone text has one master-file line per record (RFC 1035 section 5), with
@@ -23,6 +23,8 @@
 //	!wrongname spoof.example           the reply has another question
 //	!garbage   noise.example           the reply's records are noise
 //	!huge      huge.example            a TXT answer of nearly 64 KiB
+//	!hangup    gone.example            the connection is closed; over UDP no answer
+//	!ad        signed.example          the answer claims to be validated (no fault)
 //	!servfail  flaky.example *1        only the first query
 //	!drop      *.dead.example          all names below
 //

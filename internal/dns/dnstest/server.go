@@ -27,10 +27,11 @@ type Server struct {
 type Query struct {
 	Name string // lower case, without the trailing dot
 	Type string
-	Net  string // "udp" or "tcp"
+	Net  string // "udp", "tcp" or "tls"
 	ID   uint16
 	Port int // the client's
 	EDNS int // UDP size that the client offers; 0 without EDNS
+	Size int // of the message
 }
 
 // maxLog bounds the log of queries, so that a demo may run for days.
@@ -144,6 +145,10 @@ func (s *Server) handle(w dns.ResponseWriter, r *dns.Msg) {
 	if opt := r.IsEdns0(); opt != nil && fault.Kind != "formerr" {
 		reply.SetEdns0(1232, false)
 	}
+	if fault.Kind == "hangup" && !overUDP {
+		_ = w.Close() // the client sees it
+		return
+	}
 	if fault.Kind == "huge" {
 		reply.Answer = hugeTXT(q.Name)
 	} else {
@@ -178,12 +183,15 @@ func (s *Server) record(w dns.ResponseWriter, r *dns.Msg) (*zone, Fault) {
 	s.counts[name]++
 	s.counts[name+" "+dns.TypeToString[q.Qtype]]++
 	if len(s.queries) < maxLog {
-		host := Query{Name: strings.TrimSuffix(name, "."), Type: dns.TypeToString[q.Qtype], ID: r.Id, EDNS: udpSize(r)}
+		host := Query{Name: strings.TrimSuffix(name, "."), Type: dns.TypeToString[q.Qtype], ID: r.Id, EDNS: udpSize(r), Size: r.Len()}
 		switch a := w.RemoteAddr().(type) {
 		case *net.UDPAddr:
 			host.Net, host.Port = "udp", a.Port
 		case *net.TCPAddr:
 			host.Net, host.Port = "tcp", a.Port
+		}
+		if _, ok := w.(*tlsWriter); ok {
+			host.Net = "tls"
 		}
 		s.queries = append(s.queries, host)
 	}
@@ -196,8 +204,11 @@ func (s *Server) spoil(f Fault, overUDP bool, r, reply *dns.Msg) bool {
 		reply.Rcode, reply.Answer, reply.Ns = code, nil, nil
 	}
 	switch f.Kind {
-	case "drop":
+	case "drop", "hangup":
 		return false
+	case "ad":
+		opt := r.IsEdns0()
+		reply.AuthenticatedData = r.AuthenticatedData || opt != nil && opt.Do()
 	case "late":
 		select {
 		case <-time.After(f.Delay):

@@ -19,7 +19,7 @@ type Fault struct {
 
 var faultKinds = map[string]bool{
 	"drop": true, "late": true, "servfail": true, "refused": true, "formerr": true, "truncate": true,
-	"cut": true, "wrongid": true, "wrongname": true, "garbage": true, "huge": true,
+	"cut": true, "wrongid": true, "wrongname": true, "garbage": true, "huge": true, "hangup": true, "ad": true,
 }
 
 // zone is a parsed zone text. Names are in the wire library's presentation
