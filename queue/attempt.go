@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,8 +13,9 @@ import (
 // q.mu, which is given up meanwhile.
 func (q *Queue) attempt(u unit) {
 	ended := q.trying(u.e)
-	s, err := q.load(u.e)
+	s, memory, err := q.borrow(u.e)
 	if err != nil {
+		memory.giveBack(nil)
 		q.unreadable(u.e, err)
 		q.finish(u)
 		q.mu.Unlock()
@@ -27,11 +29,11 @@ func (q *Queue) attempt(u unit) {
 	q.mu.Unlock()
 
 	start := time.Now()
-	outs := make([]mail.Outcome, 0, len(u.rcpts))
+	var outs []mail.Outcome
 	unrouted := groups[""]
 	delete(groups, "")
 	for name, rcpts := range groups {
-		outs = append(outs, deliver(ctx, d, name, m, rcpts)...)
+		outs = deliver(outs, ctx, d, name, m, rcpts)
 	}
 	took := time.Since(start)
 
@@ -47,6 +49,7 @@ func (q *Queue) attempt(u unit) {
 	q.finish(u)
 	q.mu.Unlock()
 	ended()
+	memory.giveBack(outs)
 	q.observe(report, u.d.name, took)
 	if q.log.crowded(b) {
 		// Deliveries that are not recorded are made again after a crash:
@@ -84,9 +87,10 @@ func (q *Queue) routes(u unit, m *mail.Message) map[mail.Destination][]int {
 
 // deliver calls the Deliverer and holds it to its contract: one outcome a
 // recipient, the first one counts, and one that is missing is a deferral.
-func deliver(ctx context.Context, d Deliverer, name mail.Destination, m *mail.Message, rcpts []int) []mail.Outcome {
+// The outcomes are appended to outs.
+func deliver(outs []mail.Outcome, ctx context.Context, d Deliverer, name mail.Destination, m *mail.Message, rcpts []int) []mail.Outcome {
 	var mu sync.Mutex
-	outs := make([]mail.Outcome, 0, len(rcpts))
+	outs = slices.Grow(outs, len(rcpts))
 	open := make([]bool, len(m.Envelope.Recipients))
 	for _, i := range rcpts {
 		open[i] = true
@@ -108,6 +112,15 @@ func deliver(ctx context.Context, d Deliverer, name mail.Destination, m *mail.Me
 	}
 	open = nil // who still calls done is too late
 	return outs
+}
+
+// giveBack ends the claim of an attempt. One that did not go well may have been
+// cut short, and left something behind that still reads.
+func (c *chunk) giveBack(outs []mail.Outcome) {
+	if c != nil && (len(outs) == 0 || slices.ContainsFunc(outs, func(o mail.Outcome) bool { return o.Result != mail.Relayed })) {
+		c.shared.Store(true)
+	}
+	c.release()
 }
 
 // reached tells whether a next hop took part: an answer about a message, also

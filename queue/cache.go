@@ -1,8 +1,72 @@
 package queue
 
+import (
+	"sync"
+	"sync/atomic"
+)
+
 // This file keeps recent messages in memory, so that the relay reads none of
 // them from the disk while it keeps up. The cache is the very memory that the
 // log was written from: nothing is copied.
+
+const (
+	chunkSize   = 1 << 20
+	chunksSpare = 4 // kept to be filled again
+)
+
+// chunk is the memory that batches are written from; the relay reads recent
+// messages from it. It is filled again when nothing has a claim on it: it is
+// not being filled, none of its batches is on its way to the disk, no message
+// is cached in it, and no attempt reads from it. Where anybody else may look at
+// its memory, or an attempt ended otherwise than well, it is left to the garbage
+// collector: a reader that is slow to go away must not see another message.
+type chunk struct {
+	pool   *chunkPool
+	claims atomic.Int32
+	shared atomic.Bool // never to be filled again
+	memory []byte      // nil once evicted
+
+	// Guarded by Queue.mu.
+	buf    []byte // the memory while messages are read from it, else nil
+	cached int    // messages in the queue that are read from it
+	listed bool   // in the cache's list
+}
+
+// chunkPool has chunks to fill again.
+type chunkPool struct {
+	mu    sync.Mutex
+	spare []*chunk
+}
+
+// take returns a chunk of at least n bytes with one claim on it, the taker's.
+func (p *chunkPool) take(n int) *chunk {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if k := len(p.spare); k > 0 && n <= chunkSize {
+		c := p.spare[k-1]
+		p.spare = p.spare[:k-1]
+		c.claims.Store(1)
+		return c
+	}
+	c := &chunk{pool: p, memory: make([]byte, max(chunkSize, int(roundUp(int64(n)))))}
+	c.buf = c.memory
+	c.claims.Store(1)
+	return c
+}
+
+func (c *chunk) retain() { c.claims.Add(1) }
+
+// release gives a claim back; a nil chunk has none.
+func (c *chunk) release() {
+	if c == nil || c.claims.Add(-1) > 0 || c.shared.Load() || len(c.memory) != chunkSize {
+		return
+	}
+	c.pool.mu.Lock()
+	if len(c.pool.spare) < chunksSpare {
+		c.pool.spare = append(c.pool.spare, &chunk{pool: c.pool, memory: c.memory, buf: c.memory})
+	}
+	c.pool.mu.Unlock()
+}
 
 // cache notes that e can be read from its batch. The caller holds q.mu.
 func (q *Queue) cache(e *entry, b *batch, off uint32) {
@@ -17,8 +81,9 @@ func (q *Queue) cache(e *entry, b *batch, off uint32) {
 	}
 	e.chunk, e.mem = c, uint32(b.start)+off
 	c.cached++
+	c.retain()
 	for q.cacheBytes > q.o.MemoryLimit && len(q.chunks) > 0 {
-		q.dropChunk(q.chunks[0])
+		q.evict(q.chunks[0])
 		q.chunks = q.chunks[1:]
 	}
 }
@@ -36,9 +101,19 @@ func (q *Queue) uncache(e *entry) {
 			q.chunks = q.chunks[1:]
 		}
 	}
+	c.release()
 }
 
-// dropChunk forgets the memory; who reads it right now keeps it alive.
+// evict lets go of a chunk with messages in it: they are read from the disk
+// from now on. Their claims outlive the memory.
+func (q *Queue) evict(c *chunk) {
+	q.dropChunk(c)
+	c.shared.Store(true)
+	c.memory = nil
+}
+
+// dropChunk takes a chunk out of the cache; who reads it right now keeps it
+// alive.
 func (q *Queue) dropChunk(c *chunk) {
 	if c.listed {
 		c.listed = false

@@ -51,8 +51,28 @@ func (s *segment) read(at loc, n uint32) (record, error) {
 // q.mu, which may be given up meanwhile.
 func (q *Queue) load(e *entry) (*stored, error) {
 	if b := e.cached(); b != nil {
+		e.chunk.shared.Store(true)
 		return decodeCopy(b[recordHeaderSize:])
 	}
+	return q.loadStored(e)
+}
+
+// borrow is load for an attempt, which says when it is done with the memory:
+// the chunk that is returned, if any, is to be released then.
+func (q *Queue) borrow(e *entry) (*stored, *chunk, error) {
+	b := e.cached()
+	if b == nil {
+		s, err := q.loadStored(e)
+		return s, nil, err
+	}
+	c := e.chunk
+	c.retain()
+	s, err := decodeCopy(b[recordHeaderSize:])
+	return s, c, err
+}
+
+// loadStored reads a message from the log.
+func (q *Queue) loadStored(e *entry) (*stored, error) {
 	for {
 		at := e.at
 		r, err := q.readRecord(e.id, at, e.recLen)

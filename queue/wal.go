@@ -29,8 +29,9 @@ type wal struct {
 	done   chan struct{} // the writer ended
 
 	mu      sync.Mutex
-	chunk   *chunk
-	buf     []byte   // the chunk's memory, whether or not the cache still has it
+	chunks  chunkPool
+	chunk   *chunk   // is being filled
+	buf     []byte   // its memory, whether or not the cache still has it
 	used    int      // of buf
 	pending *batch   // is being filled
 	ready   []*batch // full, in order
@@ -56,20 +57,9 @@ type madeSegment struct {
 }
 
 const (
-	chunkSize   = 1 << 20
 	idleMark    = 20 * time.Millisecond // after it an idle writer marks the last batch as durable
 	secondFault = time.Minute           // a second failure within it stops the queue
 )
-
-// chunk is the memory that batches are written from; the relay reads recent
-// messages from it. It is left to the garbage collector, never reused: a
-// reader that is slow to go away must not see another message. Guarded by
-// Queue.mu.
-type chunk struct {
-	buf    []byte // nil once evicted
-	cached int    // messages in the queue that are read from it
-	listed bool   // in the cache's list
-}
 
 // batch is one frame in the making: buf[start:end], in the memory of chunk.
 type batch struct {
@@ -116,9 +106,11 @@ func (l *wal) room(n int) *batch {
 	}
 	l.sealPending()
 	if l.used+frameHeaderSize+n > len(l.buf) {
-		l.buf, l.used = make([]byte, max(chunkSize, int(roundUp(int64(frameHeaderSize+n))))), 0
-		l.chunk = &chunk{buf: l.buf}
+		l.chunk.release() // the claim of who fills it
+		l.chunk, l.used = l.chunks.take(frameHeaderSize+n), 0
+		l.buf = l.chunk.buf
 	}
+	l.chunk.retain() // until the batch is settled, or has failed
 	l.pending = &batch{chunk: l.chunk, start: l.used, end: l.used + frameHeaderSize, buf: l.buf, done: make(chan struct{})}
 	return l.pending
 }
@@ -336,6 +328,7 @@ func (l *wal) acknowledge(batches []*batch) {
 	for _, b := range batches {
 		records += b.records
 		close(b.done)
+		b.chunk.release()
 	}
 	l.q.o.Metrics.batchRecords.Observe(float64(records))
 }
@@ -349,6 +342,7 @@ func (l *wal) fits(b *batch) bool {
 // write puts a batch at the end of the active segment.
 func (l *wal) write(b *batch) error {
 	frameBytes := b.buf[b.start:roundUp(int64(b.end))]
+	clear(b.buf[b.end:roundUp(int64(b.end))]) // an earlier batch was written from here
 	f := frame{
 		epoch: l.seg.epoch, segment: l.seg.number, seq: l.seq,
 		durableSeg: l.durableSeg, durableOff: uint64(l.durableOff),
@@ -408,6 +402,7 @@ func (l *wal) fail(batches []*batch, err error) {
 		}
 		b.err = err
 		close(b.done)
+		b.chunk.release()
 	}
 }
 

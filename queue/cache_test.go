@@ -1,0 +1,89 @@
+package queue
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"mailweir/internal/fsx"
+	"mailweir/mail"
+)
+
+// reader is a next hop of which only the result counts.
+type reader func(m *mail.Message) mail.Result
+
+func (reader) Route(p mail.Path) mail.Destination { return mail.Destination(p.Domain()) }
+
+func (r reader) Deliver(_ context.Context, _ mail.Destination, m *mail.Message, rcpts []int, done func(mail.Outcome)) {
+	for _, i := range rcpts {
+		done(mail.Outcome{Recipient: i, Result: r(m), Reply: mail.Reply{Code: 550}})
+	}
+}
+
+// TestSlowReaderKeepsItsMemory: chunks are filled again while some attempts
+// still read, and others were cut short and read on after their end. Each sees
+// its own message to the last.
+func TestSlowReaderKeepsItsMemory(t *testing.T) {
+	q := mustOpen(t, fsx.NewMem(), "/spool", Options{MinFreeBytes: 1, PerDestination: 8, Workers: 64})
+	var late sync.WaitGroup
+	var relayed, wrong atomic.Int32
+	end := make(chan struct{})
+	check := func(body mail.Bytes) {
+		if n := bytes.Count(body, body[:8]); n != len(body)/8 {
+			wrong.Add(1)
+		}
+	}
+	d := reader(func(m *mail.Message) mail.Result {
+		defer relayed.Add(1)
+		if m.Envelope.ReversePath.IsNull() {
+			return mail.Relayed // the report of one that was cut
+		}
+		body, result := m.Body.(mail.Bytes), mail.Relayed
+		switch m.Envelope.Recipients[0].Path.Domain() {
+		case "slow.example":
+			<-end
+		case "cut.example":
+			late.Go(func() { <-end; check(body) })
+			result = mail.Failed
+		}
+		check(body)
+		return result
+	})
+	number := 0
+	putMany := func(n int, domain mail.Path) {
+		for range n {
+			number++
+			mustPut(t, q, bytes.Repeat(fmt.Appendf(nil, "%07d\n", number), 2000), "a@"+domain)
+		}
+	}
+	steps := []struct {
+		relayed int32 // before it
+		do      func()
+	}{
+		{0, func() { putMany(4, "cut.example"); putMany(200, "quick.example") }},
+		{4 + 4 + 200, func() { putMany(2, "slow.example"); putMany(200, "quick.example") }},
+		{408, func() { putMany(400, "quick.example") }},
+		{808, func() { close(end) }},
+		{810, nil},
+	}
+	run(t, q, d, func() bool {
+		if s := &steps[0]; relayed.Load() < s.relayed {
+			return false
+		} else if s.do != nil {
+			s.do()
+		}
+		steps = steps[1:]
+		return len(steps) == 0
+	})
+	late.Wait()
+	mustClose(t, q)
+	if wrong.Load() > 0 {
+		t.Errorf("%d readers saw another message", wrong.Load())
+	}
+	if len(q.log.chunks.spare) == 0 {
+		t.Error("no chunk was given back: the test has shown nothing")
+	}
+}
