@@ -59,7 +59,9 @@ func (h *heads) report(key headKey, edits []privacy.Edit) {
 // needs the header section that the signatures were verified on.
 func (h *heads) build(key headKey, v filter.Verdict) []byte {
 	set := h.tx.s.set
-	o := set.Redaction(key.redact, key.signed, &h.tx.env.Client)
+	client := h.tx.env.Client
+	client.Name = h.j.Facts.Client.Name
+	o := set.Redaction(key.redact, key.signed, &client)
 	header := h.j.Header
 	result := privacy.Redact(header, h.j.Facts.DKIM, o)
 	if result.Head != nil {
@@ -82,7 +84,7 @@ func (h *heads) build(key headKey, v filter.Verdict) []byte {
 func (set *Settings) Redaction(class privacy.Class, signed string, client *mail.Client) privacy.Options {
 	return privacy.Options{
 		Class: class, OwnNetworks: set.OwnNetworks, SignedFields: signed,
-		ClientOwn: client.Own, Authserv: set.Hostname,
+		ClientOwn: client.Own, Client: *client, Authserv: set.Hostname,
 	}
 }
 

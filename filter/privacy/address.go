@@ -21,8 +21,12 @@ type span struct{ start, end int }
 // as "IPv6:" or "CIP:" before it, without a port, a zone, or a dot behind it.
 func trimAddress(tok []byte) span {
 	s := span{0, len(tok)}
-	if i := bytes.IndexByte(tok, ':'); i > 0 && !isHex(tok[:i]) && bytes.IndexByte(tok[:i], '.') < 0 {
-		s.start = i + 1
+	for {
+		i := bytes.IndexByte(tok[s.start:], ':')
+		if i <= 0 || isHex(tok[s.start:s.start+i]) || bytes.IndexByte(tok[s.start:s.start+i], '.') >= 0 && !isHostName(tok[s.start:s.start+i]) {
+			break
+		}
+		s.start += i + 1
 	}
 	for s.end > s.start && (tok[s.end-1] == '.' || tok[s.end-1] == ',') {
 		s.end--
@@ -77,7 +81,10 @@ func address(tok []byte) (netip.Addr, bool) {
 // allowed, 0x and eight digits, or IPv6.
 func plain(b []byte) (netip.Addr, bool) {
 	if bytes.IndexByte(b, ':') >= 0 {
-		return parse6(b)
+		if a, ok := parse6(b); ok {
+			return a, true
+		}
+		return parse6(b[:bytes.LastIndexByte(b, ':')]) // without a port, or a word
 	}
 	if len(b) == 10 && (b[1] == 'x' || b[1] == 'X') {
 		return readNumber(b)
@@ -185,7 +192,10 @@ func readings(dst []netip.Addr, tok []byte) []netip.Addr {
 	if len(b) == 0 || !isAddressByte(b[0]) {
 		return dst
 	}
-	if bytes.IndexByte(b, ':') >= 0 {
+	if i := bytes.LastIndexByte(b, ':'); i >= 0 {
+		if a, ok := parse6(b[:i]); ok {
+			dst = append(dst, a) // the rest was a port
+		}
 		return dst
 	}
 	if a, ok := quad(b, 0); ok && bytes.IndexByte(b, '.') >= 0 {
@@ -216,29 +226,110 @@ func hexReading(dst []netip.Addr, b []byte) []netip.Addr {
 
 // embedded appends the addresses that a host name is made from, the way access
 // networks do it: four numbers in a row, forwards or backwards, eight
-// hexadecimal digits at a label's end, or IPv6 with dashes for its colons.
+// hexadecimal digits in a label, one number, twelve digits, IPv6 with dashes for
+// its colons, or a digit a label.
 func embedded(dst []netip.Addr, name []byte) []netip.Addr {
 	if len(name) > maxToken {
 		return dst
 	}
 	dst = numberRuns(dst, name)
+	dst = nibbleRun(dst, name)
 	for len(name) > 0 {
 		label, rest, _ := bytes.Cut(name, dot)
-		if n := len(label); n >= 8 && isHex(label[n-8:]) {
-			dst = hexReading(dst, label[n-8:])
-		}
-		if n := len(label); n == 32 {
-			dst = hexReading(dst, label)
-		}
-		if bytes.Count(label, []byte("-")) >= 2 {
-			if a, ok := parse6([]byte(strings.ReplaceAll(string(label), "-", ":"))); ok {
-				dst = append(dst, a)
-			}
-		}
+		dst = labelAddress(dst, label)
 		name = rest
 	}
 	return dst
 }
+
+// labelAddress appends what one label of a host name can stand for.
+func labelAddress(dst []netip.Addr, label []byte) []netip.Addr {
+	dst = hexRuns(dst, label)
+	if a, ok := readNumber(label); ok {
+		dst = append(dst, a)
+	}
+	if len(label) == 32 {
+		dst = hexReading(dst, label)
+	}
+	if bytes.Count(label, []byte("-")) >= 2 {
+		if a, ok := parse6([]byte(strings.ReplaceAll(string(label), "-", ":"))); ok {
+			dst = append(dst, a)
+		}
+	}
+	return dst
+}
+
+// hexRuns looks at eight hexadecimal digits that nothing hexadecimal is around,
+// or that end a label, and at twelve decimal ones.
+func hexRuns(dst []netip.Addr, label []byte) []netip.Addr {
+	for i := 0; i < len(label); {
+		start := i
+		for i < len(label) && hexDigit(label[i]) >= 0 {
+			i++
+		}
+		run := label[start:i]
+		switch {
+		case len(run) == 12:
+			dst = twelveDigits(dst, run)
+		case len(run) == 8 || len(run) > 8 && i == len(label):
+			dst = hexReading(dst, run[len(run)-8:])
+		}
+		i++
+	}
+	return dst
+}
+
+// twelveDigits is a dotted quad with leading zeros and without its dots.
+func twelveDigits(dst []netip.Addr, run []byte) []netip.Addr {
+	var raw [4]byte
+	for k := range raw {
+		v, ok := number(run[3*k:3*k+3], 10)
+		if !ok || v > 255 {
+			return dst
+		}
+		raw[k] = byte(v)
+	}
+	return append(dst, netip.AddrFrom4(raw))
+}
+
+// nibbleRun is a name of the ip6.arpa kind: thirty-two labels of one digit,
+// backwards (RFC 3596 section 2.5).
+func nibbleRun(dst []netip.Addr, name []byte) []netip.Addr {
+	const size = 2*32 - 1
+	if len(name) < size {
+		return dst
+	}
+	var raw [16]byte
+	for k := range 32 {
+		d := hexDigit(name[2*k])
+		if d < 0 || k < 31 && name[2*k+1] != '.' {
+			return dst
+		}
+		raw[15-k/2] |= byte(d << (4 * (k % 2)))
+	}
+	return append(dst, netip.AddrFrom16(raw).Unmap())
+}
+
+// carried is the IPv4 address inside of an IPv6 one: IPv4-compatible (RFC 4291
+// section 2.5.5.1), NAT64 (RFC 6052), 6to4 (RFC 3056). Mapped ones are unmapped
+// wherever they are read.
+func carried(a netip.Addr) netip.Addr {
+	if !a.Is6() {
+		return netip.Addr{}
+	}
+	raw := a.As16()
+	switch {
+	case raw[0] == 0x20 && raw[1] == 0x02:
+		return netip.AddrFrom4([4]byte(raw[2:6]))
+	case [12]byte(raw[:12]) == nat64:
+		return netip.AddrFrom4([4]byte(raw[12:]))
+	case [12]byte(raw[:12]) == [12]byte{} && raw[12] != 0:
+		return netip.AddrFrom4([4]byte(raw[12:]))
+	}
+	return netip.Addr{}
+}
+
+var nat64 = [12]byte{0, 0x64, 0xff, 0x9b}
 
 // numberRuns looks at every four decimal numbers with one separator between.
 func numberRuns(dst []netip.Addr, name []byte) []netip.Addr {

@@ -33,6 +33,12 @@ func (c *client) reset() {
 // large number, is an address where it stands in brackets.
 func (c *client) learn(clause []byte) {
 	for s := (scanner{b: clause}); s.next(); {
+		if s.encoded {
+			if text := decodeWord(s.b[s.start:s.end]); encodedWord(text) == 0 {
+				c.learn(text)
+			}
+			continue
+		}
 		tok := s.token()
 		a, ok := address(tok)
 		switch {
@@ -57,6 +63,9 @@ func (c *client) learnAll(list []netip.Addr) {
 }
 
 func (c *client) learnAddr(a netip.Addr) {
+	if v4 := carried(a); v4.IsValid() {
+		c.learnAddr(v4)
+	}
 	switch {
 	case !tells(a) || c.knowsAddr(a):
 	case len(c.addrs) < few:
@@ -70,6 +79,9 @@ func (c *client) learnAddr(a netip.Addr) {
 }
 
 func (c *client) knowsAddr(a netip.Addr) bool {
+	if v4 := carried(a); v4.IsValid() && c.knowsAddr(v4) {
+		return true
+	}
 	for _, known := range c.addrs {
 		if known == a {
 			return true

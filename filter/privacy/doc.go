@@ -14,9 +14,14 @@
 //   - the client fields of table.go: removed where the client is all that they
 //     tell, masked in place (mask.go) where they tell more: the
 //     Authentication-Results of others, Received-SPF, ...
+//   - every other field that is no content (names.go): where its name promises
+//     a client all addresses in it are masked, else those that a from-clause or
+//     the connection itself has told, in whatever spelling.
 //
-// Left alone on purpose: the by-domain, the address of the server in the
-// comment behind it, and hosts that only appear as a by-domain.
+// Left alone on purpose: the by-domain and the address of the server in the
+// comment behind it, unless they are made of a client's address, or the message
+// began on that host. Nor are mail addresses touched: those in envelope-from,
+// for, or an authenticated sender outside of a from-clause.
 //
 // Which fields a class reaches:
 //
@@ -29,7 +34,7 @@
 // The run of class own ends at the first Received whose from-clause gives an
 // address outside of own_networks. A Received without a from-clause ("qmail
 // invoked by uid") does not end it, and neither does a from-clause without any
-// address ("from localhost by ... with LMTP"), which is redacted: both are
+// address but loopback ("from localhost by ... with LMTP"), which is redacted: both are
 // hand-overs inside of a host that the field above has shown to be our own.
 // Servers note the address of every client that came over a network.
 //

@@ -1,6 +1,10 @@
 package privacy
 
-import "bytes"
+import (
+	"bytes"
+	"net/netip"
+	"slices"
+)
 
 // maskOutside appends b[from:to], which lies around the from-clause of c. Only
 // what from-clauses told of clients is replaced there: what its own clause told
@@ -14,18 +18,24 @@ func (r *redactor) maskOutside(dst, b []byte, c clauses, from, to int) []byte {
 	learned, nameless := false, false
 	for m.s.next() {
 		inInfo := m.s.depth > 0 && m.s.comment == c.info
-		if m.s.start == c.by || !couldTell(&m.s, !inInfo) {
+		if m.s.start == c.by {
+			if r.isMadeOfTold(&m.s) {
+				m.replace(m.s.start, m.s.end)
+			}
+			continue
+		}
+		if !couldTell(&m.s, !inInfo) {
 			continue
 		}
 		if !learned { // most fields have nothing to compare with the clause
 			clause := b[c.from:c.end]
 			r.hop.reset()
 			r.hop.learn(clause)
-			_, ok := clientAddr(clause)
-			learned, nameless = true, !ok && !bytes.Equal(clause, fromRedacted)
+			list := clientAddr(clause)
+			learned, nameless = true, !slices.ContainsFunc(list, tells) && !bytes.Equal(clause, fromRedacted)
 		}
 		switch {
-		case r.isHop(&m.s, inInfo) || nameless && !inInfo && r.inComment(&m.s):
+		case r.isHop(&m.s, inInfo) || !inInfo && (nameless || !m.versionNumber()) && r.inComment(&m.s):
 			m.client(m.s.start, m.s.end)
 		case m.s.depth > 0 && !inInfo:
 			m.noteName()
@@ -37,7 +47,7 @@ func (r *redactor) maskOutside(dst, b []byte, c clauses, from, to int) []byte {
 // couldTell is a quick look at whether a token can be an address or, in a
 // comment where names count, a host name.
 func couldTell(s *scanner, names bool) bool {
-	if s.encoded {
+	if s.encoded || bytes.IndexByte(s.b[s.start:s.end], '\\') >= 0 {
 		return true
 	}
 	v6 := s.colons >= 6 || s.colons >= 2 && bytes.Contains(s.b[s.start:s.end], []byte("::"))
@@ -85,21 +95,60 @@ func (r *redactor) inWord(s *scanner, judge func(*scanner) bool) bool {
 
 // maskHop appends a Received that has no from-clause. The addresses in its
 // comments go ("with HTTP (client 192.0.2.1)"), those that the class protects,
-// but for the server's own. Under class all every address goes from a field
-// without a by-clause, too: nothing says that it is not the client's.
+// but for the server's own; the host that a comment says the message is from
+// ("(from anna@pc.example.org)", Sendmail); and the by-domain when another hop
+// calls it its client: the message began on that host. Under class all every address
+// goes from a field without a by-clause, too: nothing says that it is not the
+// client's.
 func (r *redactor) maskHop(dst, b []byte, c clauses) []byte {
 	m := masker{dst: dst, s: scanner{b: b}}
 	garbage := c.by < 0 && r.options.Class == All
+	from := -1 // the comment that begins with "from"
+	if c.by >= 0 {
+		r.learnHops()
+	}
 	for m.s.next() {
+		s := &m.s
 		switch {
-		case m.s.depth > 0 && m.s.comment == c.info:
-		case r.inComment(&m.s), garbage && r.holdsProtected(&m.s):
-			m.client(m.s.start, m.s.end)
-		case m.s.depth > 0:
+		case s.start == c.by:
+			if r.isMadeOfTold(s) || isHostName(s.token()) && r.seen.hasName(s.token()) {
+				m.replace(s.start, s.end)
+			}
+		case s.depth > 0 && s.comment == c.info:
+		case r.inComment(s), (garbage || introduced(s)) && r.holdsProtected(s), couldTell(s, true) && r.isToldAddr(s):
+			m.client(s.start, s.end)
+		case s.depth > 0 && s.comment == from && isHostName(s.token()):
+			m.replace(s.start, s.end)
+		case s.depth > 0:
+			if s.start == s.comment+1 && equalFold(s.token(), "from") {
+				from = s.comment
+			}
 			m.noteName()
 		}
 	}
 	return m.finish()
+}
+
+// isMadeOfTold reports a host name that is made of a client's address.
+func (r *redactor) isMadeOfTold(s *scanner) bool {
+	if !couldTell(s, true) && s.hex < 4 || !isHostName(s.token()) {
+		return false
+	}
+	r.learnHops()
+	return r.seen.hasAddr(s.token())
+}
+
+// isToldAddr reports an address that another hop has told, in any spelling.
+func (r *redactor) isToldAddr(s *scanner) bool {
+	r.learnHops()
+	if s.encoded {
+		return r.inWord(s, func(in *scanner) bool { return r.seen.hasAddr(in.token()) })
+	}
+	if s.depth == 0 {
+		a, ok := address(s.token())
+		return ok && r.seen.knowsAddr(a)
+	}
+	return r.seen.hasAddr(s.token())
 }
 
 // inComment reports a protected address in a comment.
@@ -115,15 +164,21 @@ func (r *redactor) holdsProtected(s *scanner) bool {
 
 // isProtected reports an address that the class protects.
 func (r *redactor) isProtected(s *scanner) bool {
-	a, ok := address(s.token())
-	return ok && tells(a) && (r.options.Class == All || r.own(a))
+	tok := s.token()
+	a, ok := address(tok)
+	if !ok || r.options.Class == All {
+		return ok && tells(a)
+	}
+	return slices.ContainsFunc(readingsOf(a, tok), func(a netip.Addr) bool { return tells(a) && r.own(a) })
 }
 
-// onlyHosts reports that b, a comment, holds addresses and host names alone.
+// onlyHosts reports that b, a comment, holds addresses and host names alone; the
+// first may be short: "(mrgmx005 [192.0.2.1])".
 func onlyHosts(b []byte) bool {
-	for s := (scanner{b: b}); s.next(); {
+	first := true
+	for s := (scanner{b: b}); s.next(); first = false {
 		tok := s.token()
-		if _, ok := address(tok); !ok && !isHostName(tok) {
+		if _, ok := address(tok); !ok && !isHostName(tok) && !(first && bytes.ContainsAny(tok, "0123456789")) {
 			return false
 		}
 	}

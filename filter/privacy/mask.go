@@ -16,6 +16,34 @@ func (m *masker) replace(start, end int) {
 	m.copied = end
 }
 
+// introduced reports that the text says of the token that it is a client:
+// brackets around it, or a word before it.
+func introduced(s *scanner) bool {
+	if s.start > 0 && s.b[s.start-1] == '[' {
+		return true
+	}
+	before := bytes.TrimRight(s.b[:s.start], " \t\r\n:=")
+	for _, word := range introductions {
+		if n := len(before) - len(word); n > 0 && equalFold(before[n:], word) && classes[before[n-1]]&isDelimiter != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+var introductions = [...]string{"client", "from", "via", "remote", "peer", "orig", "ip", "proxy", "address", "host", "helo"}
+
+// versionNumber reports four numbers behind the name of a program: "(IceWarp
+// 12.0.3.1)" tells no client.
+func (m *masker) versionNumber() bool {
+	s := &m.s
+	if string(s.between()) != " " || introduced(s) {
+		return false
+	}
+	start := bytes.LastIndexAny(s.b[:s.gap], delimiters) + 1
+	return start < s.gap && isUpper(s.b[start])
+}
+
 // noteName remembers the token if it is a host name: an address in brackets
 // behind it would make it the client's, "name [192.0.2.1]".
 func (m *masker) noteName() {
@@ -43,28 +71,66 @@ var clientKeys = map[string]bool{
 	"smtp.rdns": true, "smtp.remote-host": true,
 	"policy.iprev": true, "policy.ptr": true, "policy.ip": true, "x-ptr-helo": true, "x-ptr-lookup": true,
 	"posting-host": true, "posting-ip": true,
+	"host": true, "hostname": true, "remote": true, "peer": true, "oip": true, "hip": true, "origip": true, "lhlo": true,
+	"connecting-ip": true, "remote-host": true, "dns.ptr": true, "client_ip": true, "client-address": true,
 	// Forefront writes them with a colon.
 	"cip": true, "h": true, "ptr": true,
 }
 
 // maskField appends the body of a field that tells more than the client.
-// Under class own a field that tells of no own client is left as it is.
-func (r *redactor) maskField(dst, b []byte) []byte {
-	r.learnHops()
-	if r.options.Class == Own && !r.tellsOwn(b) {
+// Under class own a field that tells of no own client is left as it is, and so
+// is one whose name promises nothing, unless it tells what a hop has told.
+func (r *redactor) maskField(dst, b []byte, t treatment) []byte {
+	if t == told && !couldTellAny(b) {
 		return append(dst, b...)
 	}
-	m := fieldMasker{redactor: r, masker: masker{dst: dst, s: scanner{b: b}}, iprev: -1}
+	r.learnHops()
+	m := fieldMasker{redactor: r, masker: masker{dst: dst, s: scanner{b: b}}, treatment: t, iprev: -1}
+	m.sole = (t == suspect || t == suspectHost) && r.ownOrigin && soleAddress(b)
+	if (t == told || r.options.Class == Own) && !m.tellsClient(b) {
+		return append(dst, b...)
+	}
+	m.learnKeyed(b)
 	for m.s.next() {
 		m.step()
 	}
 	return m.finish()
 }
 
-// tellsOwn reports whether a field speaks of a client that class own protects.
-func (r *redactor) tellsOwn(b []byte) bool {
+// learnKeyed takes in the host names that the field itself calls the client's:
+// a comment before may have them, too.
+func (m *fieldMasker) learnKeyed(b []byte) {
+	key := [2]int{}
+	for s := (scanner{b: b}); s.next(); key = [2]int{s.start, s.end} {
+		if tok := s.token(); !s.encoded && s.value() && key[1] == s.gap && isHostName(tok) && m.isKey(b[key[0]:key[1]]) {
+			m.seen.learnName(s.stable(tok))
+		}
+	}
+}
+
+// couldTellAny is couldTell for a whole body: few fields have such a token.
+func couldTellAny(b []byte) bool {
 	for s := (scanner{b: b}); s.next(); {
-		if s.encoded && r.inWord(&s, r.isClient) || !s.encoded && r.isClient(&s) {
+		if s.encoded || s.hex >= 7 || s.dots >= 3 || s.colons >= 2 || s.dashes >= 2 && s.hex >= 2 {
+			return true
+		}
+	}
+	return false
+}
+
+// tellsClient reports whether a field speaks of a client that is protected; for
+// a name that promises nothing, of one that a hop has told. Under class own a
+// host name of a hop counts in fields that are made of such names.
+func (m *fieldMasker) tellsClient(b []byte) bool {
+	for s := (scanner{b: b}); s.next(); {
+		switch {
+		case s.encoded:
+			if m.inWord(&s, m.isClient) {
+				return true
+			}
+		case m.isClient(&s):
+			return true
+		case m.treatment != told && m.treatment != mask && m.isName(&s):
 			return true
 		}
 	}
@@ -73,14 +139,46 @@ func (r *redactor) tellsOwn(b []byte) bool {
 
 // isClient judges one token by itself: an address that the class protects, or
 // one of a redacted hop in whatever spelling.
-func (r *redactor) isClient(s *scanner) bool {
-	return r.isProtected(s) || r.seen.hasAddr(s.token())
+func (m *fieldMasker) isClient(s *scanner) bool {
+	if (m.treatment != told || isLiteral(s) || introduced(s)) && m.isProtected(s) || m.seen.hasAddr(s.token()) || m.sole && !s.encoded {
+		return true
+	}
+	return m.treatment != told && m.treatment != mask && m.madeOfAddress(s)
+}
+
+// madeOfAddress reports a name that is made of a protected address: in a report
+// that is no accident.
+func (m *fieldMasker) madeOfAddress(s *scanner) bool {
+	tok := s.token()
+	if len(tok) > maxToken {
+		return false
+	}
+	tok = tok[trimAddress(tok).start:]
+	if bytes.IndexByte(tok, ':') >= 0 {
+		return false // a time
+	}
+	m.seen.buf = numberRuns(m.seen.buf[:0], tok)
+	for k := 0; k < len(m.seen.buf); k += 2 { // each is there backwards, too
+		a, back := m.seen.buf[k], m.seen.buf[k+1]
+		if tells(a) && (m.options.Class == All || m.own(a) || m.own(back)) {
+			return true
+		}
+	}
+	return false
+}
+
+// isLiteral reports brackets around the token that are no part of a mail
+// address: the way servers note an address (RFC 5321 section 4.1.3).
+func isLiteral(s *scanner) bool {
+	return s.start > 0 && s.b[s.start-1] == '[' && s.end < len(s.b) && s.b[s.end] == ']' && (s.start == 1 || s.b[s.start-2] != '@')
 }
 
 // fieldMasker masks one field; what a token is depends on those before it.
 type fieldMasker struct {
 	*redactor
 	masker
+	treatment treatment
+	sole      bool   // addresses are all that the field has
 	key       [2]int // the token before, a key when "=" follows
 	wasClient bool   // the token before was replaced as an address
 	iprev     int    // the section that holds the result of iprev
@@ -95,12 +193,14 @@ func (m *fieldMasker) step() {
 	}
 	switch {
 	case s.encoded:
-		if m.inWord(s, func(in *scanner) bool { return m.isClient(in) || m.seen.hasName(in.token()) }) {
+		if m.inWord(s, func(in *scanner) bool { return m.isClient(in) || m.isName(in) }) {
 			m.replace(s.start, s.end)
 		}
 	case m.keyed():
 	case m.isClient(s):
 		m.address(isName)
+	case isName && m.treatment != mask && (m.isName(s) || m.wasClient || m.treatment != told && introduced(&m.s)):
+		m.replace(s.start, s.end)
 	case isName && s.depth > 0 && (m.seen.hasName(s.token()) || m.iprev == s.section || m.wasClient && bytes.IndexByte(s.between(), '(') >= 0):
 		m.replace(s.start, s.end)
 	default:
@@ -110,6 +210,12 @@ func (m *fieldMasker) step() {
 		return
 	}
 	m.key = key
+}
+
+// isName reports a host name of a hop, or any one where the field's name
+// promises one and the class reaches the message's first hop.
+func (m *fieldMasker) isName(s *scanner) bool {
+	return m.seen.hasName(s.token()) || m.treatment == suspectHost && m.ownOrigin && isHostName(s.token()) && !s.atSign()
 }
 
 // keyed replaces the value of a key that stands for the client, be it
@@ -138,13 +244,17 @@ func (m *fieldMasker) isKey(b []byte) bool {
 	return clientKeys[string(m.seen.text)]
 }
 
-// address replaces the token, but not a key or a port that is glued to it.
+// address replaces the token, but not a key or a port that is glued to it,
+// where it is the rest that tells the client.
 func (m *fieldMasker) address(isName bool) {
 	s := &m.s
 	start, end := s.start, s.end
-	if span := trimAddress(s.b[start:end]); !isName && bytes.IndexByte(s.b[start:end], '\\') < 0 {
-		end = start + span.end
-		start += span.start
+	if !isName && !bytes.ContainsAny(s.b[start:end], "\\\r") && end-start <= maxToken {
+		span := trimAddress(s.b[start:end])
+		text := s.b[start+span.start : start+span.end]
+		if a, ok := plain(text); ok && tells(a) || m.seen.hasAddr(text) {
+			start, end = start+span.start, start+span.end
+		}
 	}
 	m.client(start, end)
 	m.wasClient = true

@@ -117,6 +117,10 @@ func (p *receivedParser) finish() clauses {
 	if p.from < 0 {
 		return p.clauses
 	}
+	if done := p.from + len(fromRedacted); bytes.HasPrefix(p.b[p.from:], fromRedacted) && (done == len(p.b) || endsWord[p.b[done]]) {
+		p.end = done // by another gateway, or by us the time before
+		return p.clauses
+	}
 	switch {
 	case p.openAt >= 0:
 		p.end, p.by = p.beforeDate(), -1

@@ -56,6 +56,9 @@ type Options struct {
 	OwnNetworks  []netip.Prefix
 	SignedFields string // KeepSigned (also ""), or RedactSigned
 	ClientOwn    bool   // the connecting client is in OwnNetworks
+	// Client is the connecting client: what tells of it in fields that came
+	// with the message goes like what tells of a hop.
+	Client mail.Client
 	// Authserv is our own authserv-id: Authentication-Results under it are
 	// ours, and were written to obey the class.
 	Authserv string

@@ -133,7 +133,7 @@ func TestUntouched(t *testing.T) {
 		"X-ZIP: 203.0.113.77\r\n" +
 		"Return-Path: <anna@[203.0.113.77]>\r\n" +
 		"this line is no field: 203.0.113.77\r\n" +
-		"Received-Not: from x ([203.0.113.77]) by a\r\n" +
+		"Received-Not: from x (203.0.113.77) by a\r\n" +
 		"Received: by mx.example.net (2001:db8:1::1) with SMTP id k3; d\r\n" +
 		"Received: (qmail 4711 invoked by uid 89); 21 Nov 2026 10:00:00 -0000\r\n" +
 		"Received: from redacted.invalid by mx.example.net; d\r\n" +

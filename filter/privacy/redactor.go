@@ -3,6 +3,7 @@ package privacy
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 
 	"mailweir/filter"
 	"mailweir/mail"
@@ -19,6 +20,8 @@ type redactor struct {
 	seen client  // what all of them told; see learnHops
 	// learned is set when seen is filled: few messages have a field to use it on.
 	learned bool
+	// ownOrigin is set when the class reaches all hops, the first one included.
+	ownOrigin bool
 
 	signed    signed
 	hasSigned bool // signed is made
@@ -49,6 +52,7 @@ func (r *redactor) trace() {
 		}
 		r.hops = append(r.hops, hopAt{i, c})
 	}
+	r.ownOrigin = true
 }
 
 // learnHops takes from the redacted from-clauses what no other field may tell.
@@ -57,6 +61,10 @@ func (r *redactor) learnHops() {
 		return
 	}
 	r.learned = true
+	r.seen.learnAddr(r.options.Client.Addr)
+	for _, name := range [...]string{r.options.Client.Name, r.options.Client.Helo} {
+		r.seen.learn([]byte(name))
+	}
 	for _, h := range r.hops {
 		if h.from >= 0 {
 			r.seen.learn(r.header.Fields[h.field].Body()[h.from:h.end])
@@ -69,11 +77,14 @@ func (r *redactor) inRun(b []byte, c clauses) bool {
 	if c.from < 0 {
 		return true
 	}
-	a, ok := clientAddr(b[c.from:c.end])
-	return !ok || r.own(a)
+	list := clientAddr(b[c.from:c.end])
+	return len(list) == 0 || slices.ContainsFunc(list, func(a netip.Addr) bool { return !tells(a) || r.own(a) })
 }
 
 func (r *redactor) own(a netip.Addr) bool {
+	if v4 := carried(a); v4.IsValid() && r.own(v4) {
+		return true
+	}
 	for _, p := range r.options.OwnNetworks {
 		if p.Contains(a) {
 			return true
@@ -93,17 +104,17 @@ func (r *redactor) clientFields() {
 		}
 		var buf [longestName]byte
 		name := lowerName(&buf, nameOf(f))
-		switch treatmentOf(name, f) {
+		switch t := treatmentOf(name, f); t {
 		case remove:
 			r.edit(i, f, name, Removed, "tells the client", nil)
-		case mask:
+		case mask, report, suspect, suspectHost, told:
 			if !r.ours(name, f) {
-				r.body = r.maskField(r.body[:0], f.Body())
+				r.body = r.maskField(r.body[:0], f.Body(), t)
 				r.changed(i, f, name, "client masked")
 			}
 		case hop:
 			c := parseReceived(f.Body())
-			if r.options.Class == All || c.from >= 0 && r.inRun(f.Body(), c) {
+			if r.options.Class == All || r.inRun(f.Body(), c) {
 				r.received(i, f, c)
 			}
 		}
@@ -111,7 +122,7 @@ func (r *redactor) clientFields() {
 }
 
 // treatmentOf is what the table says; or, of a name that ends in "ip", what
-// the body says.
+// the body says; or what its words promise.
 func treatmentOf(name []byte, f mail.Field) treatment {
 	if t, ok := clientFields[string(name)]; ok {
 		return t
@@ -119,7 +130,7 @@ func treatmentOf(name []byte, f mail.Field) treatment {
 	if bytes.HasPrefix(name, []byte("x-")) && endsInIP(nameOf(f)) && soleAddress(f.Body()) {
 		return remove
 	}
-	return untouched
+	return judgeName(name, nameOf(f))
 }
 
 // endsInIP takes X-Some-IP, X-SomeIP and X-SOME-CLIENTIP, but not X-Zip.
@@ -131,7 +142,7 @@ func endsInIP(name []byte) bool {
 		}
 	}
 	n := len(name) - len("IP")
-	if n < 3 || !equalFold(name[n:], "ip") {
+	if n < 2 || !equalFold(name[n:], "ip") {
 		return false
 	}
 	before := name[n-1]

@@ -62,7 +62,7 @@ func (s *scanner) next() bool {
 				s.section++
 			}
 		case '=':
-			if n := encodedWord(s.b[i:]); n > 0 {
+			if n := encodedWords(s.b[i:]); n > 0 {
 				s.start, s.end, s.encoded = i, i+n, true
 				return true
 			}
@@ -86,6 +86,10 @@ func (s *scanner) read(i int) {
 		case isHexDigit:
 			hex++
 		case isDelimiter:
+			if n := foldInAddress(s.b, s.start, i); n > 0 {
+				i += n - 1
+				continue
+			}
 			s.end, s.dots, s.colons, s.dashes, s.hex = i, dots, colons, dashes, hex
 			return
 		case isDot:
@@ -101,6 +105,50 @@ func (s *scanner) read(i int) {
 		}
 	}
 	s.end, s.dots, s.colons, s.dashes, s.hex = i, dots, colons, dashes, hex
+}
+
+// foldInAddress is the length of a fold at b[i:] that cuts b[start:], digits
+// that an address may be made of, behind or before a dot or a colon; else 0.
+func foldInAddress(b []byte, start, i int) int {
+	if b[i] != '\r' || i+3 >= len(b) || b[i+1] != '\n' || i == start {
+		return 0
+	}
+	next := i + 2
+	for next < len(b) && (b[next] == ' ' || b[next] == '\t') {
+		next++
+	}
+	if next == i+2 || next == len(b) {
+		return 0
+	}
+	last, first := classes[b[i-1]], classes[b[next]]
+	const joint = isDot | isColon
+	if !(last&joint != 0 && first == isHexDigit || last == isHexDigit && first&joint != 0) {
+		return 0
+	}
+	for _, c := range b[start:i] {
+		if classes[c]&(isHexDigit|joint) == 0 && !isSpace(c) {
+			return 0
+		}
+	}
+	return next - i
+}
+
+// encodedWords is the length of the encoded words that b starts with, 0 for
+// none. Those with nothing but white space between are one text (RFC 2047
+// section 6.2), which may be cut in the middle of an address.
+func encodedWords(b []byte) int {
+	n := encodedWord(b)
+	for end := n; n > 0; n = end {
+		for end < len(b) && isSpace(b[end]) {
+			end++
+		}
+		more := encodedWord(b[end:])
+		if more == 0 {
+			break
+		}
+		end += more
+	}
+	return n
 }
 
 // encodedWord is the length of the encoded word that b starts with, 0 for none.
@@ -126,14 +174,17 @@ func encodedWord(b []byte) int {
 }
 
 // token is the text of the token without its backslashes (RFC 5322 section
-// 3.2.1), valid until the next call.
+// 3.2.1) and folds, valid until the next call.
 func (s *scanner) token() []byte {
 	t := s.b[s.start:s.end]
-	if bytes.IndexByte(t, '\\') < 0 {
+	if bytes.IndexByte(t, '\\') < 0 && bytes.IndexByte(t, '\r') < 0 {
 		return t
 	}
 	s.scratch = s.scratch[:0]
 	for i, c := range t {
+		if isSpace(c) && !s.encoded {
+			continue
+		}
 		if c != '\\' || i > 0 && t[i-1] == '\\' {
 			s.scratch = append(s.scratch, c)
 		}
@@ -161,11 +212,15 @@ func (s *scanner) atSign() bool {
 // value reports that "=" stands before the token: key is the token before.
 func (s *scanner) value() bool { return bytes.IndexByte(s.between(), '=') >= 0 }
 
-// decodeWord is the text of an encoded word. The character set does not
-// matter: addresses and host names are ASCII in all that mail uses, but for
-// UTF-16, whose NULs go.
+// decodeWord is the text of encoded words, as encodedWords found them. The
+// character set does not matter: addresses and host names are ASCII in all that
+// mail uses, but for UTF-16, whose NULs go.
 func decodeWord(w []byte) []byte {
-	parts := strings.SplitN(string(w[2:len(w)-2]), "?", 3)
+	n := encodedWord(w)
+	if n == 0 {
+		return nil
+	}
+	parts := strings.SplitN(string(w[2:n-2]), "?", 3)
 	if len(parts) != 3 {
 		return nil
 	}
@@ -177,7 +232,8 @@ func decodeWord(w []byte) []byte {
 	case "q":
 		text = decodeQ(parts[2])
 	}
-	return bytes.ReplaceAll(text, []byte{0}, nil)
+	text = bytes.ReplaceAll(text, []byte{0}, nil)
+	return append(text, decodeWord(bytes.TrimLeft(w[n:], " \t\r\n"))...)
 }
 
 func decodeQ(s string) []byte {

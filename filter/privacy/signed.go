@@ -70,8 +70,10 @@ func addNames(covered map[string]int, names [][]byte) map[string]int {
 
 // edited reports a lower-case name that Redact may touch.
 func edited(name []byte) bool {
-	_, ok := clientFields[string(name)]
-	return ok || string(name) == "received" || bytes.HasSuffix(name, []byte("ip")) || bytes.HasSuffix(name, []byte("address"))
+	if t, ok := clientFields[string(name)]; ok {
+		return t != untouched || string(name) == "received"
+	}
+	return judgeName(name, name) != untouched
 }
 
 // signedNames are the names in h= of a DKIM-Signature body, in lower case.

@@ -4,17 +4,24 @@ package privacy
 type treatment uint8
 
 const (
-	untouched treatment = iota
-	remove              // the client is all that it tells
-	mask                // it tells more: only the client goes
-	hop                 // a copy of a Received: its from-clause goes
+	untouched treatment = iota // content
+	remove                     // the client is all that it tells
+	mask                       // it tells more: only the client goes
+	report                     // the same, and host names of hops go wherever they stand
+	hop                        // a copy of a Received: its from-clause goes
+
+	// For names that the table does not have (names.go).
+	suspect     // every address goes, and host names of hops
+	suspectHost // every address and every host name
+	told        // what a hop has told goes
 )
 
 // clientFields are the fields, besides Received, that tell the originating
 // client, by their lower-case names. A name is here because software is known
 // to write the submitting client's address, host name or local account into
 // it. Fields whose name ends in "ip" are found by the rule of soleAddress too,
-// so that a vendor's next X-Something-IP need not wait for a release.
+// so that a vendor's next X-Something-IP need not wait for a release; of all
+// other names judgeName decides.
 var clientFields = map[string]treatment{
 	// Webmail and submission servers: the browser or device.
 	"x-originating-ip":        remove,
@@ -108,6 +115,19 @@ var clientFields = map[string]treatment{
 	"x-greylist":              mask,
 	"x-policyd-weight":        mask,
 	"x-declude-sender":        mask,
+	"x-spam-report":           report,
+	"x-spam-status":           report,
+	"x-spamd-result":          report,
+	"x-spam-rbl":              report,
+	"x-rbl-warning":           report,
+	"x-lookup-warning":        suspectHost, // MDaemon
+	"x-mdhelolookup-result":   mask,
+	"x-mdptrlookup-result":    mask,
+	"x-mdmaillookup-result":   mask,
+	"x-barracuda-rbl-ip":      remove,
+	"x-assp-source-ip":        remove,
+	"x-assp-received-spf":     mask,
+	"x-spam-last-external-ip": remove,
 	"x-spam-relays-untrusted": mask,
 	"x-spam-relays-trusted":   mask,
 	"x-spam-relays-external":  mask,
@@ -116,6 +136,18 @@ var clientFields = map[string]treatment{
 	"x-sa-exim-connect-ip":    remove,
 	"x-iadb-ip":               remove, // of an accreditation list
 	"x-iadb-ip-reverse":       remove,
+
+	// What people and their programs write, and signatures: no trace.
+	"received": untouched, // by this table: redactor.trace finds those that the class reaches
+	"subject":  untouched, "from": untouched, "sender": untouched, "to": untouched, "cc": untouched, "bcc": untouched,
+	"reply-to": untouched, "date": untouched, "message-id": untouched, "in-reply-to": untouched, "references": untouched,
+	"comments": untouched, "keywords": untouched, "return-path": untouched, "organization": untouched,
+	"dkim-signature": untouched, "x-google-dkim-signature": untouched, "domainkey-signature": untouched,
+	"arc-seal": untouched, "arc-message-signature": untouched, "bimi-location": untouched,
+	"user-agent": untouched, "x-mailer": untouched, "precedence": untouched, "importance": untouched, "priority": untouched,
+	"sensitivity": untouched, "auto-submitted": untouched, "archived-at": untouched, "newsgroups": untouched,
+	"delivered-to": untouched, "x-original-to": untouched, "envelope-to": untouched, "errors-to": untouched,
+	"original-recipient": untouched, "disposition-notification-to": untouched, "mail-followup-to": untouched,
 
 	// Copies of Received that forwarders keep.
 	"x-received":          hop,
