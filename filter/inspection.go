@@ -196,7 +196,7 @@ func (i *Inspection) runGroup(ctx context.Context, g Group) []*run {
 func (i *Inspection) join(ctx context.Context, runs []*run) {
 	for _, r := range runs {
 		r.end(ctx)
-		i.p.m.observe(r)
+		i.p.observe(r)
 	}
 	i.merge(runs)
 }

@@ -16,8 +16,7 @@ type Metrics struct {
 	waiting  prometheus.Gauge
 	panics   prometheus.Counter
 
-	observers sync.Map // check name + state -> prometheus.Observer
-	counters  sync.Map // symbol -> prometheus.Counter
+	counters sync.Map // symbol -> prometheus.Counter
 }
 
 // NewMetrics registers them.
@@ -45,30 +44,25 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	return m
 }
 
+// ending is how a check ended.
+type ending struct {
+	check string
+	state State
+}
+
 // begin makes the series of the chain's checks: the first time-out of a check
-// would be seen by no rate() if its series came with it.
-func (m *Metrics) begin(c Chain) {
+// would be seen by no rate() if its series came with it. Names and states are
+// closed sets, so that the result has them all.
+func (m *Metrics) begin(c Chain) map[ending]prometheus.Observer {
+	durations := map[ending]prometheus.Observer{}
 	for _, g := range append([]Group{c.Connect, c.Mail, c.Data}, c.Done...) {
 		for _, check := range g {
 			for _, s := range []State{OK, Timeout, Error, Skipped} {
-				m.duration.WithLabelValues(check.Name(), string(s))
+				durations[ending{check.Name(), s}] = m.duration.WithLabelValues(check.Name(), string(s))
 			}
 		}
 	}
-}
-
-// observe counts the end of a check. Names and states are closed sets.
-func (m *Metrics) observe(r *run) {
-	key := r.name + "/" + string(r.report.State)
-	o, ok := m.observers.Load(key)
-	if !ok {
-		state := r.report.State
-		if state == "" {
-			state = Error
-		}
-		o, _ = m.observers.LoadOrStore(key, m.duration.WithLabelValues(r.name, string(state)))
-	}
-	o.(prometheus.Observer).Observe(r.took.Seconds())
+	return durations
 }
 
 // symbol counts a finding. The set is closed: checks and rules define it.

@@ -2,7 +2,10 @@ package filter
 
 import (
 	"context"
+	"errors"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"mailweir/mail"
 )
@@ -67,11 +70,12 @@ type Options struct {
 type Pipeline struct {
 	chain      Chain
 	scorer     func() Scorer
-	off        map[string]string
+	off        map[string]Report // of the checks that are switched off
 	limits     Limits
 	pool       *Pool
 	maxListing float64
 	m          *Metrics
+	durations  map[ending]prometheus.Observer
 
 	prefetchers []Prefetcher // those of chain.Done that are not switched off
 }
@@ -79,10 +83,13 @@ type Pipeline struct {
 // New makes a pipeline.
 func New(o Options) *Pipeline {
 	p := &Pipeline{
-		chain: o.Chain, scorer: o.Scorer, off: o.Off, limits: o.Limits,
+		chain: o.Chain, scorer: o.Scorer, off: make(map[string]Report, len(o.Off)), limits: o.Limits,
 		pool: o.Pool, maxListing: o.MaxListing, m: o.Metrics,
 	}
-	p.m.begin(o.Chain)
+	for name, why := range o.Off {
+		p.off[name] = Report{State: Skipped, Cause: errors.New(why)}
+	}
+	p.durations = p.m.begin(o.Chain)
 	for _, g := range o.Chain.Done {
 		for _, c := range g {
 			if pf, ok := c.(Prefetcher); ok {
@@ -125,7 +132,7 @@ func (c *Connection) join(ctx context.Context) {
 	}
 	for _, r := range c.runs {
 		r.end(ctx)
-		c.p.m.observe(r)
+		c.p.observe(r)
 	}
 	c.joined = true
 }

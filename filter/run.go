@@ -2,7 +2,6 @@ package filter
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -161,9 +160,18 @@ func (r *run) protect(fn func()) {
 
 // skip settles a check that is switched off.
 func (p *Pipeline) skip(r *run) bool {
-	why, off := p.off[r.name]
+	report, off := p.off[r.name]
 	if off {
-		r.report = Report{State: Skipped, Cause: errors.New(why)}
+		r.report = report
 	}
 	return off
+}
+
+// observe counts the end of a check. One that forgot its state is an error.
+func (p *Pipeline) observe(r *run) {
+	o, ok := p.durations[ending{r.name, r.report.State}]
+	if !ok {
+		o = p.durations[ending{r.name, Error}]
+	}
+	o.Observe(r.took.Seconds())
 }
