@@ -37,6 +37,8 @@ type conn struct {
 	session smtp.Session
 
 	ends    time.Time    // of the whole session
+	readBy  time.Time    // the deadline of reads that is armed, see armRead
+	writeBy time.Time    // ... and of writes
 	yields  atomic.Int32 // the phase of a shutdown that ends the blocked read; serving: none does
 	greeted bool
 	tx      mailState

@@ -3,6 +3,7 @@ package smtpd
 import (
 	"crypto/tls"
 	"strings"
+	"time"
 
 	"mailweir/mail"
 )
@@ -55,6 +56,7 @@ func (c *conn) startTLS() bool {
 	c.yields.Store(closing)
 	defer c.yields.Store(serving)
 	c.tcp.SetDeadline(c.deadline(c.limits.HandshakeTimeout))
+	c.readBy, c.writeBy = time.Time{}, time.Time{}
 	if c.interrupted() { // after the deadline is set: see wake
 		return false
 	}

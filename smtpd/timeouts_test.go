@@ -43,6 +43,34 @@ func TestTimeouts(t *testing.T) {
 			}
 		})
 	})
+	t.Run("anew after each command", func(t *testing.T) {
+		// The deadline of an earlier wait fires within a later one.
+		timed(t, withTLS(t), func(p *peer) {
+			wait := func(p *peer) {
+				for range 3 {
+					time.Sleep(4 * time.Minute)
+					p.say("NOOP", "250")
+				}
+			}
+			wait(p)
+			p.say("EHLO client.example", "250")
+			p.say("STARTTLS", "220")
+			p = p.secure()
+			p.c.SetDeadline(time.Now().Add(24 * time.Hour))
+			wait(p)
+			p.say("EHLO client.example", "250")
+			p.envelope()
+			p.say("DATA", "354") // a shorter wait than the one that is armed
+			time.Sleep(2 * time.Minute)
+			p.send("Subject: x\r\n\r\n.\r\n")
+			p.want("250")
+			start := time.Now()
+			p.want("421 4.4.2")
+			if d := time.Since(start); d != 5*time.Minute {
+				t.Errorf("after %v", d)
+			}
+		})
+	})
 	t.Run("octet by octet", func(t *testing.T) {
 		timed(t, nil, func(p *peer) {
 			p.send("NO")

@@ -1,8 +1,10 @@
 package smtpd
 
 import (
+	"errors"
 	"io"
 	"net"
+	"os"
 	"time"
 )
 
@@ -44,24 +46,53 @@ func (c *conn) fill(deadline time.Time) error {
 		return err
 	}
 	room := c.in.room()
+	c.armRead(deadline)
+	for {
+		// After the deadline is set: see wake.
+		if c.interrupted() {
+			return errShutdown
+		}
+		n, err := c.nc.Read(room)
+		c.in.w += n
+		if n > 0 {
+			c.srv.metrics.received.Add(float64(n))
+			return nil
+		}
+		if err == nil {
+			return io.ErrNoProgress
+		}
+		if c.interrupted() {
+			return errShutdown
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) || !time.Now().Before(deadline) {
+			return err
+		}
+		c.readBy = time.Time{} // it was armed for an earlier wait
+		c.armRead(deadline)
+	}
+}
+
+// armRead sets the deadline of reads. One that is armed already may be earlier:
+// fill then reads again. So a deadline is set once in minutes, not at each
+// command, which is a system-wide timer each time.
+func (c *conn) armRead(deadline time.Time) {
+	if time.Now().Before(c.readBy) && !c.readBy.After(deadline) {
+		return
+	}
+	c.readBy = deadline
 	c.tcp.SetReadDeadline(deadline)
-	// After the deadline is set: see wake.
-	if c.interrupted() {
-		return errShutdown
+}
+
+// armWrite sets the deadline of writes, patience from now. One that is armed
+// already may be a little later; it must not be earlier, since after a time-out
+// a TLS connection cannot write on.
+func (c *conn) armWrite(patience time.Duration) {
+	now := time.Now()
+	if left := c.writeBy.Sub(now); left >= patience && left <= patience+patience/16 {
+		return
 	}
-	n, err := c.nc.Read(room)
-	c.in.w += n
-	if n > 0 {
-		c.srv.metrics.received.Add(float64(n))
-		return nil
-	}
-	if err == nil {
-		return io.ErrNoProgress
-	}
-	if c.interrupted() {
-		return errShutdown
-	}
-	return err
+	c.writeBy = now.Add(patience + patience/16)
+	c.tcp.SetWriteDeadline(c.writeBy)
 }
 
 // deadline is d from now, or the end of the session.
@@ -82,7 +113,7 @@ func (c *conn) flush() error {
 	if c.closing {
 		patience = min(patience, lastWrite)
 	}
-	c.tcp.SetWriteDeadline(time.Now().Add(patience))
+	c.armWrite(patience)
 	_, err := c.nc.Write(c.out)
 	c.out = c.out[:0]
 	if cap(c.out) > keepOut {
