@@ -28,6 +28,7 @@ type conn struct {
 	in       replyReader
 	wait     time.Duration // for the reply that is being read
 	until    time.Time     // when that wait ends; zero before its first read
+	readBy   time.Time     // the deadline of reads that is armed, see Read
 	out      []byte        // commands, and small content with them
 	vec      [3][]byte     // what bufs refers to
 	bufs     net.Buffers
@@ -139,14 +140,17 @@ func (c *conn) bind(ctx context.Context) {
 func (c *conn) unbind() bool { return c.stop() }
 
 // Read implements io.Reader for the reply reader: one deadline for all reads
-// of a reply, set when the first has to be made.
+// of a reply. A deadline that is armed from a reply before may be earlier: then
+// it is set when it has fired, so that busy connections set none.
 //
 // Setting a deadline may undo the one that bind sets when ctx ends; but then
 // ctx has ended before the check here.
 func (c *conn) Read(p []byte) (int, error) {
-	if c.until.IsZero() {
-		c.until = time.Now().Add(c.wait)
-		c.tcp.SetReadDeadline(c.until)
+	if now := time.Now(); c.until.IsZero() {
+		c.until = now.Add(c.wait)
+		if !now.Before(c.readBy) || c.readBy.After(c.until) {
+			c.armRead()
+		}
 		if err := c.ctx.Err(); err != nil {
 			if !c.late.sent {
 				return 0, err
@@ -154,7 +158,21 @@ func (c *conn) Read(p []byte) (int, error) {
 			c.late.cut(c.tcp)
 		}
 	}
-	return c.nc.Read(p)
+	for {
+		n, err := c.nc.Read(p)
+		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || c.ctx.Err() != nil || !time.Now().Before(c.until) {
+			return n, err
+		}
+		c.armRead()
+		if c.ctx.Err() != nil {
+			c.late.cut(c.tcp)
+		}
+	}
+}
+
+func (c *conn) armRead() {
+	c.readBy = c.until
+	c.tcp.SetReadDeadline(c.until)
 }
 
 // reply reads the next reply, waiting for at most wait.

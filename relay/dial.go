@@ -198,6 +198,7 @@ func (s *state) handshake(c *conn, required bool) error {
 		ClientSessionCache: s.sessions,
 	})
 	c.tcp.SetDeadline(time.Now().Add(c.timeouts.Command))
+	c.readBy = time.Time{}
 	err := tc.HandshakeContext(c.ctx)
 	if err != nil {
 		c.hop.metrics.handshakes.WithLabelValues("failed").Inc()
