@@ -35,12 +35,15 @@ func (q *Queue) atHand(id mail.ID) (*entry, *stored, []rcptState, error) {
 }
 
 // Hold keeps every recipient of a message until Release.
-func (q *Queue) Hold(id mail.ID) error {
-	return q.change(id, recHold, func(e *entry, r *rcpt) bool {
+func (q *Queue) Hold(id mail.ID) error { return q.holdAll(id, heldByAdmin) }
+
+// holdAll holds every recipient of a message that is not held yet.
+func (q *Queue) holdAll(id mail.ID, reason string) error {
+	return q.change(id, recHold, func(_ *entry, r *rcpt) bool {
 		if r.hold != 0 {
 			return false
 		}
-		r.hold, r.phase = q.reason(heldByAdmin), phaseHeld
+		r.hold, r.phase = q.reason(reason), phaseHeld
 		return true
 	})
 }

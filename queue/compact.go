@@ -37,6 +37,7 @@ func (q *Queue) janitor() {
 		case <-t.C:
 		}
 		q.sweep()
+		q.digestAll()
 		now := q.now()
 		if now.Sub(compacted) >= compactEvery {
 			compacted = now
@@ -117,8 +118,7 @@ func (q *Queue) candidates(percent int64) []*segment {
 	defer q.mu.Unlock()
 	var list []*segment
 	for _, s := range q.segments {
-		needed := s.live > 0 || s.states > 0 || s.tombs > 0
-		if s.sealed && needed && (s.damaged || s.liveBytes*100 < s.used*percent) {
+		if s.sealed && s.needed() && (s.damaged || s.liveBytes*100 < s.used*percent) {
 			list = append(list, s)
 		}
 	}
@@ -160,7 +160,7 @@ func (q *Queue) flush() error {
 // that enough was appended; false ends it.
 func (q *Queue) evacuate(s *segment, piece func() bool) bool {
 	q.mu.Lock()
-	ids := slices.Clone(s.ids)
+	ids := slices.Concat(s.copies, s.ids)
 	q.mu.Unlock()
 	size, seen := 0, make(map[mail.ID]struct{}, len(ids))
 	for _, id := range ids {

@@ -116,7 +116,7 @@ func TestMemoryPerMessage(t *testing.T) {
 	s := q.log.seg
 	for i := range n {
 		m := newMessage(nil, "user@d.example")
-		e := q.newEntry(m.Envelope.ID, &m.Envelope, nil, 4096, q.nowMilli())
+		e := q.newEntry(m.Envelope.ID, &m.Envelope, 4096, q.nowMilli())
 		q.insert(e)
 		q.copyAt(s, e, loc{1, uint32(i)}, 4096)
 		q.scheduleAll(e)

@@ -295,7 +295,7 @@ func (q *Queue) begin(attempts context.Context, d Deliverer) {
 	q.attempts, q.deliver, q.stopping = attempts, d, false
 	q.route = func(p mail.Path) mail.Destination { return d.Route(p) }
 	for _, dom := range q.domains {
-		q.setDest(dom, q.dest(q.routeTo(dom, dom.sample)))
+		q.setDest(dom, q.dest(q.routeTo(dom, dom.path())))
 	}
 	for range len(q.ring) {
 		q.needWorker()

@@ -16,6 +16,8 @@
 //	           suspects.go  if this is what crashes us, it will not do so for ever
 //	           outcome.go   outcomes become DONE, DEFER or HOLD, failures DSNs (dsn.go)
 //	           compact.go   dead segments are recycled, mostly dead ones emptied
+//	           digest.go    sealed ones that live on get a digest
+//	           scrub.go     all that waits is verified, once a day
 //	Open       recover.go   the same records, read again
 //
 // # Files
@@ -23,6 +25,7 @@
 //	spool/LOCK              flock: one process
 //	spool/FORMAT            "mailweir queue 1\n"
 //	spool/seg/%016x.log     segments of the log, by number
+//	spool/seg/%016x.digest  what a start needs of a sealed one, see digest.go
 //	spool/big/<ID>          a large message's body; tmp-* while it arrives
 //	spool/TRYING            attempts under way, for the next start; never synced
 //	spool/corrupt/          what was broken, for the admin
@@ -100,7 +103,8 @@
 // # Who owns what
 //
 // One writer goroutine owns the active segment's descriptor. A maker keeps the
-// next segment ready. A janitor removes, empties and expires. Run owns a clock
+// next segment ready. A janitor removes, empties, digests and expires. A
+// scrubber reads all of it once a day. Run owns a clock
 // and the workers that make attempts. Two locks: Queue.mu for the index and the
 // schedule, then wal.mu for the batch that is being filled.
 package queue

@@ -73,7 +73,7 @@ func (q *Queue) dsn(m *mail.Message, head int, states []rcptState, now time.Time
 	g.env.EightBit = w.eightBit
 	g.body = w.b.Bytes()
 	g.head = w.head(g.env.ID)
-	g.e = q.newEntry(g.env.ID, &g.env, nil, int64(len(g.head)+len(g.body)), g.since)
+	g.e = q.newEntry(g.env.ID, &g.env, int64(len(g.head)+len(g.body)), g.since)
 	q.o.Metrics.dsns.Inc()
 	return g
 }

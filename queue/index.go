@@ -52,15 +52,15 @@ const (
 
 func (r *rcpt) pending() bool { return r.status == statusPending }
 
-// domain is the domain of recipients. Their destination hangs on it: it is
-// asked again with the real path when the message is at hand. Recipients that
+// domain is the domain of recipients. Their destination hangs on it: Route is
+// asked for a path in it, and again with the real one when the message is at
+// hand. Recipients that
 // an admin rerouted have a domain of their own, with the same name.
 type domain struct {
-	name   string
-	sample mail.Path
-	to     mail.Destination // in place of what Route says; "" for that
-	dest   *dest            // nil before Run
-	refs   int
+	name string
+	to   mail.Destination // in place of what Route says; "" for that
+	dest *dest            // nil before Run
+	refs int
 }
 
 // tomb remembers a message that is over while copies of it lie in segments
@@ -81,20 +81,29 @@ func (e *entry) live() int {
 	return n
 }
 
+// makeEntry makes room for an entry and its recipients; mostly there is one,
+// and it lies beside the entry.
+func makeEntry(n int) *entry {
+	if n == 1 {
+		both := &struct {
+			entry
+			rcpt [1]rcpt
+		}{}
+		both.rcpts = both.rcpt[:]
+		return &both.entry
+	}
+	return &entry{rcpts: make([]rcpt, n)}
+}
+
 // newEntry indexes nothing yet; that is for when its record is durable. The
 // caller holds q.mu.
-func (q *Queue) newEntry(id mail.ID, env *mail.Envelope, states []rcptState, size, since int64) *entry {
-	e := &entry{id: id, since: since, size: size, dsn: env.ReversePath.IsNull()}
-	e.rcpts = make([]rcpt, len(env.Recipients))
+func (q *Queue) newEntry(id mail.ID, env *mail.Envelope, size, since int64) *entry {
+	e := makeEntry(len(env.Recipients))
+	e.id, e.since, e.size, e.dsn = id, since, size, env.ReversePath.IsNull()
 	for i := range e.rcpts {
 		r := &e.rcpts[i]
 		r.dom = q.domain(env.Recipients[i].Path)
-		if states == nil {
-			r.hold = q.reason(env.Recipients[i].Hold)
-		} else {
-			q.restore(r, &states[i])
-		}
-		if r.hold != 0 {
+		if r.hold = q.reason(env.Recipients[i].Hold); r.hold != 0 {
 			r.phase = phaseHeld
 		}
 	}
@@ -114,21 +123,29 @@ func (q *Queue) restore(r *rcpt, s *rcptState) {
 
 // domain interns the domain of a path.
 func (q *Queue) domain(p mail.Path) *domain {
-	return q.intern(mail.CanonicalDomain(p.Domain()), p, "")
+	return q.intern(mail.CanonicalDomain(p.Domain()), "")
 }
 
-func (q *Queue) intern(name string, sample mail.Path, to mail.Destination) *domain {
+func (q *Queue) intern(name string, to mail.Destination) *domain {
 	key := domainKey(name, to)
 	d := q.domains[key]
 	if d == nil {
-		d = &domain{name: name, sample: sample, to: to}
+		d = &domain{name: name, to: to}
 		q.domains[key] = d
 		if q.route != nil {
-			q.setDest(d, q.dest(q.routeTo(d, sample)))
+			q.setDest(d, q.dest(q.routeTo(d, d.path())))
 		}
 	}
 	d.refs++
 	return d
+}
+
+// path is one in d. Where a domain goes does not hang on the mailbox.
+func (d *domain) path() mail.Path {
+	if d.name == "" {
+		return "postmaster"
+	}
+	return mail.Path("postmaster@" + d.name)
 }
 
 // domainKey: no domain has a space in it.
@@ -153,7 +170,7 @@ func (q *Queue) redirect(r *rcpt, to mail.Destination) {
 	if old.to == to {
 		return
 	}
-	r.dom = q.intern(old.name, old.sample, to)
+	r.dom = q.intern(old.name, to)
 	q.releaseDomain(old)
 }
 
@@ -273,7 +290,6 @@ func (q *Queue) copyAt(s *segment, e *entry, at loc, n uint32) {
 	s.live++
 	s.liveBytes += int64(n)
 	s.copies = append(s.copies, e.id)
-	s.ids = append(s.ids, e.id)
 	for i := range e.rcpts {
 		e.rcpts[i].state = at
 	}

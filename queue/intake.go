@@ -258,7 +258,7 @@ func (q *Queue) submit(m *mail.Message, big *bigRef, inline []byte) (*batch, err
 	env := &m.Envelope
 	now := q.nowMilli()
 	q.mu.Lock()
-	e := q.newEntry(env.ID, env, nil, int64(len(m.Heads[0]))+body, now)
+	e := q.newEntry(env.ID, env, int64(len(m.Heads[0]))+body, now)
 	e.big = big != nil
 	twice := q.entries[env.ID] != nil
 	q.mu.Unlock()

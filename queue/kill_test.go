@@ -67,6 +67,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv("MAILWEIR_QUEUE_VICTIM"); dir != "" {
 		victim(dir)
 	}
+	if dir := os.Getenv("MAILWEIR_QUEUE_START"); dir != "" {
+		starter(dir)
+	}
 	verifyTestMain(m)
 }
 

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"bytes"
 	"fmt"
 	"iter"
 	"runtime"
@@ -14,9 +15,9 @@ import (
 )
 
 // fill makes n messages of our own, many in a batch.
-func fill(t testing.TB, q *Queue, n int, hold string) {
+func fill(t testing.TB, q *Queue, n int, hold string, size int) {
 	t.Helper()
-	body := []byte("x\r\n")
+	body := append(bytes.Repeat([]byte("x"), size-2), "\r\n"...)
 	for n > 0 {
 		list := make([]*generated, min(n, 2000))
 		q.mu.Lock()
@@ -24,7 +25,7 @@ func fill(t testing.TB, q *Queue, n int, hold string) {
 			g := &generated{since: q.nowMilli(), head: []byte(testHead), body: body}
 			g.env = mail.Envelope{ID: mail.NewID(q.now()), Arrived: q.now(), ReversePath: "a@example.com",
 				Recipients: []mail.Recipient{{Path: mail.Path(fmt.Sprintf("u%d@d%d.example", n, i%100)), Hold: hold}}}
-			g.e = q.newEntry(g.env.ID, &g.env, nil, int64(len(testHead)+3), g.since)
+			g.e = q.newEntry(g.env.ID, &g.env, int64(len(testHead)+size), g.since)
 			list[i] = g
 		}
 		b := q.appendWith(nil, list)
@@ -58,7 +59,7 @@ func TestListLarge(t *testing.T) {
 	n := sized(t, 20_000, 1_000_000)
 	q := mustOpen(t, fsx.OS{}, t.TempDir(), Options{MinFreeBytes: 1, SegmentSize: 64 << 20})
 	defer q.Close()
-	fill(t, q, n, "")
+	fill(t, q, n, "", 3)
 	held := mustPut(t, q, []byte("z\r\n"), "last@held.example")
 	if err := q.Hold(held); err != nil {
 		t.Fatal(err)
@@ -122,7 +123,7 @@ func listAgain(q *Queue, stop chan struct{}, listed chan int) {
 func TestListStandsStill(t *testing.T) {
 	q := mustOpen(t, fsx.OS{}, t.TempDir(), Options{MinFreeBytes: 1})
 	defer q.Close()
-	fill(t, q, 3*pageSize, "mixed") // held ones are in no other list
+	fill(t, q, 3*pageSize, "mixed", 3) // held ones are in no other list
 	next, stop := iter.Pull(q.List(Filter{}))
 	defer stop()
 	first, _ := next()
@@ -136,7 +137,7 @@ func TestListStandsStill(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	fill(t, q, 10, "mixed")
+	fill(t, q, 10, "mixed", 3)
 	runtime.GC()
 	if gone.Value() != nil || under.Value() != nil {
 		t.Error("messages that are over are kept in memory")

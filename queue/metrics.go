@@ -19,6 +19,9 @@ type Metrics struct {
 	written      prometheus.Counter
 	dsns         prometheus.Counter
 	undelivered  prometheus.Counter
+	scrubbed     prometheus.Counter
+
+	damagedSegments prometheus.Counter
 
 	state *stateCollector
 
@@ -42,14 +45,17 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		compacted:    counter("compacted_records_total", "Live records copied forward to free their segment."),
 		written:      counter("written_bytes_total", "Bytes written to the log."),
 		undelivered:  counter("undeliverable_recipients_total", "Recipients held because they failed and no DSN may be sent. Look at them."),
+		scrubbed:     counter("scrubbed_bytes_total", "Bytes of the spool that the background scrub has read and verified."),
 		fsync:        histogram("fsync_duration_seconds", "Time of one fdatasync of the log.", 50e-6),
 		commit:       histogram("commit_duration_seconds", "Time from Commit to its return.", 50e-6),
 		batchRecords: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "mailweir", Subsystem: "queue", Name: "commit_batch_records", Help: "Records that shared one fdatasync.", Buckets: prometheus.ExponentialBuckets(1, 2, 12)}),
 		state:        newStateCollector(),
+
+		damagedSegments: counter("damaged_segments_total", "Segments in which the background scrub found damage."),
 	}
 	m.resolve()
 	reg.MustRegister(m.recipients, m.attempts, m.refused, m.dsns, m.damaged, m.tornTails, m.poisoned,
-		m.compacted, m.written, m.undelivered, m.fsync, m.commit, m.batchRecords, m.state)
+		m.compacted, m.written, m.undelivered, m.scrubbed, m.damagedSegments, m.fsync, m.commit, m.batchRecords, m.state)
 	return m
 }
 

@@ -8,8 +8,11 @@ import (
 	"flag"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"math/rand/v2"
+	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -37,6 +40,7 @@ import (
 //	I7  what is recovered was once brought
 //	I8  recovering twice gives the same
 //	I13 the accounts are even at every step
+//	I14 what is recovered by digests is what is recovered from the segments
 var (
 	seedFlag = flag.Uint64("seed", 0, "run the one history of this seed")
 	many     = flag.Int("histories", 0, "how many histories, from a seed of today")
@@ -70,9 +74,9 @@ type history struct {
 	fault  int // calls until one fails, 0: none
 	errno  error
 
-	crashes, faults, acked, relays, dups, again int
-	stopped, attempting                         bool
-	wrong                                       string
+	crashes, faults, acked, relays, dups, again, digests int
+	stopped, attempting                                  bool
+	wrong                                                string
 }
 
 type modelMessage struct {
@@ -155,7 +159,7 @@ func (h *history) open() {
 	q.attempts, q.deliver = context.Background(), (*historyHop)(h)
 	q.route = func(p mail.Path) mail.Destination { return "d" }
 	for _, dom := range q.domains {
-		q.setDest(dom, q.dest(q.routeTo(dom, dom.sample)))
+		q.setDest(dom, q.dest(q.routeTo(dom, dom.path())))
 	}
 	q.mu.Unlock()
 }
@@ -426,8 +430,13 @@ func (h *history) reboot(kind int) {
 		h.q.Close()
 		h.mem = mem
 	}
-	if h.r.IntN(8) == 0 {
+	switch h.r.IntN(8) {
+	case 0:
 		h.recoverTwice()
+	case 1, 2:
+		h.recoverWithout()
+	case 3:
+		spoilDigests(h.mem, h.r)
 	}
 	if h.r.IntN(4) == 0 { // the disk may fail in recovery, too
 		h.fault, h.errno = 1+h.r.IntN(12), syscall.EIO
@@ -457,6 +466,83 @@ func (h *history) recoverTwice() {
 	if dumps[0] != dumps[1] {
 		h.fail("I8: recovered\n%s\nand again\n%s", dumps[0], dumps[1])
 	}
+}
+
+// recoverWithout is I14: on copies.
+func (h *history) recoverWithout() {
+	image := h.mem.Clone()
+	with := h.recovered(image.Clone(), &h.digests)
+	for _, name := range digestsOf(image) {
+		image.Remove(name)
+	}
+	none := 0
+	without := h.recovered(image, &none)
+	if with != without || none != 0 {
+		h.fail("I14: by %d digests\n%s\nwithout\n%s", none, with, without)
+	}
+}
+
+func (h *history) recovered(image *fsx.Mem, digests *int) string {
+	q := newQueue(image, "/spool", func() Options { o := h.options(); o.setDefaults(); return o }(), true)
+	found, err := q.readLog(os.O_RDONLY)
+	if err != nil {
+		h.fail("I14: %v", err)
+	}
+	*digests += found.digests
+	q.rebuild()
+	return dumpAll(q)
+}
+
+func digestsOf(image *fsx.Mem) (names []string) {
+	infos, _ := image.ReadDir("/spool/seg")
+	for _, info := range infos {
+		if strings.HasSuffix(info.Name, digestSuffix) {
+			names = append(names, "/spool/seg/"+info.Name)
+		}
+	}
+	return names
+}
+
+// spoilDigests does to some what disks do.
+func spoilDigests(image *fsx.Mem, r *rand.Rand) {
+	for _, name := range digestsOf(image) {
+		f, err := image.Open(name, os.O_RDWR, 0)
+		if err != nil {
+			continue
+		}
+		size, _ := f.Size()
+		switch n := r.IntN(4); {
+		case n == 0 && size > 0:
+			image.Flip(name, int64(r.IntN(int(size))), 1<<r.IntN(8))
+		case n == 1:
+			f.Truncate(size / 2)
+		}
+		f.Close()
+	}
+}
+
+// dumpAll is all that recovery knows: also where, and what the segments' fate
+// hangs on.
+func dumpAll(q *Queue) string {
+	var b strings.Builder
+	b.WriteString(dump(q))
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for e := q.first; e != nil; e = e.next {
+		fmt.Fprintf(&b, "%s %v %d %d %d %d %v %v", e.id, e.at, e.recLen, e.copies, e.gen, e.size, e.big, e.dsn)
+		for i := range e.rcpts {
+			r := &e.rcpts[i]
+			fmt.Fprintf(&b, " %s %d %v %v", r.dom.name, r.next, r.state, r.phase)
+		}
+		b.WriteByte('\n')
+	}
+	for _, id := range slices.SortedFunc(maps.Keys(q.tombs), func(a, b mail.ID) int { return bytes.Compare(a[:], b[:]) }) {
+		fmt.Fprintf(&b, "tomb %s %v\n", id, q.tombs[id])
+	}
+	for _, s := range q.sorted() {
+		fmt.Fprintf(&b, "segment %d %x %d %d %d %d %d %v %v\n", s.number, s.epoch, s.used, s.live, s.liveBytes, s.states, s.tombs, s.copies, s.ids)
+	}
+	return b.String()
 }
 
 func dump(q *Queue) string {
@@ -517,6 +603,15 @@ func (h *history) checkRcpt(mm *modelMessage, i int, e *entry) {
 	}
 }
 
+// digest makes more digests than the janitor would.
+func (h *history) digest() {
+	for _, s := range h.q.sorted() {
+		if h.r.IntN(3) > 0 && !s.digested {
+			h.q.makeDigest(s)
+		}
+	}
+}
+
 func (h *history) step() {
 	time.Sleep(3 * time.Millisecond)
 	switch n := h.r.IntN(100); {
@@ -531,8 +626,11 @@ func (h *history) step() {
 	case n < 86:
 		h.note("compact")
 		h.q.compact(int64(30+h.r.IntN(70)), func() bool { return h.q.flush() == nil })
-	case n < 90:
+	case n < 88:
 		h.q.sweep()
+	case n < 90:
+		h.note("digest")
+		h.digest()
 	case n < 93:
 		h.fault, h.errno = 1+h.r.IntN(20), []error{syscall.EIO, syscall.ENOSPC, fsx.ErrShort}[h.r.IntN(3)]
 		h.note("fault armed: %v in %d", h.errno, h.fault)
@@ -641,7 +739,7 @@ func TestModel(t *testing.T) {
 		return
 	}
 	n := sized(t, 250, 1000000)
-	var crashes, faults, acked, relays, dups int
+	var crashes, faults, acked, relays, dups, digests int
 	base := uint64(time.Now().UnixNano())
 	if *many > 0 {
 		n = *many
@@ -655,10 +753,10 @@ func TestModel(t *testing.T) {
 			t.Fatalf("seed %d: %s\nrepeat: go test ./queue -run TestModel$ -seed %d", seed, wrong, seed)
 		}
 		crashes, faults, acked = crashes+h.crashes, faults+h.faults, acked+h.acked
-		relays, dups = relays+h.relays, dups+h.dups
+		relays, dups, digests = relays+h.relays, dups+h.dups, digests+h.digests
 	}
-	t.Logf("%d histories: %d power cuts, %d faults, %d messages acknowledged, 0 lost; %d relayed, %d of them again",
-		n, crashes, faults, acked, relays, dups)
+	t.Logf("%d histories: %d power cuts, %d faults, %d messages acknowledged, 0 lost; %d relayed, %d of them again; %d digests compared with their segments",
+		n, crashes, faults, acked, relays, dups, digests)
 }
 
 // TestModelFindsMutations: a harness that cannot fail proves nothing.
@@ -668,6 +766,7 @@ func TestModelFindsMutations(t *testing.T) {
 		"acknowledged before sync": {ackBeforeSync: true},
 		"tombstone dropped":        {dropTombstone: true},
 		"failed sync tried again":  {retrySync: true},
+		"digest without the dead":  {lossyDigest: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for seed := range uint64(3000) {

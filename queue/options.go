@@ -49,6 +49,7 @@ type hooks struct {
 	ackBeforeWrite bool // Commit returns before the write
 	dropTombstone  bool // segments with needed tombstones are recycled
 	retrySync      bool // a failed sync is tried again on the same descriptor
+	lossyDigest    bool // digests leave out tombstones
 
 	wall func() time.Time // the clock at Open (time.Now)
 	boot func() string    // changes when the machine starts (bootID)

@@ -39,8 +39,8 @@ type Queue struct {
 	start  time.Time // wall clock at Open, with the monotonic reading
 
 	poked chan struct{}  // wakes the janitor
-	stop  chan struct{}  // ends maker and janitor
-	tasks sync.WaitGroup // maker and janitor
+	stop  chan struct{}  // ends maker, janitor and scrubber
+	tasks sync.WaitGroup // these
 
 	closing sync.Once
 
@@ -91,9 +91,10 @@ func open(fsys fsx.FS, dir string, o Options, inline bool) (*Queue, error) {
 	}
 	if !inline {
 		q.log.made = make(chan madeSegment)
-		q.tasks.Add(2)
+		q.tasks.Add(3)
 		go q.maker()
 		go q.janitor()
+		go q.scrubber()
 	}
 	go q.log.run()
 	q.openSuspects()

@@ -22,6 +22,7 @@ import (
 // findings is what recovery has to report, and to keep.
 type findings struct {
 	frames  int
+	digests int // segments that were not read whole
 	torn    int
 	damaged int // records lost
 	keep    []kept
@@ -47,13 +48,14 @@ func (q *Queue) recover() error {
 	l := q.log
 	l.seq, l.durableSeg, l.durableOff = found.lastSeq+1, found.lastSeg, found.lastEnd
 	q.keepBroken(found)
+	q.sweepDigests()
 	if err := q.recoverBig(found.damaged > 0); err != nil {
 		return err
 	}
 	q.rebuild()
 	q.o.Metrics.recovered.Add(float64(q.recipients))
 	q.o.Logger.Info("queue: opened", "messages", len(q.entries), "recipients", q.recipients,
-		"segments", len(q.segments), "batches", found.frames, "torn_tails", found.torn, "damaged_records", found.damaged)
+		"segments", len(q.segments), "digests", found.digests, "batches", found.frames, "torn_tails", found.torn, "damaged_records", found.damaged)
 	return nil
 }
 
@@ -68,21 +70,40 @@ func (q *Queue) readLog(flag int) (*findings, error) {
 	var prevSeg *segment
 	buffers := [2][]byte{}
 	for i, s := range segs {
-		buf, err := readSegment(s, buffers[i%2])
-		if err != nil {
-			return nil, fmt.Errorf("queue: segment %016x: %w", s.number, err)
+		d := q.readDigest(s)
+		var sc *scanned
+		if d == nil {
+			buf, err := readSegment(s, buffers[i%2])
+			if err != nil {
+				return nil, fmt.Errorf("queue: segment %016x: %w", s.number, err)
+			}
+			buffers[i%2] = buf
+			sc = scan(buf, s.number)
 		}
-		buffers[i%2] = buf
-		sc := scan(buf, s.number)
 		if prev != nil {
-			q.apply(prevSeg, prev, sc, found)
+			q.apply(prevSeg, prev, saysDurable(prevSeg.number, sc, d), found)
+		}
+		if d != nil {
+			q.applyDigest(s, d, found)
 		}
 		prev, prevSeg = sc, s
 	}
 	if prev != nil {
-		q.apply(prevSeg, prev, nil, found)
+		q.apply(prevSeg, prev, 0, found)
 	}
 	return found, nil
+}
+
+// saysDurable is the highest offset of segment number that the segment after it
+// says was durable.
+func saysDurable(number uint64, next *scanned, d *digest) int64 {
+	switch {
+	case next != nil:
+		return next.durableTo(number)
+	case d.durableSeg == number:
+		return int64(d.durableOff)
+	}
+	return 0
 }
 
 func (q *Queue) openSegments(flag int) ([]*segment, error) {
@@ -113,13 +134,10 @@ func (q *Queue) openSegments(flag int) ([]*segment, error) {
 	return segs, nil
 }
 
-// apply replays one segment; next is the one after it, which may know more
-// about where the durable part of this one ends.
-func (q *Queue) apply(s *segment, sc, next *scanned, found *findings) {
-	durable := sc.durableTo(s.number)
-	if next != nil {
-		durable = max(durable, next.durableTo(s.number))
-	}
+// apply replays one segment; durable is what the one after it knows about where
+// its durable part ends.
+func (q *Queue) apply(s *segment, sc *scanned, durable int64, found *findings) {
+	durable = max(durable, sc.durableTo(s.number))
 	s.epoch, s.used = sc.epoch, sc.end
 	sc.settleTail()
 	bad := sc.bad
@@ -134,7 +152,7 @@ func (q *Queue) apply(s *segment, sc, next *scanned, found *findings) {
 		found.frames++
 		found.lastSeq = max(found.lastSeq, f.seq)
 		found.lastSeg, found.lastEnd = s.number, f.off+roundUp(int64(f.length))
-		sc.records(f.frame, f.off, func(r record, off int64, n uint32) { q.replay(s, r, s.at(off), n) })
+		sc.records(f.frame, f.off, func(r record, off int64, n uint32) { q.replay(s, r, off, n) })
 	}
 	for _, st := range bad {
 		if !q.stretch(s, sc, st, durable, found) {
@@ -159,70 +177,12 @@ func (q *Queue) stretch(s *segment, sc *scanned, st stretch, durable int64, foun
 		found.lastSeq = max(found.lastSeq, st.frame.seq)
 	}
 	st.to = min(st.to, max(durable, st.from+blockSize))
-	lost := sc.salvage(st, func(r record, off int64, n uint32) { q.replay(s, r, s.at(off), n) })
+	lost := sc.salvage(st, func(r record, off int64, n uint32) { q.replay(s, r, off, n) })
 	found.damaged += lost
 	found.lastSeg, found.lastEnd = s.number, st.to
 	s.used = max(s.used, st.to)
 	found.keep = append(found.keep, kept{fmt.Sprintf("damaged-%016x-%08x", s.number, st.from), slices.Clone(sc.buf[st.from:st.to])})
 	return true
-}
-
-// replay applies one record. The order of the log is the order of events.
-func (q *Queue) replay(s *segment, r record, at loc, n uint32) {
-	if r.isCopy() {
-		q.replayCopy(s, r, at, n)
-		return
-	}
-	s.ids = append(s.ids, r.id)
-	e := q.entries[r.id]
-	if e == nil {
-		q.moveTomb(s, r.id)
-		return
-	}
-	since, states, err := decodeStates(r.payload)
-	if err != nil {
-		q.o.Metrics.damaged.Inc()
-		return
-	}
-	for i := range states {
-		if k := states[i].index; k < len(e.rcpts) {
-			q.restore(&e.rcpts[k], &states[i])
-			q.stateAt(e, k, at)
-		}
-	}
-	e.since = since
-	if r.flags&flagLast != 0 {
-		q.remove(e)
-		q.bury(s, e)
-	}
-}
-
-func (q *Queue) replayCopy(s *segment, r record, at loc, n uint32) {
-	st, err := decodeCopy(r.payload)
-	if err != nil {
-		// Intact, and yet not to be read: a record of a later version.
-		q.o.Metrics.damaged.Inc()
-		q.o.Logger.Error("queue: a record cannot be understood", "id", r.id, "segment", s.number)
-		s.damaged = true
-		return
-	}
-	e := q.entries[r.id]
-	if e == nil {
-		size := int64(len(st.heads[0]) + len(st.body))
-		if st.big != nil {
-			size += st.big.size
-		}
-		e = q.newEntry(r.id, &st.env, st.states, size, st.since)
-		e.big = st.big != nil
-		q.insert(e)
-	} else if len(e.rcpts) == len(st.states) {
-		for i := range st.states {
-			q.restore(&e.rcpts[i], &st.states[i])
-		}
-		e.since = st.since
-	}
-	e.gen = r.gen
-	q.copyAt(s, e, at, n)
 }
 
 // syncOld makes durable what was read: after a mere crash of the process some
@@ -296,7 +256,7 @@ func (q *Queue) recoverBig(damage bool) error {
 			q.o.Logger.Error("queue: the file of a large message is not complete: held", "id", e.id)
 			for i := range e.rcpts {
 				if r := &e.rcpts[i]; r.pending() {
-					r.hold, r.phase = q.reason("damaged"), phaseHeld
+					r.hold, r.phase = q.reason(heldDamaged), phaseHeld
 				}
 			}
 		}
@@ -324,6 +284,7 @@ func (q *Queue) rebuild() {
 		return cmp.Or(cmp.Compare(a.since, b.since), slices.Compare(a.id[:], b.id[:]))
 	})
 	q.first, q.last, q.recipients = nil, nil, 0
+	q.due = slices.Grow(q.due, len(all))
 	q.bytes = 0
 	now := q.nowMilli()
 	latest := now + int64(float64(q.o.Retry.Max.Milliseconds())*(1+q.o.Retry.Jitter))

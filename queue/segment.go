@@ -28,10 +28,11 @@ type segment struct {
 	sealed   bool // nothing will be appended
 	damaged  bool // some record could not be read: the file is kept
 	poisoned bool // a write or sync failed: no further one on this descriptor
+	digested bool // has its digest, or shall have none
 	readers  int  // reads under way: the file must not be recycled
 
 	copies    []mail.ID // of every message with a copy here, finished or not
-	ids       []mail.ID // of every record here
+	ids       []mail.ID // of every other record here
 	live      int       // copies that are the current one of a live message
 	liveBytes int64
 	states    int // state records that are the current one of a live recipient
@@ -48,6 +49,9 @@ func (s *segment) at(off int64) loc { return loc{uint32(s.number), uint32(off)} 
 func (s *segment) removable(h *hooks) bool {
 	return s.sealed && s.readers == 0 && s.live == 0 && s.states == 0 && (s.tombs == 0 || h.dropTombstone)
 }
+
+// needed reports that something in s is.
+func (s *segment) needed() bool { return s.live > 0 || s.states > 0 || s.tombs > 0 }
 
 // firstSegmentSize keeps a fresh spool small: segments grow fourfold up to
 // Options.SegmentSize.
@@ -217,7 +221,7 @@ func (q *Queue) recycle(old, s *segment) error {
 func (q *Queue) recyclable() *segment {
 	var oldest *segment
 	for _, s := range q.segments {
-		if s.removable(&q.o.hooks) && s.size == q.o.SegmentSize && !s.poisoned && (oldest == nil || s.number < oldest.number) {
+		if s.removable(&q.o.hooks) && s.size == q.o.SegmentSize && !s.poisoned && !s.damaged && (oldest == nil || s.number < oldest.number) {
 			oldest = s
 		}
 	}
@@ -230,6 +234,9 @@ func (q *Queue) recyclable() *segment {
 // forget drops a segment whose file is gone, err tells whether durably so.
 // Only then are its copies, and the tombstones for them, of no more concern.
 func (q *Queue) forget(s *segment, err error) {
+	if s.digested {
+		q.removeDigest(s.number)
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delete(q.segments, s.number)

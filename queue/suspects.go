@@ -120,13 +120,7 @@ func appendTrying(b []byte, id mail.ID, times, underWay uint8) []byte {
 }
 
 func (q *Queue) holdSuspect(id mail.ID) bool {
-	err := q.change(id, recHold, func(_ *entry, r *rcpt) bool {
-		if r.hold != 0 {
-			return false
-		}
-		r.hold, r.phase = q.reason(heldAfterCrash), phaseHeld
-		return true
-	})
+	err := q.holdAll(id, heldAfterCrash)
 	q.o.Logger.Error("queue: held, the process crashed each time that it was handled", "id", id, "crashes", maxCrashes, "err", err)
 	return err == nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"runtime"
+	"runtime/debug"
 	"testing"
 )
 
@@ -17,7 +18,7 @@ func TestHeapFloor(t *testing.T) {
 	t.Setenv("GOGC", "")
 	t.Setenv("GOMEMLIMIT", "")
 	before := live()
-	release := holdHeapFloor()
+	release := tuneMemory()
 	if got := live() - before; got < heapFloor/2 {
 		t.Errorf("held: %d octets more", got)
 	}
@@ -27,9 +28,30 @@ func TestHeapFloor(t *testing.T) {
 		t.Errorf("released: %d octets more", got)
 	}
 	t.Setenv("GOMEMLIMIT", "100MiB")
-	release = holdHeapFloor()
+	release = tuneMemory()
 	if got := live() - before; got > heapFloor/2 {
 		t.Errorf("held against GOMEMLIMIT: %d octets more", got)
 	}
 	release()
+}
+
+// The limit is the default one, follows a heap that outgrows it, and goes with
+// the release.
+func TestSoftLimit(t *testing.T) {
+	t.Setenv("GOGC", "")
+	t.Setenv("GOMEMLIMIT", "")
+	before := debug.SetMemoryLimit(-1)
+	release := tuneMemory()
+	if got := debug.SetMemoryLimit(-1); got != softLimit {
+		t.Errorf("limit %d", got)
+	}
+	release()
+	if got := debug.SetMemoryLimit(-1); got != before {
+		t.Errorf("limit %d after the release, %d before", got, before)
+	}
+	for live, want := range map[int64]int64{0: softLimit, 300 << 20: softLimit, 400 << 20: 512 << 20, 1 << 30: 1280 << 20} {
+		if got := limitFor(live); got != want {
+			t.Errorf("%d MiB live: limit %d MiB, want %d", live>>20, got>>20, want>>20)
+		}
+	}
 }

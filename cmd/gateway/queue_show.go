@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
+	"strings"
 	"time"
 
 	"mailweir/internal/config"
@@ -138,7 +140,26 @@ func summarizeQueue(ctx context.Context, std stdio, cfg *config.Config, a *queue
 		}
 		return printRows(std.out, rows)
 	})
+	reportDamage(std.err, spoolDir(cfg)+"/corrupt")
 	return exitOK, err
+}
+
+// reportDamage says that there is something which an admin must look at. What a
+// crash cut short was never acknowledged, and is none of it.
+func reportDamage(w io.Writer, dir string) {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return // no spool yet
+	}
+	n := 0
+	for _, f := range files {
+		if !strings.HasPrefix(f.Name(), "tail-") {
+			n++
+		}
+	}
+	if n > 0 {
+		fmt.Fprintf(w, "gateway: DAMAGE was found in the spool: %d files are kept in %s, the log has the details; remove them when you have seen them\n", n, dir)
+	}
 }
 
 // ageRow is the JSON of one row: counts[i] are younger than minutes[i], the

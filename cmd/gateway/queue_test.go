@@ -331,3 +331,20 @@ func TestControlSlowReader(t *testing.T) {
 		t.Errorf("the stop took %v", took)
 	}
 }
+
+// summary tells of what was damaged, and not of what a crash cut short.
+func TestSummaryTellsOfDamage(t *testing.T) {
+	dir := t.TempDir()
+	var out strings.Builder
+	if reportDamage(&out, dir+"/none"); out.Len() > 0 {
+		t.Errorf("without a spool: %s", out.String())
+	}
+	for _, name := range []string{"tail-01-02", "damaged-01-02", "0000000000000001.log"} {
+		if err := os.WriteFile(dir+"/"+name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if reportDamage(&out, dir); !strings.Contains(out.String(), "DAMAGE") || !strings.Contains(out.String(), " 2 files ") {
+		t.Errorf("%q", out.String())
+	}
+}

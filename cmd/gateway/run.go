@@ -61,7 +61,7 @@ func runCommand(ctx context.Context, std stdio, args []string) (int, error) {
 		return exitError, err
 	}
 	defer end()
-	defer holdHeapFloor()()
+	defer tuneMemory()()
 	if err := slackenTimers(); err != nil {
 		log.Debug("timers stay exact, which costs CPU under load", "reason", err)
 	}

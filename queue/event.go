@@ -1,0 +1,118 @@
+package queue
+
+import "mailweir/mail"
+
+// event is what recovery needs of a record: who it is about and what became of
+// them, without envelope, header sections, body and replies. It comes from the
+// record itself, or from the digest of its segment.
+type event struct {
+	kind  recordType
+	flags uint8
+	id    mail.ID
+	gen   uint32
+	off   uint32 // where the record starts
+	len   uint32 // with its header
+	since int64
+
+	// Of a copy.
+	size    int64 // of the message
+	big     bool
+	dsn     bool     // null reverse-path
+	domains []string // of its recipients, canonical
+
+	states []rcptState // next hop and reply left out
+}
+
+func (ev *event) isCopy() bool { return ev.kind == recAccept || ev.kind == recRelocate }
+
+// eventOf is the event of a record at offset off, n octets long.
+func eventOf(r record, off int64, n uint32) (*event, error) {
+	ev := &event{kind: r.kind, flags: r.flags, id: r.id, gen: r.gen, off: uint32(off), len: n}
+	if !r.isCopy() {
+		var err error
+		ev.since, ev.states, err = decodeStates(r.payload)
+		return ev, err
+	}
+	st, err := decodeCopy(r.payload)
+	if err != nil {
+		return ev, err
+	}
+	ev.since, ev.states = st.since, st.states
+	ev.size = int64(len(st.heads[0]) + len(st.body))
+	if ev.big = st.big != nil; ev.big {
+		ev.size += st.big.size
+	}
+	ev.dsn = st.env.ReversePath.IsNull()
+	ev.domains = make([]string, len(st.env.Recipients))
+	for i := range ev.domains {
+		ev.domains[i] = mail.CanonicalDomain(st.env.Recipients[i].Path.Domain())
+	}
+	return ev, nil
+}
+
+// replay applies one record. The order of the log is the order of events.
+func (q *Queue) replay(s *segment, r record, off int64, n uint32) {
+	ev, err := eventOf(r, off, n)
+	switch {
+	case err == nil:
+		q.happened(s, ev)
+	case r.isCopy():
+		// Intact, and yet not to be read: a record of a later version.
+		q.o.Metrics.damaged.Inc()
+		q.o.Logger.Error("queue: a record cannot be understood", "id", r.id, "segment", s.number)
+		s.damaged = true
+	default:
+		s.ids = append(s.ids, r.id)
+		q.o.Metrics.damaged.Inc()
+	}
+}
+
+// happened applies one event.
+func (q *Queue) happened(s *segment, ev *event) {
+	if ev.isCopy() {
+		q.copied(s, ev)
+		return
+	}
+	s.ids = append(s.ids, ev.id)
+	e := q.entries[ev.id]
+	if e == nil {
+		q.moveTomb(s, ev.id)
+		return
+	}
+	for i := range ev.states {
+		if k := ev.states[i].index; k < len(e.rcpts) {
+			q.restore(&e.rcpts[k], &ev.states[i])
+			q.stateAt(e, k, s.at(int64(ev.off)))
+		}
+	}
+	e.since = ev.since
+	if ev.flags&flagLast != 0 {
+		q.remove(e)
+		q.bury(s, e)
+	}
+}
+
+func (q *Queue) copied(s *segment, ev *event) {
+	e := q.entries[ev.id]
+	if e == nil {
+		e = q.recoverEntry(ev)
+		q.insert(e)
+	} else if len(e.rcpts) == len(ev.states) {
+		for i := range ev.states {
+			q.restore(&e.rcpts[i], &ev.states[i])
+		}
+		e.since = ev.since
+	}
+	e.gen = ev.gen
+	q.copyAt(s, e, s.at(int64(ev.off)), ev.len)
+}
+
+func (q *Queue) recoverEntry(ev *event) *entry {
+	e := makeEntry(len(ev.states))
+	e.id, e.since, e.size, e.dsn, e.big = ev.id, ev.since, ev.size, ev.dsn, ev.big
+	for i := range e.rcpts {
+		e.rcpts[i].dom = q.intern(ev.domains[i], "")
+		q.restore(&e.rcpts[i], &ev.states[i])
+	}
+	return e
+}
