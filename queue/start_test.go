@@ -24,10 +24,10 @@ import (
 type started struct {
 	Messages, Digests, Segments int
 
-	Ready    time.Duration // until Open returned
-	Running  time.Duration // until the first message was offered to the next hop
-	Peak     int64         // resident set, bytes
-	Heap     uint64        // in use when all is ready
+	Ready   time.Duration // until Open returned
+	Running time.Duration // until the first message was offered to the next hop
+	Peak    int64         // resident set, bytes
+	Heap    uint64        // in use when all is ready
 }
 
 // starter opens a spool as the gateway does, and says what that cost.
