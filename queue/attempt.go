@@ -43,6 +43,7 @@ func (q *Queue) attempt(u unit) {
 			u.d.fault = outs[0].Reply
 			u.d.waits = u.e
 		}
+		u.d.took(took)
 		q.feedback(u.d, outs)
 	}
 	b, report := q.conclude(u.e, m, outs, unrouted)
@@ -148,19 +149,6 @@ func connected(outs []mail.Outcome) bool {
 }
 
 func unreached(o mail.Outcome) bool { return !reached([]mail.Outcome{o}) }
-
-// finish ends a unit: its destination may have another attempt.
-func (q *Queue) finish(u unit) {
-	u.e.active--
-	u.d.active--
-	q.offer(u.d)
-	if u.d.dead {
-		q.wakeClock()
-	}
-	if u.d.domains == 0 && u.d.active == 0 && u.d.ready.len() == 0 {
-		delete(q.dests, u.d.name)
-	}
-}
 
 // unreadable ends a message whose stored bytes are damaged: it cannot be
 // relayed, and nothing else must be in its place. Its segment is kept.

@@ -33,8 +33,8 @@ import (
 //	        generation uvarint, offset uvarint (less the one before's),
 //	        length uvarint, since varint (less the one before's),
 //	        of a copy: size uvarint; number of states uvarint, states
-//	state:  domain's string (of a copy) or recipient uvarint, status u8,
-//	        attempts uvarint, next varint ms, strings of hold, reroute uvarint
+//	state:  domain's string (of a copy) or recipient uvarint, status u8 (with
+//	        0x80: the last attempt did not reach the next hop), attempts uvarint, next varint ms, strings of hold, reroute uvarint
 const (
 	digestMagic      = 0x3147494451574d4d // "MMWQDIG1"
 	digestVersion    = 1
@@ -44,6 +44,8 @@ const (
 	digestLast = flagLast
 	digestBig  = 2
 	digestNull = 4
+
+	digestUnreached = 0x80
 
 	// maxDigest bounds what is read: a segment's digest is far smaller than
 	// the segment.
@@ -124,7 +126,11 @@ func (d *digest) add(ev *event) {
 		} else {
 			b = binary.AppendUvarint(b, uint64(s.index))
 		}
-		b = append(b, s.status)
+		status := s.status
+		if s.unreached {
+			status |= digestUnreached
+		}
+		b = append(b, status)
 		b = binary.AppendUvarint(b, uint64(s.attempts))
 		b = binary.AppendVarint(b, s.next)
 		b = binary.AppendUvarint(b, d.string(s.hold))
@@ -224,6 +230,8 @@ func (d *digest) each(f func(*event)) error {
 				s.index = dec.int()
 			}
 			s.status, s.attempts, s.next = dec.byte(), dec.int(), dec.varint()
+			s.unreached = s.status&digestUnreached != 0
+			s.status &^= digestUnreached
 			s.hold, s.to = text(), mail.Destination(text())
 			ev.states = append(ev.states, s)
 		}

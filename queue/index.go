@@ -61,6 +61,8 @@ type domain struct {
 	to   mail.Destination // in place of what Route says; "" for that
 	dest *dest            // nil before Run
 	refs int
+
+	ready fifo // what is due
 }
 
 // tomb remembers a message that is over while copies of it lie in segments
@@ -112,6 +114,7 @@ func (q *Queue) newEntry(id mail.ID, env *mail.Envelope, size, since int64) *ent
 
 // restore sets a recipient to a state that was read from the log.
 func (q *Queue) restore(r *rcpt, s *rcptState) {
+	r.unreached = s.unreached
 	r.status, r.attempts, r.next = s.status, uint16(min(s.attempts, 1<<16-1)), s.next
 	r.hold = q.reason(s.hold)
 	q.redirect(r, s.to)

@@ -112,6 +112,10 @@ type rcptState struct {
 	nextHop  string           // that the last attempt spoke to
 	to       mail.Destination // where an admin rerouted it to, "" for the routes of the config
 	reply    mail.Reply
+
+	// unreached is what reply and attempts say: the last one did not get as
+	// far as the next hop.
+	unreached bool
 }
 
 // maxReply bounds what is kept of a next hop's reply.
@@ -161,6 +165,7 @@ func (d *decoder) state() rcptState {
 		s.reply.Enhanced[i] = d.int()
 	}
 	s.reply.Text = d.string()
+	s.unreached = s.status == statusPending && s.attempts > 0 && unreached(mail.Outcome{Result: mail.Deferred, Reply: s.reply})
 	return s
 }
 

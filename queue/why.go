@@ -137,30 +137,16 @@ func (q *Queue) limit(w *Wait, e *entry, r *rcpt) {
 		if d.active == 0 {
 			w.Probe = moment(d.probeAt)
 		}
-		w.Ahead = d.ready.ahead(e)
+		w.Ahead = d.ahead(r.dom, e)
 	case r.phase == phaseWait:
 		w.Limit = LimitSchedule
 	case d.active >= d.limit:
 		w.Limit = LimitConcurrency
-		w.Ahead = d.ready.ahead(e)
+		w.Ahead = d.ahead(r.dom, e)
 	default:
 		w.Limit = LimitWorkers
-		w.Ahead = d.ready.ahead(e)
+		w.Ahead = d.ahead(r.dom, e)
 	}
-}
-
-// ahead counts the messages that come before e: all, when it is not listed.
-func (f *fifo) ahead(e *entry) int {
-	n := 0
-	for _, other := range f.list[f.head:] {
-		if other == e {
-			break
-		}
-		if !other.gone {
-			n++
-		}
-	}
-	return n
 }
 
 func moment(ms int64) *time.Time {
