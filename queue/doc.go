@@ -11,7 +11,9 @@
 //	Commit     intake.go    one ACCEPT record into the batch that is being filled
 //	           wal.go       the writer writes, syncs once for all, settles
 //	           index.go     now it is in the index, and due
-//	Run        dispatch.go  destinations take turns
+//	Run        dispatch.go  what is due, and the workers
+//	           turns.go     destinations take turns (dest.go: domains do, too)
+//	           probe.go     what could not be reached is asked now and then
 //	           attempt.go   the Deliverer gets it, from the memory it was written from
 //	           suspects.go  if this is what crashes us, it will not do so for ever
 //	           outcome.go   outcomes become DONE, DEFER or HOLD, failures DSNs (dsn.go)
