@@ -79,6 +79,10 @@ type Outcome struct {
 	Result    Result
 	NextHop   string // address that we spoke to, "" when none answered
 	Reply     Reply  // the next hop's; Code 0 with a Text when none came (connection refused, time-out)
+
+	// Reports tells of a relayed recipient that the next hop was told what its
+	// sender wants to know, and reports it from here on (DSN, RFC 3461).
+	Reports bool
 }
 
 // Destination names where a recipient's mail goes: the unit of scheduling,

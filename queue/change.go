@@ -74,7 +74,8 @@ func (q *Queue) Reroute(id mail.ID, to mail.Destination) error {
 		}
 		q.redirect(r, to)
 		if r.phase != phaseHeld {
-			r.phase, r.next, r.unreached = phaseWait, q.nowMilli(), false
+			r.phase, r.next = phaseWait, q.nowMilli()
+			r.mark(unreachedMark, false)
 		}
 		return true
 	})

@@ -131,7 +131,7 @@ func (d *digest) add(ev *event) {
 			status |= digestUnreached
 		}
 		b = append(b, status)
-		b = binary.AppendUvarint(b, uint64(s.attempts))
+		b = binary.AppendUvarint(b, s.attemptsOnDisk())
 		b = binary.AppendVarint(b, s.next)
 		b = binary.AppendUvarint(b, d.string(s.hold))
 		b = binary.AppendUvarint(b, d.string(string(s.to)))
@@ -229,7 +229,9 @@ func (d *digest) each(f func(*event)) error {
 			} else {
 				s.index = dec.int()
 			}
-			s.status, s.attempts, s.next = dec.byte(), dec.int(), dec.varint()
+			s.status = dec.byte()
+			s.setAttempts(dec.int())
+			s.next = dec.varint()
 			s.unreached = s.status&digestUnreached != 0
 			s.status &^= digestUnreached
 			s.hold, s.to = text(), mail.Destination(text())

@@ -3,13 +3,14 @@ package queue
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"mime/quotedprintable"
 	"net"
 	"net/netip"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"mailweir/mail"
 )
@@ -41,31 +42,65 @@ func (g *generated) write(b *batch) {
 // maxReturned is the largest message that RET=FULL returns whole.
 const maxReturned = 64 << 10
 
-// reports makes the DSNs for failed recipients: one for each header section
-// that they had, since that is what comes back. The caller holds q.mu.
-func (q *Queue) reports(m *mail.Message, failed []rcptState, now time.Time) []*generated {
-	byHead := map[int][]rcptState{}
-	for _, s := range failed {
-		h := m.Envelope.Recipients[s.index].Head
-		byHead[h] = append(byHead[h], s)
+// news is what a DSN tells, and how.
+type news struct {
+	action  string // RFC 3464 section 2.3.3
+	subject string
+	text    string
+}
+
+var (
+	newsFailed = &news{"failed", "Undelivered mail returned to sender",
+		"Your message could not be delivered to the recipients below.\r\n" +
+			"It will not be tried again. The reason is what the next server said.\r\n"}
+	newsDelayed = &news{"delayed", "Delayed mail, no action needed yet",
+		"This is only a notice. Your message could not be delivered to the recipients\r\n" +
+			"below yet. It is tried again; you need not send it once more.\r\n"}
+	newsRelayed = &news{"relayed", "Your message was passed on",
+		"Your message was handed to the next server for the recipients below. That\r\n" +
+			"server sends no reports, so there will be none when the message arrives.\r\n"}
+	allNews = [...]*news{newsFailed, newsDelayed, newsRelayed}
+)
+
+func newsOf(s *rcptState) *news {
+	switch s.status {
+	case statusRelayed:
+		return newsRelayed
+	case statusPending:
+		return newsDelayed
 	}
-	list := make([]*generated, 0, len(byHead))
+	return newsFailed
+}
+
+// reports makes the DSNs for recipients: for each header section that they had,
+// since that is what comes back, one with each kind of news. The caller holds
+// q.mu.
+func (q *Queue) reports(e *entry, m *mail.Message, told []rcptState, now time.Time) []*generated {
+	var list []*generated
 	for h := range m.Heads {
-		if states := byHead[h]; states != nil {
-			list = append(list, q.dsn(m, h, states, now))
+		for _, n := range allNews {
+			var states []rcptState
+			for i := range told {
+				if m.Envelope.Recipients[told[i].index].Head == h && newsOf(&told[i]) == n {
+					states = append(states, told[i])
+				}
+			}
+			if len(states) > 0 {
+				list = append(list, q.dsn(e, m, h, n, states, now))
+			}
 		}
 	}
 	return list
 }
 
-func (q *Queue) dsn(m *mail.Message, head int, states []rcptState, now time.Time) *generated {
+func (q *Queue) dsn(e *entry, m *mail.Message, head int, n *news, states []rcptState, now time.Time) *generated {
 	g := &generated{since: now.UnixMilli()}
 	g.env = mail.Envelope{
 		ID: mail.NewID(now), Arrived: now, UTF8: m.Envelope.UTF8,
 		// RFC 3461 section 5.2.9 e: no DSN for a DSN.
 		Recipients: []mail.Recipient{{Path: m.Envelope.ReversePath, Notify: mail.NotifyNever}},
 	}
-	w := &dsnWriter{host: q.o.Hostname, m: m, now: now, utf8: m.Envelope.UTF8, boundary: "=_" + g.env.ID.String()}
+	w := &dsnWriter{host: q.o.Hostname, m: m, news: n, now: now, until: q.expires(e), utf8: m.Envelope.UTF8, boundary: "=_" + g.env.ID.String()}
 	w.human(states)
 	w.status(states)
 	w.returned(m.Heads[head])
@@ -82,7 +117,9 @@ type dsnWriter struct {
 	b        bytes.Buffer
 	host     string
 	m        *mail.Message
+	news     *news
 	now      time.Time
+	until    time.Time // it is given up
 	utf8     bool
 	eightBit bool
 	boundary string
@@ -94,7 +131,7 @@ func (w *dsnWriter) head(id mail.ID) []byte {
 	var h bytes.Buffer
 	fmt.Fprintf(&h, "From: Mail Delivery System <MAILER-DAEMON@%s>\r\n", w.host)
 	fmt.Fprintf(&h, "To: <%s>\r\n", w.m.Envelope.ReversePath)
-	h.WriteString("Subject: Undelivered mail returned to sender\r\n")
+	fmt.Fprintf(&h, "Subject: %s\r\n", w.news.subject)
 	fmt.Fprintf(&h, "Date: %s\r\n", w.now.Format(dateFormat))
 	fmt.Fprintf(&h, "Message-ID: <%s@%s>\r\n", id, w.host)
 	h.WriteString("Auto-Submitted: auto-replied\r\n") // RFC 3834 section 5
@@ -152,14 +189,16 @@ func isASCII(p []byte) bool {
 func (w *dsnWriter) human(states []rcptState) {
 	var t bytes.Buffer
 	fmt.Fprintf(&t, "This is the mail system at %s.\r\n\r\n", w.host)
-	t.WriteString("Your message could not be delivered to the recipients below.\r\n")
-	t.WriteString("It will not be tried again. The reason is what the next server said.\r\n")
+	t.WriteString(w.news.text)
+	if w.news == newsDelayed {
+		fmt.Fprintf(&t, "It is given up at %s at the latest.\r\n", w.date(w.until))
+	}
 	for _, s := range states {
 		fmt.Fprintf(&t, "\r\n<%s>:\r\n", w.m.Envelope.Recipients[s.index].Path)
 		if s.status == statusExpired {
 			t.WriteString("    could not be delivered in time; the last attempt said:\r\n")
 		}
-		fmt.Fprintf(&t, "    %s\r\n", w.clean(s.reply.String()))
+		fmt.Fprintf(&t, "    %s\r\n", w.clean(s.said()))
 	}
 	w.text("text/plain; charset=utf-8", t.Bytes())
 }
@@ -171,7 +210,7 @@ func (w *dsnWriter) status(states []rcptState) {
 	if id := w.m.Envelope.EnvID; id != "" {
 		fmt.Fprintf(&t, "Original-Envelope-Id: %s\r\n", w.clean(xtext(id)))
 	}
-	fmt.Fprintf(&t, "Arrival-Date: %s\r\n", w.m.Envelope.Arrived.In(w.now.Location()).Format(dateFormat))
+	fmt.Fprintf(&t, "Arrival-Date: %s\r\n", w.date(w.m.Envelope.Arrived))
 	for _, s := range states {
 		w.recipient(&t, s)
 	}
@@ -186,14 +225,14 @@ func (w *dsnWriter) recipient(t *bytes.Buffer, s rcptState) {
 	r := &w.m.Envelope.Recipients[s.index]
 	t.WriteString("\r\n")
 	if kind, addr, ok := strings.Cut(r.ORcpt, ";"); ok {
-		fmt.Fprintf(t, "Original-Recipient: %s;%s\r\n", w.clean(kind), w.clean(xtext(addr)))
+		fmt.Fprintf(t, "Original-Recipient: %s;%s\r\n", w.clean(kind), w.clean(w.original(kind, addr)))
 	}
 	kind := "rfc822"
 	if !isASCII([]byte(r.Path)) {
 		kind = "utf-8" // RFC 6533 section 3
 	}
 	fmt.Fprintf(t, "Final-Recipient: %s; %s\r\n", kind, r.Path)
-	t.WriteString("Action: failed\r\n")
+	fmt.Fprintf(t, "Action: %s\r\n", w.news.action)
 	fmt.Fprintf(t, "Status: %s\r\n", statusCode(s))
 	if name := remoteName(s.nextHop); name != "" && s.reply.Code != 0 {
 		fmt.Fprintf(t, "Remote-MTA: dns; %s\r\n", name)
@@ -202,9 +241,25 @@ func (w *dsnWriter) recipient(t *bytes.Buffer, s rcptState) {
 	if s.reply.Code == 0 {
 		diagnostic = "x-mailweir"
 	}
-	fmt.Fprintf(t, "Diagnostic-Code: %s; %s\r\n", diagnostic, w.clean(s.reply.String()))
-	fmt.Fprintf(t, "Last-Attempt-Date: %s\r\n", w.now.Format(dateFormat))
+	fmt.Fprintf(t, "Diagnostic-Code: %s; %s\r\n", diagnostic, w.clean(s.said()))
+	fmt.Fprintf(t, "Final-Log-ID: %s\r\n", w.m.Envelope.ID)
+	switch {
+	case w.news != newsDelayed:
+		fmt.Fprintf(t, "Last-Attempt-Date: %s\r\n", w.date(w.now))
+	default:
+		fmt.Fprintf(t, "Will-Retry-Until: %s\r\n", w.date(w.until))
+	}
 }
+
+// said is what the last attempt met.
+func (s *rcptState) said() string {
+	if text := s.reply.String(); text != "" {
+		return text
+	}
+	return "the next server cannot be reached"
+}
+
+func (w *dsnWriter) date(t time.Time) string { return t.In(w.now.Location()).Format(dateFormat) }
 
 // statusCode is the enhanced status code of RFC 3463: the next hop's, when it
 // is of the reply's own class.
@@ -212,12 +267,16 @@ func statusCode(s rcptState) string {
 	switch {
 	case s.status == statusExpired:
 		return "4.4.7" // delivery time expired
+	case s.status == statusPending && s.reply.Code == 0:
+		return "4.4.1" // no answer from host
 	case s.reply.Enhanced[0] != 0 && s.reply.Enhanced[0] == s.reply.Code/100:
 		return s.reply.Enhanced.String()
 	case s.reply.Code == 0 && s.reply.Enhanced[0] == 5: // our own word
 		return s.reply.Enhanced.String()
 	case s.reply.Permanent():
 		return "5.0.0"
+	case s.status == statusRelayed:
+		return "2.0.0"
 	}
 	return "4.0.0"
 }
@@ -266,73 +325,20 @@ func xtext(s string) string {
 	return b.String()
 }
 
-// returned is the third part: the header section, or the whole message when
-// the sender asked for it (RET=FULL) and it is not large.
-func (w *dsnWriter) returned(head []byte) {
-	head = withoutTrace(head)
-	if body := w.fullBody(len(head)); body != nil {
-		w.returnMessage(head, body)
-		return
+// original is the address of ORCPT. One in UTF-8 comes with its characters
+// written as \x{HEX}, which a DSN of ASCII keeps (RFC 6533 section 3).
+func (w *dsnWriter) original(kind, addr string) string {
+	addr = xtext(addr)
+	if !strings.EqualFold(kind, "utf-8") || !w.utf8 {
+		return addr
 	}
-	contentType := "text/rfc822-headers" // RFC 6522 section 4
-	if w.utf8 {
-		contentType = "message/global-headers" // RFC 6533 section 5
-	}
-	w.text(contentType, bytes.TrimSuffix(head, []byte("\r\n")))
-}
-
-func (w *dsnWriter) returnMessage(head, body []byte) {
-	contentType, encoding := "message/rfc822", ""
-	if w.utf8 {
-		contentType = "message/global"
-	}
-	// RFC 2046 section 5.2.1: no encoding but 7bit and 8bit here.
-	if !isASCII(head) || !isASCII(body) {
-		encoding, w.eightBit = "8bit", true
-	}
-	w.part(contentType, encoding)
-	w.b.Write(head)
-	w.b.Write(body)
-	w.b.WriteString("\r\n")
-}
-
-// fullBody is the body when it is to be returned, else nil.
-func (w *dsnWriter) fullBody(head int) []byte {
-	if w.m.Envelope.Return != "FULL" || w.m.Body.Size()+int64(head) > maxReturned {
-		return nil
-	}
-	r, err := w.m.Body.Open()
-	if err != nil {
-		return nil
-	}
-	defer r.Close()
-	body, err := io.ReadAll(r)
-	if err != nil {
-		return nil
-	}
-	return append([]byte{}, body...)
-}
-
-// traceFields tell, or may tell, the way that a message took to us, or what we
-// thought of it.
-var traceFields = []string{
-	"Received", "X-Received", "Received-SPF", "Authentication-Results", "ARC-Authentication-Results",
-	"X-Originating-IP", "X-Client-IP", "X-Sender-IP", "X-Real-IP", "X-Forwarded-For", "X-Remote-IP",
-	"X-PHP-Originating-Script", "X-PHP-Script", "X-Source", "X-Source-Args", "X-Source-Dir", "X-Source-IP",
-	"X-Originating-Client-IP", "X-Spam-Status", "X-Spam-Score", "X-Spam-Flag",
-}
-
-func withoutTrace(head []byte) []byte {
-	h := mail.ParseHeader(head)
-	out := make([]byte, 0, len(head))
-fields:
-	for _, f := range h.Fields {
-		for _, name := range traceFields {
-			if f.Is(name) {
-				continue fields
-			}
+	return embedded.ReplaceAllStringFunc(addr, func(s string) string {
+		n, err := strconv.ParseUint(s[3:len(s)-1], 16, 32)
+		if err != nil || n < 0x80 || !utf8.ValidRune(rune(n)) {
+			return s
 		}
-		out = append(out, f.Raw...)
-	}
-	return append(out, "\r\n"...)
+		return string(rune(n))
+	})
 }
+
+var embedded = regexp.MustCompile(`\\x\{[0-9A-Fa-f]{2,6}\}`)

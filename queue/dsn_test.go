@@ -7,6 +7,7 @@ import (
 	"mime"
 	"mime/multipart"
 	netmail "net/mail"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -20,8 +21,14 @@ import (
 // and returns the DSNs that went out and what is left.
 func dsnRun(t *testing.T, m *mail.Message, body string, reply func(rcpt int) mail.Outcome) (dsns []*mail.Message, contents [][]byte, left []Item) {
 	t.Helper()
+	return dsnRunWith(t, Options{}, m, body, reply)
+}
+
+func dsnRunWith(t *testing.T, o Options, m *mail.Message, body string, reply func(rcpt int) mail.Outcome) (dsns []*mail.Message, contents [][]byte, left []Item) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		q, err := Open(fsx.NewMem(), "/spool", Options{SegmentSize: 64 << 10, Hostname: "mx.example.org", MinFreeBytes: 1})
+		o.SegmentSize, o.Hostname, o.MinFreeBytes = 64<<10, "mx.example.org", 1
+		q, err := Open(fsx.NewMem(), "/spool", o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -202,5 +209,158 @@ func TestNoBackscatter(t *testing.T) {
 				t.Errorf("recipients %+v", r)
 			}
 		})
+	}
+}
+
+// TestDelayWarning: off by default; after that time, once, to who may be told
+// and did not forbid it, also when no attempt is made any more.
+func TestDelayWarning(t *testing.T) {
+	down := func(int) mail.Outcome { return unreachable() }
+	busy := func(int) mail.Outcome { return deferral("busy") }
+	for _, tc := range []struct {
+		name   string
+		after  time.Duration
+		change func(*mail.Envelope)
+		reply  func(int) mail.Outcome
+		want   int // delayed; one failed comes later
+	}{
+		{"off", 0, func(*mail.Envelope) {}, busy, 0},
+		{"deferred", 4 * time.Hour, func(*mail.Envelope) {}, busy, 1},
+		{"unreachable", 4 * time.Hour, func(*mail.Envelope) {}, down, 1},
+		{"asked for", 4 * time.Hour, func(e *mail.Envelope) { e.Recipients[0].Notify = mail.NotifyDelay | mail.NotifyFailure }, busy, 1},
+		{"not asked for", 4 * time.Hour, func(e *mail.Envelope) { e.Recipients[0].Notify = mail.NotifyFailure }, busy, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			m := newMessage(nil, "one@example.net")
+			m.Envelope.Return = "FULL"
+			tc.change(&m.Envelope)
+			_, contents, _ := dsnRunWith(t, Options{DelayWarning: tc.after}, m, "x\r\n", tc.reply)
+			if len(contents) != tc.want+1 {
+				t.Fatalf("%d DSNs, want %d and the one of the failure", len(contents), tc.want)
+			}
+			head, _, bodies := parts(t, contents[len(contents)-1])
+			if !strings.Contains(bodies[1], "Action: failed\r\n") || !strings.HasPrefix(head.Get("Subject"), "Undelivered") {
+				t.Errorf("the last one:\n%s", bodies[1])
+			}
+			if tc.want == 0 {
+				return
+			}
+			head, types, bodies := parts(t, contents[0])
+			for _, want := range []string{"Action: delayed\r\n", "Will-Retry-Until: ", "Status: 4.", "Final-Log-ID: " + m.Envelope.ID.String()} {
+				if !strings.Contains(bodies[1], want) {
+					t.Errorf("no %q in\n%s", want, bodies[1])
+				}
+			}
+			if types[2] != "text/rfc822-headers" || strings.Contains(bodies[1], "Last-Attempt") || !strings.HasPrefix(head.Get("Subject"), "Delayed") || !strings.Contains(bodies[0], "tried again") {
+				t.Errorf("%v %s\n%s\n%s", types, head.Get("Subject"), bodies[0], bodies[1])
+			}
+			sent, _ := head.Date()
+			if d := sent.Sub(m.Envelope.Arrived); d < tc.after || d > tc.after+75*time.Minute {
+				t.Errorf("told after %v", d)
+			}
+		})
+	}
+	t.Run("forged", func(t *testing.T) {
+		m := newMessage(nil, "one@example.net")
+		m.Envelope.MayReturn = false
+		if dsns, _, _ := dsnRunWith(t, Options{DelayWarning: time.Hour}, m, "x\r\n", busy); len(dsns) > 0 {
+			t.Error("a DSN to who may be forged")
+		}
+	})
+}
+
+// TestDelayIsToldOnce also over restarts and compaction.
+func TestDelayIsToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem, n := fsx.NewMem(), newNext()
+		told := 0
+		n.reply = func(_ mail.Destination, m *mail.Message, _ int) mail.Outcome {
+			if m.Envelope.ReversePath.IsNull() {
+				told++
+				return mail.Outcome{Result: mail.Relayed, Reply: mail.Reply{Code: 250}}
+			}
+			return deferral("busy")
+		}
+		for i := range 4 {
+			q, err := Open(mem, "/spool", Options{SegmentSize: 64 << 10, MinFreeBytes: 1, DelayWarning: time.Hour})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i == 0 {
+				mustPut(t, q, []byte("x\r\n"), "a@d.example", "b@d.example")
+			}
+			end := time.Now().Add(5 * time.Hour)
+			run(t, q, n, func() bool { time.Sleep(time.Minute); return time.Now().After(end) })
+			if it := slices.Collect(q.List(Filter{})); len(it) != 1 || it[0].Attempts > 100 || it[0].Attempts < 5*i {
+				t.Errorf("round %d: %+v", i, it)
+			}
+			if i == 1 {
+				q.compact(100, func() bool { return q.flush() == nil })
+			}
+			mustClose(t, q)
+		}
+		if told != 1 {
+			t.Errorf("told %d times", told)
+		}
+	})
+}
+
+// TestSuccessReports: who asked for it hears from us when the next hop sends no
+// reports (RFC 3461 section 5.2.2), and only then.
+func TestSuccessReports(t *testing.T) {
+	relayed := func(reports bool) func(int) mail.Outcome {
+		return func(int) mail.Outcome {
+			return mail.Outcome{Result: mail.Relayed, NextHop: "mx.example.net:25", Reports: reports,
+				Reply: mail.Reply{Code: 250, Enhanced: mail.EnhancedCode{2, 0, 0}, Text: "taken"}}
+		}
+	}
+	for _, tc := range []struct {
+		name    string
+		notify  mail.Notify
+		proven  bool
+		reports bool
+		want    int
+	}{
+		{"asked", mail.NotifySuccess, true, false, 1},
+		{"asked, the next hop reports", mail.NotifySuccess, true, true, 0},
+		{"not asked", 0, true, false, 0},
+		{"failure only", mail.NotifyFailure, true, false, 0},
+		{"never", mail.NotifyNever, true, false, 0},
+		{"forged", mail.NotifySuccess, false, false, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			m := newMessage(nil, "one@example.net", "two@example.net")
+			m.Envelope.MayReturn, m.Envelope.Return, m.Envelope.EnvID = tc.proven, "FULL", "E1"
+			m.Envelope.Recipients[0].Notify, m.Envelope.Recipients[0].ORcpt = tc.notify, "rfc822;alias@example.net"
+			dsns, contents, left := dsnRun(t, m, "x\r\n", relayed(tc.reports))
+			if len(dsns) != tc.want || len(left) != 0 {
+				t.Fatalf("%d DSNs, want %d; left %+v", len(dsns), tc.want, left)
+			}
+			if tc.want == 0 {
+				return
+			}
+			_, types, bodies := parts(t, contents[0])
+			for _, want := range []string{"Action: relayed\r\n", "Status: 2.0.0\r\n", "Remote-MTA: dns; mx.example.net\r\n", "Original-Envelope-Id: E1\r\n",
+				"Original-Recipient: rfc822;alias@example.net\r\n", "Diagnostic-Code: smtp; 250 2.0.0 taken\r\n"} {
+				if !strings.Contains(bodies[1], want) {
+					t.Errorf("no %q in\n%s", want, bodies[1])
+				}
+			}
+			if types[2] != "text/rfc822-headers" || strings.Contains(bodies[1], "two@") {
+				t.Errorf("%v\n%s", types, bodies[1])
+			}
+		})
+	}
+}
+
+// TestOriginalRecipientUTF8 (RFC 6533 section 3).
+func TestOriginalRecipientUTF8(t *testing.T) {
+	for utf8, want := range map[bool]string{true: "Original-Recipient: utf-8;bücher@example.net\r\n", false: "Original-Recipient: utf-8;b\\x{FC}cher@example.net\r\n"} {
+		m := newMessage(nil, "one@example.net")
+		m.Envelope.UTF8, m.Envelope.Recipients[0].ORcpt = utf8, "utf-8;b+5Cx+7BFC+7Dcher@example.net"
+		_, contents, _ := dsnRun(t, m, "x\r\n", func(int) mail.Outcome { return refusal() })
+		if _, _, bodies := parts(t, contents[0]); !strings.Contains(bodies[1], want) {
+			t.Errorf("SMTPUTF8 %v: no %q in\n%s", utf8, want, bodies[1])
+		}
 	}
 }

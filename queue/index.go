@@ -34,10 +34,28 @@ type rcpt struct {
 	hold     uint16 // index into Queue.reasons, 0: not held
 	status   uint8
 	phase    phase
-	// unreached: the last attempt did not get as far as the next hop. It is
-	// made again as soon as another one does.
-	unreached bool
-	probes    uint8 // attempts that were made early, which the schedule does not count
+	marks    marks
+	probes   uint8 // attempts that were made early, which the schedule does not count
+}
+
+// marks are what else is known of a recipient.
+type marks uint8
+
+const (
+	// unreachedMark: the last attempt did not get as far as the next hop. It
+	// is made again as soon as another one does.
+	unreachedMark marks = 1 << iota
+	// delayMark: the sender was told of the delay, or is not to be told.
+	delayMark
+)
+
+func (r *rcpt) is(m marks) bool { return r.marks&m != 0 }
+
+func (r *rcpt) mark(m marks, on bool) {
+	r.marks &^= m
+	if on {
+		r.marks |= m
+	}
 }
 
 // phase is where a pending recipient stands in the schedule.
@@ -114,7 +132,8 @@ func (q *Queue) newEntry(id mail.ID, env *mail.Envelope, size, since int64) *ent
 
 // restore sets a recipient to a state that was read from the log.
 func (q *Queue) restore(r *rcpt, s *rcptState) {
-	r.unreached = s.unreached
+	r.mark(unreachedMark, s.unreached)
+	r.mark(delayMark, s.told)
 	r.status, r.attempts, r.next = s.status, uint16(min(s.attempts, 1<<16-1)), s.next
 	r.hold = q.reason(s.hold)
 	q.redirect(r, s.to)

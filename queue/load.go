@@ -122,7 +122,7 @@ func (q *Queue) texts(e *entry, s *stored) []rcptState {
 func (q *Queue) current(e *entry, i int, s *rcptState) {
 	r := &e.rcpts[i]
 	s.index, s.status, s.attempts, s.next = i, r.status, int(r.attempts), r.next
-	s.hold, s.to = q.reasons[r.hold], r.dom.to
+	s.hold, s.to, s.told = q.reasons[r.hold], r.dom.to, r.is(delayMark)
 }
 
 // message is what the relay and the DSNs work on.

@@ -532,7 +532,7 @@ func dumpAll(q *Queue) string {
 		fmt.Fprintf(&b, "%s %v %d %d %d %d %v %v", e.id, e.at, e.recLen, e.copies, e.gen, e.size, e.big, e.dsn)
 		for i := range e.rcpts {
 			r := &e.rcpts[i]
-			fmt.Fprintf(&b, " %s %d %v %v %v", r.dom.name, r.next, r.state, r.phase, r.unreached)
+			fmt.Fprintf(&b, " %s %d %v %v %v", r.dom.name, r.next, r.state, r.phase, r.marks)
 		}
 		b.WriteByte('\n')
 	}

@@ -24,6 +24,7 @@ type Options struct {
 
 	Retry          Schedule      // 5 min, doubled up to 1 h, ±20 %
 	Expire         time.Duration // how long a message is tried (5 days)
+	DelayWarning   time.Duration // after so long its sender is told, once (0: never)
 	QuarantineKeep time.Duration // how long a held recipient is kept (30 days)
 	Grace          time.Duration // how long attempts in flight may go on after Run's context ended (5 s)
 

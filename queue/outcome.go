@@ -14,7 +14,7 @@ type conclusion struct {
 	now time.Time
 
 	done, deferred, held []rcptState
-	report               []rcptState // failed, and the sender is told
+	report               []rcptState // of which the sender is told: failed, delayed, relayed
 	attempts             []Attempt
 }
 
@@ -41,7 +41,7 @@ const undeliverable = "undeliverable"
 
 func (c *conclusion) state(i int) rcptState {
 	r := &c.e.rcpts[i]
-	return rcptState{index: i, attempts: int(r.attempts), to: r.dom.to}
+	return rcptState{index: i, attempts: int(r.attempts), to: r.dom.to, told: r.is(delayMark)}
 }
 
 func (c *conclusion) outcome(o mail.Outcome) {
@@ -56,13 +56,13 @@ func (c *conclusion) outcome(o mail.Outcome) {
 	s.nextHop, s.reply = o.NextHop, o.Reply
 	switch o.Result {
 	case mail.Relayed:
-		c.end(s, statusRelayed)
+		c.relayed(s, o.Reports)
 		c.q.o.Metrics.attemptRelayed.Inc()
 	case mail.Failed:
 		c.fail(s, statusFailed)
 		c.q.o.Metrics.attemptFailed.Inc()
 	default:
-		r.unreached = unreached(o)
+		r.mark(unreachedMark, unreached(o))
 		c.postpone(s)
 		c.q.o.Metrics.attemptDeferred.Inc()
 	}
@@ -91,7 +91,34 @@ func (c *conclusion) postpone(s rcptState) {
 	r := &c.e.rcpts[s.index]
 	s.next = c.q.o.Retry.next(c.now, expires, s.attempts-int(r.probes), c.q.jitter()).UnixMilli()
 	r.next, r.phase = s.next, phaseWait
+	if c.q.overdue(c.e, r, c.now) {
+		c.warn(&s)
+	}
 	c.deferred = append(c.deferred, s)
+}
+
+// relayed ends a recipient that the next hop has. A sender who asked to hear
+// of success hears it from there, or else from us how far it is known (RFC 3461
+// section 5.2.2).
+func (c *conclusion) relayed(s rcptState, reports bool) {
+	c.end(s, statusRelayed)
+	if !reports && c.wants(s.index, mail.NotifySuccess) && c.mayReturn() {
+		s.status = statusRelayed
+		c.report = append(c.report, s)
+	}
+}
+
+// warn tells the sender once that a recipient has to wait, unless he does not
+// want to know, or must not be told.
+func (c *conclusion) warn(s *rcptState) {
+	r := &c.e.rcpts[s.index]
+	r.mark(delayMark, true)
+	asked := c.m.Envelope.Recipients[s.index].Notify
+	// Who did not say leaves it to us (RFC 3461 section 4.1).
+	if (asked == 0 || asked&mail.NotifyDelay != 0) && c.mayReturn() {
+		s.told = true
+		c.report = append(c.report, *s)
+	}
 }
 
 // fail ends a recipient for good. The sender is told, or does not want to know
@@ -169,7 +196,7 @@ func (c *conclusion) record() *batch {
 	add(recHold, c.held, false)
 	add(recDefer, c.deferred, false)
 	add(recDone, c.done, last)
-	dsns := c.q.reports(c.m, c.report, c.now)
+	dsns := c.q.reports(c.e, c.m, c.report, c.now)
 	if len(c.deferred) > 0 {
 		c.q.push(e, c.deferred[0].next)
 	}

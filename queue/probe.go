@@ -36,7 +36,7 @@ func (q *Queue) probe(d *dest, now int64) bool {
 
 // waitsFor tells whether a recipient waits for d to come back.
 func (r *rcpt) waitsFor(d *dest) bool {
-	return r.pending() && r.phase == phaseWait && r.unreached && r.dom.dest == d
+	return r.pending() && r.phase == phaseWait && r.is(unreachedMark) && r.dom.dest == d
 }
 
 // forward makes the recipients of e ready that wait for d to come back.

@@ -116,6 +116,24 @@ type rcptState struct {
 	// unreached is what reply and attempts say: the last one did not get as
 	// far as the next hop.
 	unreached bool
+	told      bool // the sender was told of the delay
+}
+
+// toldOnDisk is set in the number of attempts of a recipient whose sender was
+// told of the delay: the format has no other room, and a version that knows
+// nothing of it takes it for many attempts.
+const toldOnDisk = 1 << 16
+
+func (s *rcptState) attemptsOnDisk() uint64 {
+	n := uint64(min(s.attempts, toldOnDisk-1))
+	if s.told {
+		n |= toldOnDisk
+	}
+	return n
+}
+
+func (s *rcptState) setAttempts(onDisk int) {
+	s.attempts, s.told = onDisk&(toldOnDisk-1), onDisk&toldOnDisk != 0
 }
 
 // maxReply bounds what is kept of a next hop's reply.
@@ -129,7 +147,7 @@ func (s *rcptState) size() int {
 func (s *rcptState) append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(s.index))
 	dst = append(dst, s.status)
-	dst = binary.AppendUvarint(dst, uint64(s.attempts))
+	dst = binary.AppendUvarint(dst, s.attemptsOnDisk())
 	dst = binary.AppendVarint(dst, s.next)
 	dst = appendString(dst, s.hold)
 	dst = appendString(dst, s.hop())
@@ -155,7 +173,7 @@ func (d *decoder) state() rcptState {
 	var s rcptState
 	s.index = d.int()
 	s.status = d.byte()
-	s.attempts = d.int()
+	s.setAttempts(d.int())
 	s.next = d.varint()
 	s.hold = d.string()
 	hop, to, _ := strings.Cut(d.string(), " ")

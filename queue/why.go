@@ -132,7 +132,7 @@ func (q *Queue) limit(w *Wait, e *entry, r *rcpt) {
 	switch {
 	case r.phase == phaseActive:
 		w.Limit = LimitActive
-	case d.dead && (r.phase == phaseReady || r.unreached):
+	case d.dead && (r.phase == phaseReady || r.is(unreachedMark)):
 		w.Limit, w.Concurrency = LimitProbe, 1
 		if d.active == 0 {
 			w.Probe = moment(d.probeAt)

@@ -71,6 +71,7 @@ func (a *attempt) settle(pos int, result mail.Result, r mail.Reply) {
 		a.best = result
 	}
 	o := mail.Outcome{Recipient: a.rcpts[pos], Result: result, NextHop: a.addr, Reply: r}
+	o.Reports = result == mail.Relayed && a.t.c != nil && a.t.c.ext.dsn
 	a.relay.metrics.outcome(o)
 	a.done(o)
 }

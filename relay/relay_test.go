@@ -193,7 +193,7 @@ func TestReplyIsTheOutcome(t *testing.T) {
 	r := newRelay(t, Options{}, sink.Addr())
 	got := deliver(t, r, message("x\r\n", "a@example.net"))[0]
 	want := mail.Outcome{Result: mail.Relayed, NextHop: sink.Addr(),
-		Reply: mail.Reply{Code: 250, Enhanced: mail.EnhancedCode{2, 6, 0}, Text: "<a@b.example>\nqueued as 17"}}
+		Reply: mail.Reply{Code: 250, Enhanced: mail.EnhancedCode{2, 6, 0}, Text: "<a@b.example>\nqueued as 17"}, Reports: true}
 	if got != want {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}

@@ -200,7 +200,11 @@ func TestParameters(t *testing.T) {
 	env.Recipients[1].Notify = mail.NotifyNever
 
 	all := mailtest.NewSink(t, mailtest.SinkOptions{})
-	wantResults(t, deliver(t, newRelay(t, Options{}, all.Addr()), m), mail.Relayed, mail.Relayed)
+	outs := deliver(t, newRelay(t, Options{}, all.Addr()), m)
+	wantResults(t, outs, mail.Relayed, mail.Relayed)
+	if !outs[0].Reports || !outs[1].Reports {
+		t.Errorf("the next hop has DSN: %+v", outs)
+	}
 	got := all.Messages()[0]
 	want := fmt.Sprintf(`"odd <path>"@example.com [SIZE=%d BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=QQ+2B1] `+
 		`[{"a b>c"@example.net [NOTIFY=SUCCESS,DELAY ORCPT=rfc822;x+2By@example.net]} {b@example.net [NOTIFY=NEVER]}]`, m.Size(0))
@@ -212,7 +216,11 @@ func TestParameters(t *testing.T) {
 	}
 
 	none := mailtest.NewSink(t, mailtest.SinkOptions{Extensions: []string{}})
-	wantResults(t, deliver(t, newRelay(t, Options{}, none.Addr()), m), mail.Relayed, mail.Relayed)
+	outs = deliver(t, newRelay(t, Options{}, none.Addr()), m)
+	wantResults(t, outs, mail.Relayed, mail.Relayed)
+	if outs[0].Reports || outs[1].Reports {
+		t.Errorf("the next hop has no DSN: %+v", outs)
+	}
 	got = none.Messages()[0]
 	if len(got.MailParams) != 0 || len(got.Rcpts[0].Params) != 0 || len(got.Rcpts[1].Params) != 0 {
 		t.Errorf("parameters that were not offered: %v %v", got.MailParams, got.Rcpts)

@@ -91,7 +91,7 @@ func (g *gateway) startQueue(ctx context.Context) error {
 	g.queue, err = queue.Open(fsx.OS{}, spoolDir(g.cfg), queue.Options{
 		Hostname: string(g.cfg.Hostname),
 		Retry:    queue.Schedule{First: g.cfg.Queue.RetryFirst, Max: g.cfg.Queue.RetryMax},
-		Expire:   g.cfg.Queue.Expire, QuarantineKeep: g.cfg.Queue.Quarantine,
+		Expire:   g.cfg.Queue.Expire, QuarantineKeep: g.cfg.Queue.Quarantine, DelayWarning: g.cfg.Queue.DelayWarning,
 		MinFreeBytes: int64(g.cfg.Queue.MinFree), MinFreeInodes: int64(g.cfg.Queue.MinFreeInodes),
 		Logger: g.log, Metrics: g.m.queue, Observe: g.observe,
 	})

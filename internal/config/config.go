@@ -161,7 +161,9 @@ type Queue struct {
 	RetryFirst time.Duration `toml:"retry_first" default:"5m" min:"1s" max:"1d"`
 	RetryMax   time.Duration `toml:"retry_max" default:"1h" min:"1s" max:"7d"`
 	Expire     time.Duration `toml:"expire" default:"5d" min:"1s" max:"60d"` // RFC 5321 section 4.5.4.1: 4-5 days
-	Quarantine time.Duration `toml:"quarantine" default:"30d" min:"1s" max:"3650d"`
+	// DelayWarning is when the sender of a message that waits is told so; 0: never.
+	DelayWarning time.Duration `toml:"delay_warning" default:"0s" min:"0s" max:"60d"`
+	Quarantine   time.Duration `toml:"quarantine" default:"30d" min:"1s" max:"3650d"`
 	// MinFree and MinFreeInodes of the spool's file system: below them MAIL is
 	// refused with 452 until there is more again.
 	MinFree       Size `toml:"min_free" default:"512MiB" min:"16MiB" max:"1024GiB"`

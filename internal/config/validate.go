@@ -76,6 +76,7 @@ func (v *validator) queue() {
 	giveWay(v, "queue.retry_first", &q.RetryFirst, "queue.retry_max", q.RetryMax)
 	v.ordered("queue.retry_first", q.RetryFirst, "queue.retry_max", q.RetryMax)
 	v.ordered("queue.retry_max", q.RetryMax, "queue.expire", q.Expire)
+	v.ordered("queue.delay_warning", q.DelayWarning, "queue.expire", q.Expire)
 }
 
 // giveWay lowers a default to a limit that the file sets below it: that only
