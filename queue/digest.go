@@ -320,7 +320,7 @@ func (q *Queue) digestAll() {
 
 // makeDigest reads a sealed segment and writes its digest, best effort.
 func (q *Queue) makeDigest(s *segment) {
-	if !q.borrow(s) {
+	if !q.pin(s) {
 		return
 	}
 	d := newDigest(s)

@@ -23,9 +23,9 @@ const (
 	scrubEvery = 24 * time.Hour // from the end of a round to the next
 )
 
-// borrow keeps s from being removed or written again until readers is counted
+// pin keeps s from being removed or written again until readers is counted
 // down. It reports whether s is there, sealed and sound.
-func (q *Queue) borrow(s *segment) bool {
+func (q *Queue) pin(s *segment) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.segments[s.number] != s || !s.sealed || s.damaged || s.poisoned {
@@ -160,7 +160,7 @@ func (q *Queue) scrub(pace func(int64) bool) {
 var errStopped = errors.New("queue: stopped")
 
 func (q *Queue) scrubSegment(s *segment, pace func(int64) bool) bool {
-	if !q.borrow(s) {
+	if !q.pin(s) {
 		return true
 	}
 	s.file.DropCache() // it is the disk that is asked
