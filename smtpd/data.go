@@ -270,7 +270,7 @@ const maxAfterFault = 1 << 20
 // connection broke, or when the client goes on for too long.
 func (m *message) finish() bool {
 	most := 2 * m.c.limits.MessageSize
-	if m.fault() == &replyBare {
+	if m.fault() == &replyBare || m.fault() == &replyNUL {
 		most = m.size + maxAfterFault
 	}
 	for !m.done && m.broken == nil && m.size <= most {

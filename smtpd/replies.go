@@ -62,7 +62,8 @@ var (
 	replyUnterminated   = Reply{550, ec(5, 5, 2), "Message does not end with CRLF", false}
 	replyFault          = Reply{451, ec(4, 3, 0), "Internal fault, try again later", false}
 	replyBdatOrder      = Reply{503, ec(5, 5, 1), "BDAT and DATA must not be mixed", false}
-	replyBare           = Reply{550, ec(5, 5, 2), "Bare CR or LF in message: lines must end with CRLF, without NUL", false}
+	replyBare           = Reply{550, ec(5, 5, 2), "Bare CR or LF in message: lines must end with CRLF", false}
+	replyNUL            = Reply{550, ec(5, 6, 0), "NUL in message: encode binary content", false}
 	replyLineTooLong    = Reply{550, ec(5, 6, 0), "Line too long in message", false}
 	replyHeaderTooLarge = Reply{552, ec(5, 3, 4), "Header too large", false}
 	replyTooBig         = Reply{552, ec(5, 3, 4), "Message too big", false}

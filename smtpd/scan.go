@@ -124,8 +124,10 @@ func (s *scanner) checkOctets(text []byte, pairs int, first bool) {
 	if s.cr {
 		crs--
 	}
-	if crs != pairs || bytes.IndexByte(text, 0) >= 0 {
+	if crs != pairs {
 		s.fail(&replyBare)
+	} else if bytes.IndexByte(text, 0) >= 0 {
+		s.fail(&replyNUL)
 	}
 }
 

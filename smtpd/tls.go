@@ -22,10 +22,10 @@ import (
 // when they change. A new file that does not load leaves the old certificate
 // in use, and says so once.
 type Certificates struct {
+	mu                sync.Mutex
 	certFile, keyFile string
 	report            func(error) // of a reload that handshakes found necessary
 
-	mu      sync.Mutex
 	current *tls.Certificate
 	stamp   fileStamps // of what current, or the last failure, was read from
 	checked time.Time
@@ -47,20 +47,22 @@ func LoadCertificates(certFile, keyFile string, report func(error)) (*Certificat
 		report = func(error) {}
 	}
 	c := &Certificates{certFile: certFile, keyFile: keyFile, report: report}
-	if err := c.Reload(); err != nil {
+	if err := c.load(); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-// Reload reads the files again, changed or not. After an error the old
-// certificate stays.
-func (c *Certificates) Reload() error {
+// Adopt goes over to the files of next, and to what it has read from them; next
+// must not be used afterwards. So a reload of the config can name other files.
+func (c *Certificates) Adopt(next *Certificates) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.load()
+	c.certFile, c.keyFile, c.report = next.certFile, next.keyFile, next.report
+	c.current, c.stamp, c.checked = next.current, next.stamp, next.checked
 }
 
+// load reads the files. After an error the old certificate stays.
 func (c *Certificates) load() error {
 	c.checked = time.Now()
 	stamp, err := c.stat()

@@ -267,8 +267,11 @@ func TooBig(id mail.ID) *smtp.SMTPError { return replyTooBig.With(id) }
 // HeaderTooLarge is the reply to a header section over its limit.
 func HeaderTooLarge(id mail.ID) *smtp.SMTPError { return replyHeaderTooLarge.With(id) }
 
-// Bare is the reply to a message that SMTP cannot carry.
+// Bare is the reply to a message with a bare CR or LF.
 func Bare(id mail.ID) *smtp.SMTPError { return replyBare.With(id) }
+
+// NUL is the reply to a message with one in it.
+func NUL(id mail.ID) *smtp.SMTPError { return replyNUL.With(id) }
 
 // TooManyHops is the reply to a message that loops.
 func TooManyHops(id mail.ID) *smtp.SMTPError { return replyTooManyHops.With(id) }

@@ -286,8 +286,10 @@ func (c *checker) message(ctx context.Context, data []byte, known *envelopeJSON)
 	switch {
 	case int64(len(data)) > c.limit:
 		return refusedFinding(env, smtpd.TooBig(env.ID)), nil
-	case bytes.IndexByte(data, 0) >= 0 || bytes.Count(data, []byte("\r")) != bytes.Count(data, []byte("\r\n")):
+	case bytes.Count(data, []byte("\r")) != bytes.Count(data, []byte("\r\n")):
 		return refusedFinding(env, smtpd.Bare(env.ID)), nil
+	case bytes.IndexByte(data, 0) >= 0:
+		return refusedFinding(env, smtpd.NUL(env.ID)), nil
 	}
 	if c.canaries != nil && client.Addr.IsValid() {
 		c.canaries()

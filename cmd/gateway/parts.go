@@ -126,7 +126,7 @@ func (g *gateway) startQueue(ctx context.Context) error {
 
 func (g *gateway) startServer(o startOptions) error {
 	var err error
-	if g.certs, err = g.certificates(); err != nil {
+	if g.certs, err = g.certificates(g.cfg); err != nil {
 		return fmt.Errorf("tls: %w", err)
 	}
 	g.m.certificate(g.certs)
@@ -176,15 +176,15 @@ func (r both) Append(id mail.ID, kind string, at time.Time, v any) {
 }
 
 // certificates are those of the config, or a self-signed one.
-func (g *gateway) certificates() (c *smtpd.Certificates, err error) {
-	if g.cfg.TLS.Certificate != "" {
-		return smtpd.LoadCertificates(string(g.cfg.TLS.Certificate), string(g.cfg.TLS.Key), func(err error) {
+func (g *gateway) certificates(cfg *config.Config) (c *smtpd.Certificates, err error) {
+	if cfg.TLS.Certificate != "" {
+		return smtpd.LoadCertificates(string(cfg.TLS.Certificate), string(cfg.TLS.Key), func(err error) {
 			g.log.Error("the new certificate is wrong, the old one stays in use", "error", err)
 		})
 	}
-	c, made, err := smtpd.SelfSigned(tlsDir(g.cfg), string(g.cfg.Hostname))
+	c, made, err := smtpd.SelfSigned(tlsDir(cfg), string(cfg.Hostname))
 	if made {
-		g.log.Warn("made a self-signed certificate", "dir", tlsDir(g.cfg))
+		g.log.Warn("made a self-signed certificate", "dir", tlsDir(cfg))
 	}
 	return c, err
 }

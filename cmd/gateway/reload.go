@@ -25,7 +25,8 @@ func (g *gateway) apply(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	if err := g.certs.Reload(); err != nil {
+	certs, err := g.certificates(cfg)
+	if err != nil {
 		next.close()
 		return fmt.Errorf("tls: %w", err)
 	}
@@ -36,6 +37,7 @@ func (g *gateway) apply(cfg *config.Config) error {
 	}
 	g.cfg, g.judge, g.dns = cfg, next, resolver
 	g.m.inForce(cfg, resolver)
+	g.certs.Adopt(certs)
 	g.setOwn(cfg)
 	g.session.Reload(next.settings)
 	g.relay.reload(g.relayOptions(cfg), tlsPolicy(cfg))
@@ -90,7 +92,6 @@ func sameSockets(old, cfg *config.Config) error {
 		fixed("a listener", listeners),
 		fixed("data_dir", old.DataDir == cfg.DataDir),
 		fixed("hostname", old.Hostname == cfg.Hostname),
-		fixed("[tls]", old.TLS == cfg.TLS),
 		fixed("metrics.address", old.Metrics.Address == cfg.Metrics.Address),
 		fixed("[queue]", old.Queue == cfg.Queue),
 	)
