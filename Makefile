@@ -3,6 +3,7 @@
 # make check  what a change must pass: vet, staticcheck, race detector, short fuzz
 # make bench  our own figures; see docs/performance.md
 # make bench-peers PEERS=DIR  the gateway beside other mail systems, by the scripts in DIR (needs root)
+# make ablation CORPUS=DIR  does the verdict depend on where a corpus came from
 # make torture  the long forms of the crash and fault harnesses
 
 GO         ?= go
@@ -10,7 +11,7 @@ FUZZTIME   ?= 5s
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: build demo test check vet staticcheck race fuzz bench bench-peers torture clean
+.PHONY: build demo test check vet staticcheck race fuzz bench bench-peers torture ablation clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o gateway ./cmd/gateway
@@ -51,6 +52,12 @@ bench-peers:
 torture:
 	$(GO) test ./queue -run . -torture -timeout 6h -v
 	MAILWEIR_REQUIRE_HARNESS=1 $(GO) test ./internal/torture -run . -torture -timeout 6h -v
+
+# Does the verdict depend on where the corpus came from? CORPUS holds a folder of
+# messages for each kind; see docs/learning.md.
+ablation:
+	@test -n "$(CORPUS)" || { echo "usage: make ablation CORPUS=DIR"; exit 2; }
+	$(GO) test ./filter/rules -run TestAblation -count=1 -v -ablation -learn 10 -corpus $(abspath $(CORPUS))
 
 clean:
 	rm -f gateway bench/bench

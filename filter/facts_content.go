@@ -85,6 +85,10 @@ type BodyFacts struct {
 	// LeafText is octets of text/plain leaves, decoded; HTMLLength is its
 	// counterpart.
 	LeafText int `json:"leaf_text"`
+
+	// Words are hashes of the words of the displayed text, in order, for the
+	// learned filter. They are not kept: hashes or not, they are the text.
+	Words []uint64 `json:"-"`
 }
 
 // Part is one leaf or container of the MIME tree, in document order.

@@ -14,6 +14,7 @@ func chain(c *checks) filter.Chain {
 		Data:    group(c.dkim, c.arc, c.mime, c.clamav),
 		Done: []filter.Group{
 			group(c.dmarc),
+			group(c.bayes),
 			group(c.allowDomain),
 		},
 	}
@@ -25,7 +26,7 @@ type checks struct {
 	dnsbl, iprev, allowNetwork filter.Check
 	spf                        filter.Check
 	dkim, arc, mime, clamav    filter.Check
-	dmarc, allowDomain         filter.Check
+	dmarc, bayes, allowDomain  filter.Check
 }
 
 // needDNS are the checks that `gateway check --no-dns` skips.
@@ -33,7 +34,7 @@ var needDNS = []string{"dnsbl", "iprev", "spf", "dkim", "arc", "dmarc"}
 
 // checkNames are what `[checks] disabled` may hold.
 var checkNames = []string{
-	"dnsbl", "iprev", "allow_network", "spf", "dkim", "arc", "mime", "content", "clamav", "dmarc", "allow_domain", "rules",
+	"dnsbl", "iprev", "allow_network", "spf", "dkim", "arc", "mime", "content", "clamav", "dmarc", "bayes", "allow_domain", "rules",
 }
 
 func group(list ...filter.Check) filter.Group {

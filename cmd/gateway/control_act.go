@@ -89,7 +89,7 @@ func (g *gateway) action(verb, to string) (*action, error) {
 	case "hold":
 		a.do = g.queue.Hold
 	case "release":
-		a.do = g.queue.Release
+		a.do = g.release
 	case "delete":
 		a.do = g.queue.Delete
 	case "bounce":

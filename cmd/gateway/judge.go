@@ -16,6 +16,7 @@ import (
 	"mailweir/filter"
 	"mailweir/filter/allow"
 	"mailweir/filter/arc"
+	"mailweir/filter/bayes"
 	"mailweir/filter/clamav"
 	"mailweir/filter/content"
 	"mailweir/filter/dkim"
@@ -28,6 +29,7 @@ import (
 	"mailweir/filter/spf"
 	"mailweir/internal/config"
 	"mailweir/internal/dns"
+	"mailweir/internal/fsx"
 	"mailweir/mail"
 	"mailweir/metrics"
 	"mailweir/smtpd"
@@ -42,6 +44,7 @@ type judge struct {
 	lent     bool           // the resolver is not ours to close
 	scanner  *clamav.Client // nil without [clamav]
 	lists    *dnsbl.Lists
+	models   *bayes.Models
 
 	stop context.CancelFunc // of the background loops
 	wg   sync.WaitGroup
@@ -172,6 +175,7 @@ func (j *judge) checks(cfg *config.Config, r *rules.Rules, o judgeOptions) (*che
 	if slices.Contains(cfg.Checks.Disabled, reader.Name()) {
 		text = nil
 	}
+	j.models = bayes.NewModels(fsx.OS{}, learnedDir(cfg), o.log)
 	c := &checks{
 		iprev: iprev.New(j.resolver),
 		spf:   spf.New(j.resolver, spf.Options{Receiver: string(cfg.Hostname)}),
@@ -179,6 +183,7 @@ func (j *judge) checks(cfg *config.Config, r *rules.Rules, o judgeOptions) (*che
 		arc:   arc.New(j.resolver),
 		mime:  mime.New(text, nil),
 		dmarc: dmarc.New(j.resolver),
+		bayes: bayes.NewCheck(j.models, cfg.Learn.Minimum),
 	}
 	if len(cfg.DNSBL) > 0 {
 		j.lists = dnsbl.New(zones(cfg.DNSBL), j.resolver, o.m.dnsbl, o.log)
@@ -287,6 +292,7 @@ func (j *judge) background(ctx context.Context, o judgeOptions) {
 		j.lists.Await()
 		j.wg.Go(func() { j.lists.Run(ctx) })
 	}
+	j.wg.Go(func() { j.models.Watch(ctx) })
 	if j.scanner != nil {
 		j.wg.Go(func() { j.scanner.Run(ctx, o.ready) })
 	}

@@ -48,6 +48,7 @@ func commands() []command {
 		{"run", "--config FILE", "run the gateway", runCommand},
 		{"check", "--config FILE FILE|DIR|-...", "judge messages without delivering them", checkCommand},
 		{"eval", "[--config FILE] --spam DIR --ham DIR", "tell how good the verdicts on known mail are", evalCommand},
+		{"learn", "--config FILE --spam|--ham|--forget FILE|DIR|-...", "teach the learned filter what is spam and what is ham", learnCommand},
 		{"auth", "trace --config FILE DOMAIN", "show SPF, DKIM and DMARC of a domain, and what is wrong with them", authCommand},
 		{"demo", "[--serve]", "gateway and sink on loopback, with a few messages sent through", demoCommand},
 		{"config", "check|show --config FILE", "test a config file, or show what it comes to", configCommand},

@@ -39,6 +39,7 @@ func (g *gateway) apply(cfg *config.Config) error {
 	g.m.inForce(cfg, resolver)
 	g.certs.Adopt(certs)
 	g.setOwn(cfg)
+	g.teacher.learn.Store(&cfg.Learn)
 	g.session.Reload(next.settings)
 	g.relay.reload(g.relayOptions(cfg), tlsPolicy(cfg))
 	g.server.SetLimits(limits(cfg))

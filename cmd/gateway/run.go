@@ -161,6 +161,7 @@ func sameAddress(bound, configured string) bool {
 // spool and the other places below data_dir.
 func spoolDir(cfg *config.Config) string   { return filepath.Join(string(cfg.DataDir), "spool") }
 func historyDir(cfg *config.Config) string { return filepath.Join(string(cfg.DataDir), "history") }
+func learnedDir(cfg *config.Config) string { return filepath.Join(string(cfg.DataDir), "learned") }
 func tlsDir(cfg *config.Config) string     { return filepath.Join(string(cfg.DataDir), "tls") }
 func controlPath(cfg *config.Config) string {
 	return filepath.Join(string(cfg.DataDir), "control.sock")

@@ -31,6 +31,7 @@ type gateway struct {
 	history *history.Log
 	queue   *queue.Queue
 	relay   *router
+	teacher *teacher
 	certs   *smtpd.Certificates
 	session *smtpd.Gateway
 	server  *smtpd.Server
@@ -70,7 +71,7 @@ func start(ctx context.Context, cfg *config.Config, log *slog.Logger, o startOpt
 		log.Warn(notice)
 	}
 	for _, step := range []func(context.Context) error{
-		g.startState, g.startMetrics, g.startJudge, g.startQueue, g.startControl,
+		g.startState, g.startMetrics, g.startJudge, g.startQueue, g.startTeacher, g.startControl,
 		func(context.Context) error { return g.startServer(o) },
 	} {
 		if err := step(ctx); err != nil {

@@ -148,6 +148,9 @@ func (m *Message) Report() filter.Report {
 func (m *Message) measure() {
 	b := &m.body
 	b.URLs, b.Mailtos = m.links.list, m.links.mailtos
+	w := newWords(len(m.text.out), m.header.To, m.header.Cc)
+	w.add(m.text.out)
+	b.Words = w.out
 	b.TextLength = utf8.RuneCount(m.text.out)
 	b.Hidden = utf8.RuneCount(m.unseen.out)
 	b.Invisible = m.text.invisible + m.unseen.invisible

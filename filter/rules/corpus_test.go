@@ -31,7 +31,8 @@ import (
 //	go test ./filter/rules -run TestCorpus -v -corpus DIR
 //
 // -fit also prints weights that the counts suggest (see fit_test.go), and
-// -miss N the N costliest mistakes of each side.
+// -miss N the N costliest mistakes of each side. -learn K judges with the
+// learned filter as well (learn_test.go).
 var (
 	corpusDir = flag.String("corpus", "", "folder with one folder of messages a kind, for TestCorpus")
 	misses    = flag.Int("miss", 0, "how many mistakes of each side TestCorpus prints")
@@ -47,6 +48,7 @@ type judged struct {
 	ham        bool
 	facts      *filter.Facts
 	symbols    []filter.Symbol
+	learned    []filter.Symbol // of the learned filter, with -learn
 	score      float64
 }
 
@@ -58,7 +60,10 @@ func TestCorpus(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := judgeFolder(t, *corpusDir, set)
+	all := judgeFolder(t, *corpusDir, set, nil)
+	if *learnFolds > 1 {
+		learnFrom(t, all, set)
+	}
 	t.Log("\n" + confusion(all) + "\n" + symbolCounts(all, set))
 	if *misses > 0 {
 		t.Log("\n" + mistakes(all, *misses))
@@ -75,8 +80,9 @@ func TestCorpus(t *testing.T) {
 	}
 }
 
-// judgeFolder reads every message under dir, two at a time.
-func judgeFolder(t *testing.T, dir string, set *rules.Rules) []judged {
+// judgeFolder reads every message under dir, two at a time, and judges it as
+// change has it, unless that is nil.
+func judgeFolder(t *testing.T, dir string, set *rules.Rules, change func([]byte) []byte) []judged {
 	t.Helper()
 	var files []string
 	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
@@ -99,6 +105,10 @@ func judgeFolder(t *testing.T, dir string, set *rules.Rules) []judged {
 					t.Error(err)
 					continue
 				}
+				data = crlf(data)
+				if change != nil {
+					data = change(data)
+				}
 				all[i] = judge(data, set)
 				rel, _ := filepath.Rel(dir, files[i])
 				all[i].file = rel
@@ -115,11 +125,15 @@ func judgeFolder(t *testing.T, dir string, set *rules.Rules) []judged {
 	return all
 }
 
+func crlf(data []byte) []byte {
+	if bytes.Contains(data, []byte("\r\n")) {
+		return data
+	}
+	return bytes.ReplaceAll(data, []byte("\n"), []byte("\r\n"))
+}
+
 // judge runs the data-phase checks and the rules over one message.
 func judge(data []byte, set *rules.Rules) judged {
-	if !bytes.Contains(data, []byte("\r\n")) {
-		data = bytes.ReplaceAll(data, []byte("\n"), []byte("\r\n"))
-	}
 	facts := factsOf(data, set)
 	m := judged{facts: facts, symbols: set.Eval(facts)}
 	for _, s := range m.symbols {

@@ -78,8 +78,20 @@ func suggest(all []judged, set *rules.Rules) string {
 	return b.String()
 }
 
+// learnedBounds hold the learned filter's symbols. Its surest one may decide
+// alone: it speaks of what this very site has called spam.
+var learnedBounds = map[string][2]float64{"BAYES": {-2, 5}, "FUZZY": {0, 2.5}}
+
+// featuresOf are the symbols to be fitted: with -learn those of the learned
+// filter, the others being as they are shipped.
 func featuresOf(set *rules.Rules) (out []feature) {
 	for _, s := range set.Symbols() {
+		if *learnFolds > 1 {
+			if b, ok := learnedBounds[s.Name[:min(5, len(s.Name))]]; ok && isLearned(s.Name) {
+				out = append(out, feature{name: s.Name, low: b[0], top: b[1]})
+			}
+			continue
+		}
 		top, ok := bounds[s.File]
 		if !ok || slices.Contains(byHand, s.Name) {
 			continue

@@ -29,6 +29,7 @@ type Config struct {
 	DMARC     DMARC      `toml:"dmarc"`
 	Checks    Checks     `toml:"checks"`
 	Rules     Rules      `toml:"rules"`
+	Learn     Learn      `toml:"learn"`
 	Domains   []Domain   `toml:"domain"`
 	Relay     Relay      `toml:"relay"`
 	Queue     Queue      `toml:"queue"`
@@ -121,6 +122,13 @@ type Checks struct {
 // Rules names the files of content rules.
 type Rules struct {
 	Files []Path `toml:"files"` // absent: the rules that the binary brings
+}
+
+// Learn is what the learned filter needs before it has a say, and what it keeps.
+type Learn struct {
+	Minimum  int  `toml:"minimum" default:"200" min:"1" max:"100000"`  // messages of spam, and of ham
+	Keep     int  `toml:"keep" default:"20000" min:"100" max:"100000"` // the newest of each
+	Releases bool `toml:"releases" default:"true"`
 }
 
 // Domain is one [[domain]]: mail that we accept, and what differs for it.

@@ -1,0 +1,283 @@
+package bayes
+
+import (
+	"math/bits"
+	"slices"
+	"strings"
+	"sync"
+
+	"mailweir/filter"
+)
+
+// Limits of what is looked at in one message.
+const (
+	maxURLs     = 100
+	maxURLWords = 30 // of one address
+	maxParts    = 50
+	maxFeatures = 12000
+)
+
+// kind keeps features of different places apart: "free" in the subject is
+// another feature than in the text.
+type kind uint64
+
+const (
+	kindWord kind = iota + 1
+	kindPair
+	kindURLHost
+	kindURLDomain
+	kindURLTop
+	kindURLWord
+	kindImageHost
+	kindFromName
+	kindFromPair
+	kindFromAddr
+	kindFromDomain
+	kindFromTop
+	kindReplyTo
+	kindSubject
+	kindSubjectPair
+	kindPart
+	kindPartCharset
+	kindPartName
+	kindTree
+	kindMailer
+	kindField
+	kindNoField
+	kindMessageID
+	kindAmbiguity
+)
+
+// extractor turns facts into features. It is kept from message to message.
+type extractor struct {
+	key uint64
+	out []uint32
+	set set
+}
+
+var extractors = sync.Pool{New: func() any { return new(extractor) }}
+
+// features are the different features of a message under a key, valid until
+// the extractor is used again.
+func (e *extractor) features(f *filter.Facts, key uint64) []uint32 {
+	e.key, e.out = key, e.out[:0]
+	e.set.reset()
+	e.words(f.Body.Words)
+	e.urls(f.Body.URLs)
+	e.sender(&f.Header)
+	e.text(kindSubject, kindSubjectPair, f.Header.Subject)
+	e.structure(&f.Body)
+	e.fields(&f.Header)
+	return e.out
+}
+
+func (e *extractor) add(k kind, h uint64) {
+	v := uint32(finish(h+uint64(k)*0x9e3779b97f4a7c15, e.key) >> 32)
+	if len(e.out) < maxFeatures && e.set.add(v) {
+		e.out = append(e.out, v)
+	}
+}
+
+func (e *extractor) string(k kind, s string) { e.add(k, hashString(s)) }
+
+func (e *extractor) words(w []uint64) {
+	for i, h := range w {
+		e.add(kindWord, h)
+		if i > 0 {
+			e.add(kindPair, pair(w[i-1], h))
+		}
+	}
+}
+
+func pair(a, b uint64) uint64 { return bits.RotateLeft64(a, 23)*0x9fb21c651e98df25 + b }
+
+// text takes words of a string that was not read as text.
+func (e *extractor) text(single, double kind, s string) {
+	var last uint64
+	for at := 0; at < len(s); {
+		n := wordEnd(s[at:])
+		if n == 0 {
+			at++
+			continue
+		}
+		h := hashString(s[at : at+n])
+		e.add(single, h)
+		if last != 0 {
+			e.add(double, pair(last, h))
+		}
+		last = h
+		at += n
+	}
+}
+
+// wordEnd is the length of the word that s begins with, 0 for none.
+func wordEnd(s string) int {
+	n := 0
+	for n < len(s) && s[n] > ' ' && strings.IndexByte(".,:;<>()[]\"/=", s[n]) < 0 {
+		n++
+	}
+	return n
+}
+
+func (e *extractor) urls(list []filter.URL) {
+	for i := range list[:min(len(list), maxURLs)] {
+		u := &list[i]
+		if u.Image {
+			e.string(kindImageHost, u.Domain)
+			continue
+		}
+		e.string(kindURLHost, u.Host)
+		e.string(kindURLDomain, u.Domain)
+		if j := strings.LastIndexByte(u.Host, '.'); j >= 0 && !u.IP {
+			e.string(kindURLTop, u.Host[j:])
+		}
+		e.path(u.Path)
+	}
+}
+
+// path takes the words of an address; numbers and codes in it say nothing.
+func (e *extractor) path(s string) {
+	words := 0
+	for at := 0; at < len(s) && words < maxURLWords; {
+		n := 0
+		for at+n < len(s) && isLetter(s[at+n]) {
+			n++
+		}
+		if n >= 3 && n < 20 {
+			e.string(kindURLWord, s[at:at+n])
+			words++
+		}
+		at += n + 1
+	}
+}
+
+func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
+
+func (e *extractor) sender(h *filter.HeaderFacts) {
+	if len(h.From) > 0 {
+		a := &h.From[0]
+		e.text(kindFromName, kindFromPair, a.Name)
+		e.string(kindFromAddr, a.Addr)
+		e.string(kindFromDomain, a.Domain)
+		if i := strings.LastIndexByte(a.Domain, '.'); i >= 0 {
+			e.string(kindFromTop, a.Domain[i:])
+		}
+	}
+	if len(h.ReplyTo) > 0 {
+		e.string(kindReplyTo, h.ReplyTo[0].Domain)
+	}
+}
+
+func (e *extractor) structure(b *filter.BodyFacts) {
+	tree := uint64(0)
+	for i := range b.Parts[:min(len(b.Parts), maxParts)] {
+		p := &b.Parts[i]
+		t := hashString(p.Type)
+		tree = pair(tree, t+uint64(p.Depth))
+		e.add(kindPart, pair(t, hashString(p.Encoding)))
+		e.add(kindPartCharset, pair(t, hashString(p.Charset)))
+		if p.Name != "" {
+			e.string(kindPartName, p.Name[strings.LastIndexByte(p.Name, '.')+1:])
+		}
+	}
+	e.add(kindTree, tree)
+	for _, a := range b.Ambiguities {
+		e.string(kindAmbiguity, a)
+	}
+}
+
+// telling are fields that senders choose to set or not.
+var telling = []string{
+	"list-id", "list-unsubscribe", "in-reply-to", "references", "reply-to", "sender", "organization",
+	"mime-version", "x-priority", "precedence", "x-mailer", "user-agent", "x-mimeole", "auto-submitted",
+}
+
+func (e *extractor) fields(h *filter.HeaderFacts) {
+	e.text(kindMailer, kindMailer, h.Mailer)
+	for _, name := range telling {
+		if slices.Contains(h.Names, name) {
+			e.string(kindField, name)
+		} else {
+			e.string(kindNoField, name)
+		}
+	}
+	e.add(kindMessageID, shape(h.MessageID))
+}
+
+// shape is the form of a Message-ID's left side: which program made it.
+func shape(s string) uint64 {
+	h, last := uint64(basis), byte(0)
+	for i := 0; i < len(s) && s[i] != '@'; i++ {
+		c := s[i]
+		switch {
+		case '0' <= c && c <= '9':
+			c = '0'
+		case 'a' <= c && c <= 'z':
+			c = 'a'
+		case 'A' <= c && c <= 'Z':
+			c = 'A'
+		}
+		if c != last {
+			h, last = (h^uint64(c))*prime, c
+		}
+	}
+	return h
+}
+
+// FNV-1a over a string, in any case of ASCII letters.
+const (
+	basis = 0xcbf29ce484222325
+	prime = 0x100000001b3
+)
+
+func hashString(s string) uint64 {
+	h := uint64(basis)
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if 'A' <= c && c <= 'Z' {
+			c |= 0x20
+		}
+		h = (h ^ uint64(c)) * prime
+	}
+	return h
+}
+
+// finish mixes the key in and spreads it over all bits.
+func finish(h, key uint64) uint64 {
+	h ^= key
+	h = (h ^ h>>33) * 0xff51afd7ed558ccd
+	h = (h ^ h>>33) * 0xc4ceb9fe1a85ec53
+	return h ^ h>>33
+}
+
+// set tells what it has seen since the last reset, without being cleared.
+type set struct {
+	slots []uint64 // round<<32 | value
+	round uint32
+}
+
+const setBits = 15 // room for maxFeatures at less than half
+
+func (s *set) reset() {
+	if s.slots == nil {
+		s.slots = make([]uint64, 1<<setBits)
+	}
+	if s.round++; s.round == 0 {
+		clear(s.slots)
+		s.round = 1
+	}
+}
+
+// add tells whether v is new.
+func (s *set) add(v uint32) bool {
+	want := uint64(s.round)<<32 | uint64(v)
+	for i := v >> (32 - setBits); ; i = (i + 1) & (1<<setBits - 1) {
+		switch slot := s.slots[i]; {
+		case slot == want:
+			return false
+		case slot>>32 != uint64(s.round):
+			s.slots[i] = want
+			return true
+		}
+	}
+}

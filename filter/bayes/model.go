@@ -1,0 +1,189 @@
+package bayes
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math"
+
+	"mailweir/filter"
+)
+
+// Model is what the gateway judges by: trained, immutable, safe for concurrent
+// use. Its file, all numbers little-endian:
+//
+//	 0   8  "MWMODEL1"
+//	 8   8  key of the features
+//	16   8  id of the store's log that it was trained from
+//	24   8  size of that log then
+//	32   4  messages learned as spam
+//	36   4  messages learned as ham
+//	40   4  n, number of weights: 2^21, or 0 when one of the two is 0
+//	44   4  m, number of sketches
+//	48   4  bias, float32
+//	52   4  slope of the calibration, float32
+//	56   4  its offset, float32
+//	60   4  0
+//	64  2n  weights: signed, in units of 1/1024
+//	 .. 68m sketches: 16 times 4 octets, then 4: 1 spam, 2 ham
+//	 ..  4  CRC-32C of everything before it
+type Model struct {
+	key       uint64
+	logID     uint64
+	logSize   int64
+	spam, ham int
+	weights   []int16
+	bias      float64
+	calibration
+	near *sketches
+}
+
+const (
+	modelMagic  = "MWMODEL1"
+	modelHead   = 64
+	weightUnit  = 1.0 / 1024
+	sketchBytes = 4*sketchSize + 4
+	maxSketches = 2 * maxLessons
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Learned is how many messages the model was trained on.
+func (m *Model) Learned() (spam, ham int) { return m.spam, m.ham }
+
+// Opinion is what a model says about a message.
+type Opinion struct {
+	Probability float64 // that it is spam, where both are as frequent
+	Known       int     // features that were learned
+	Features    int
+	// NearSpam and NearHam are how many of 16 parts of the text the nearest
+	// learned message shares; 0 for none that is near.
+	NearSpam, NearHam int
+}
+
+// Judge looks at the facts of one message.
+func (m *Model) Judge(f *filter.Facts) Opinion {
+	e := extractors.Get().(*extractor)
+	defer extractors.Put(e)
+	features := e.features(f, m.key)
+	o := Opinion{Probability: 0.5, Features: len(features)}
+	if m.weights != nil {
+		sum := int64(0)
+		for _, x := range features {
+			w := m.weights[slotOf(x)]
+			if w != 0 {
+				o.Known++
+			}
+			sum += int64(w)
+		}
+		z := m.bias + float64(sum)*weightUnit/scale(len(features))
+		o.Probability = logistic(m.slope*z + m.offset)
+	}
+	if s, ok := sketchOf(f, m.key); ok {
+		o.NearSpam, o.NearHam = m.near.nearest(&s)
+	}
+	return o
+}
+
+// train makes a model of lessons.
+func train(key uint64, lessons []*lesson) *Model {
+	m := &Model{key: key, near: newSketches(len(lessons)), calibration: calibration{slope: 1}}
+	for _, l := range lessons {
+		if l.spam {
+			m.spam++
+		} else {
+			m.ham++
+		}
+		if l.sketched {
+			m.near.add(l.sketch, l.spam)
+		}
+	}
+	if m.spam == 0 || m.ham == 0 {
+		return m
+	}
+	m.calibration = calibrate(lessons)
+	w := fit(lessons)
+	m.bias = w.bias
+	m.weights = make([]int16, len(w.w))
+	for i, x := range w.w {
+		m.weights[i] = int16(math.Round(min(32767, max(-32768, float64(x)/weightUnit))))
+	}
+	return m
+}
+
+func (m *Model) encode() []byte {
+	b := make([]byte, modelHead, modelHead+2*len(m.weights)+sketchBytes*len(m.near.list)+4)
+	copy(b, modelMagic)
+	le := binary.LittleEndian
+	le.PutUint64(b[8:], m.key)
+	le.PutUint64(b[16:], m.logID)
+	le.PutUint64(b[24:], uint64(m.logSize))
+	le.PutUint32(b[32:], uint32(m.spam))
+	le.PutUint32(b[36:], uint32(m.ham))
+	le.PutUint32(b[40:], uint32(len(m.weights)))
+	le.PutUint32(b[44:], uint32(len(m.near.list)))
+	le.PutUint32(b[48:], math.Float32bits(float32(m.bias)))
+	le.PutUint32(b[52:], math.Float32bits(float32(m.slope)))
+	le.PutUint32(b[56:], math.Float32bits(float32(m.offset)))
+	for _, w := range m.weights {
+		b = le.AppendUint16(b, uint16(w))
+	}
+	for i := range m.near.list {
+		b = appendSketch(b, &m.near.list[i])
+		b = le.AppendUint32(b, uint32(recordHam-class(m.near.spam[i])))
+	}
+	return le.AppendUint32(b, crc32.Checksum(b, castagnoli))
+}
+
+func appendSketch(b []byte, s *sketch) []byte {
+	for _, v := range s {
+		b = binary.LittleEndian.AppendUint32(b, v)
+	}
+	return b
+}
+
+func readSketch(b []byte) (s sketch) {
+	for i := range s {
+		s[i] = binary.LittleEndian.Uint32(b[4*i:])
+	}
+	return s
+}
+
+var errModel = errors.New("the model is damaged")
+
+func decodeModel(b []byte) (*Model, error) {
+	if len(b) < modelHead+4 || string(b[:8]) != modelMagic {
+		return nil, fmt.Errorf("%w: no model of this version", errModel)
+	}
+	le := binary.LittleEndian
+	end := len(b) - 4
+	if crc32.Checksum(b[:end], castagnoli) != le.Uint32(b[end:]) {
+		return nil, fmt.Errorf("%w: wrong checksum", errModel)
+	}
+	n, sketched := int(le.Uint32(b[40:])), int(le.Uint32(b[44:]))
+	if n != 0 && n != 1<<weightBits || sketched > maxSketches || end != modelHead+2*n+sketchBytes*sketched {
+		return nil, fmt.Errorf("%w: wrong size", errModel)
+	}
+	float := func(at int) float64 { return float64(math.Float32frombits(le.Uint32(b[at:]))) }
+	m := &Model{
+		key: le.Uint64(b[8:]), logID: le.Uint64(b[16:]), logSize: int64(le.Uint64(b[24:])),
+		spam: int(le.Uint32(b[32:])), ham: int(le.Uint32(b[36:])),
+		bias: float(48), calibration: calibration{float(52), float(56)},
+		near: newSketches(sketched),
+	}
+	if x := m.bias + m.slope + m.offset; math.IsNaN(x) || math.IsInf(x, 0) {
+		return nil, fmt.Errorf("%w: no number", errModel)
+	}
+	b = b[modelHead:end]
+	if n > 0 {
+		m.weights = make([]int16, n)
+	}
+	for i := range m.weights {
+		m.weights[i] = int16(le.Uint16(b[2*i:]))
+	}
+	for b = b[2*n:]; len(b) > 0; b = b[sketchBytes:] {
+		m.near.add(readSketch(b), le.Uint32(b[4*sketchSize:]) == recordSpam)
+	}
+	return m, nil
+}

@@ -1,0 +1,74 @@
+package content
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"mailweir/filter"
+)
+
+func TestWords(t *testing.T) {
+	for _, c := range []struct{ text, same string }{
+		{"hello, world.", "hello world"},
+		{"it's e-mail - for-", "it's e-mail for"},
+		{"'quoted' --dashes--", "quoted dashes"},
+		{"only $99!!", "only $ 99 ! !"},
+		{"in 2003 and 1998, 2039; not 2040 or 19999", "in and not 2040 or 19999"},
+		{"prüfen sie", "prüfen sie"},
+		{"あなた", "あ な た"},
+		{"口座abc口", "口 座 abc 口"},
+		{"don'té x-é", "don'té x-é"},
+		{"", ""},
+	} {
+		got, want := wordsOf(c.text), []uint64{}
+		for _, f := range strings.Fields(c.same) {
+			want = append(want, wordsOf(f)...)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%q: %d words, want those of %q, %d", c.text, len(got), c.same, len(want))
+		}
+	}
+	if a, b := wordsOf("spam ham"), wordsOf("ham spam"); len(a) != 2 || a[0] != b[1] || a[0] == b[0] {
+		t.Error("order is lost, or words are all the same")
+	}
+}
+
+func wordsOf(s string, recipients ...filter.Address) []uint64 {
+	w := newWords(len(s), recipients)
+	w.add([]byte(s))
+	return w.out
+}
+
+func TestWordsTellNoRecipient(t *testing.T) {
+	to := filter.Address{Addr: "Jane.Doe+shop@mail.Example.com"}
+	got := wordsOf("dear jane.doe of mail.example.com you won", to)
+	if want := wordsOf("dear of com you won"); !slices.Equal(got, want) {
+		t.Errorf("%d words are left, want %d", len(got), len(want))
+	}
+}
+
+func TestWordsAreBounded(t *testing.T) {
+	if n := len(wordsOf(strings.Repeat("a b! ", 5000))); n != maxWords {
+		t.Errorf("%d words", n)
+	}
+}
+
+func FuzzWords(f *testing.F) {
+	f.Add([]byte("it's \xc3 2003 $ \xe3\x81\x82"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		w := newWords(len(b), []filter.Address{{Addr: string(b)}})
+		w.add(b)
+		if len(w.out) > len(b)+1 {
+			t.Errorf("%d words of %d octets", len(w.out), len(b))
+		}
+	})
+}
+
+func BenchmarkWords(b *testing.B) {
+	text := []byte(strings.Repeat("the quick brown fox jumps over the lazy dog, and again; ", 73))
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		newWords(len(text)).add(text)
+	}
+}
