@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -167,43 +166,6 @@ func FuzzRecord(f *testing.F) {
 			enc := appendStates(nil, since, states)
 			if len(enc)+recordHeaderSize > a.size() {
 				t.Fatal("size is no bound")
-			}
-		}
-	})
-}
-
-// FuzzSegment feeds a whole segment to recovery.
-func FuzzSegment(f *testing.F) {
-	mem := fsx.NewMem()
-	q, err := open(mem, "/spool", Options{SegmentSize: 16 << 10, MinFreeBytes: 1, Metrics: modelMetrics}, true)
-	if err != nil {
-		f.Fatal(err)
-	}
-	mustPut(f, q, []byte("body\r\n"), "a@example.org")
-	q.Delete(mustPut(f, q, []byte("body\r\n"), "b@example.org"))
-	q.flush()
-	q.Close()
-	file, _ := mem.Open(segmentName("/spool/seg", 1), os.O_RDONLY, 0)
-	seed := make([]byte, 16<<10)
-	file.ReadAt(seed, 0)
-	// What is fuzzed is short, or the engine is busy with making it shorter.
-	f.Add(seed[4096:5000])
-	f.Add(seed[4096:8300])
-	f.Fuzz(func(t *testing.T, b []byte) {
-		b = append(bytes.Clone(seed[:4096]), b...)
-		mem := fsx.NewMem()
-		mem.MkdirAll("/s/seg", 0o700)
-		format, _ := mem.Open("/s/FORMAT", os.O_CREATE, 0o600)
-		io.WriteString(io.NewOffsetWriter(format, 0), formatText)
-		file, _ := mem.Open(segmentName("/s/seg", 1), os.O_CREATE, 0o600)
-		file.WriteAt(b, 0)
-		items, err := Inspect(mem, "/s", Filter{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, it := range items {
-			if a := it.Recipients[0].Address; a != "a@example.org" && a != "b@example.org" {
-				t.Fatalf("an invented message: %+v", it)
 			}
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -11,10 +12,13 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/cryptotest"
@@ -44,6 +48,7 @@ import (
 var (
 	seedFlag = flag.Uint64("seed", 0, "run the one history of this seed")
 	many     = flag.Int("histories", 0, "how many histories, from a seed of today")
+	baseFlag = flag.Uint64("base", 0, "the first seed of -histories; for the processes that share the work")
 	torture  = flag.Bool("torture", false, "run the large sizes of the harnesses")
 )
 
@@ -738,25 +743,86 @@ func TestModel(t *testing.T) {
 		}
 		return
 	}
-	n := sized(t, 250, 1000000)
-	var crashes, faults, acked, relays, dups, digests int
-	base := uint64(time.Now().UnixNano())
-	if *many > 0 {
-		n = *many
-	} else if !*torture {
-		base = 1 // the same histories each time
+	n, base := sized(t, 10_000, 1_000_000), uint64(1) // the same histories each time
+	if raceDetector {
+		n /= 25
 	}
+	if *many > 0 || *torture {
+		n, base = cmp.Or(*many, n), uint64(time.Now().UnixNano())
+	}
+	if *baseFlag != 0 {
+		runHistories(t, *baseFlag, *many)
+		return
+	}
+	sum := shareHistories(t, base, n)
+	t.Logf("%d histories: %d power cuts, %d faults, %d messages acknowledged, 0 lost; %d relayed, %d of them again; %d digests compared with their segments",
+		sum.Histories, sum.Crashes, sum.Faults, sum.Acked, sum.Relays, sum.Dups, sum.Digests)
+	if !t.Failed() && sum.Histories != n {
+		t.Errorf("%d histories, want %d", sum.Histories, n)
+	}
+}
+
+// totals is what histories came to.
+type totals struct{ Histories, Crashes, Faults, Acked, Relays, Dups, Digests int }
+
+const totalsPrefix = "totals "
+
+// runHistories runs n histories one after the other: a seed only repeats when
+// all randomness of the process is its own.
+func runHistories(t *testing.T, base uint64, n int) {
+	var sum totals
 	for i := range n {
 		seed := base + uint64(i)
 		h, wrong := runHistory(t, seed, 150, hooks{})
 		if wrong != "" {
 			t.Fatalf("seed %d: %s\nrepeat: go test ./queue -run TestModel$ -seed %d", seed, wrong, seed)
 		}
-		crashes, faults, acked = crashes+h.crashes, faults+h.faults, acked+h.acked
-		relays, dups, digests = relays+h.relays, dups+h.dups, digests+h.digests
+		sum.Histories++
+		sum.Crashes += h.crashes
+		sum.Faults += h.faults
+		sum.Acked += h.acked
+		sum.Relays += h.relays
+		sum.Dups += h.dups
+		sum.Digests += h.digests
 	}
-	t.Logf("%d histories: %d power cuts, %d faults, %d messages acknowledged, 0 lost; %d relayed, %d of them again; %d digests compared with their segments",
-		n, crashes, faults, acked, relays, dups, digests)
+	line, err := json.Marshal(sum)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Println(totalsPrefix + string(line))
+}
+
+// shareHistories lets as many processes run them as there are CPUs.
+func shareHistories(t *testing.T, base uint64, n int) (sum totals) {
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	procs := min(runtime.NumCPU(), n)
+	for k := range procs {
+		from, to := uint64(n*k/procs), uint64(n*(k+1)/procs)
+		wg.Go(func() {
+			cmd := exec.Command(os.Args[0], "-test.run=^TestModel$", "-test.timeout=12h",
+				fmt.Sprintf("-base=%d", base+from), fmt.Sprintf("-histories=%d", to-from))
+			out, err := cmd.CombinedOutput()
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				t.Errorf("%v\n%s", err, out)
+				return
+			}
+			for line := range strings.Lines(string(out)) {
+				var part totals
+				if text, ok := strings.CutPrefix(line, totalsPrefix); ok && json.Unmarshal([]byte(text), &part) == nil {
+					sum = sum.plus(part)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return sum
+}
+
+func (s totals) plus(o totals) totals {
+	return totals{s.Histories + o.Histories, s.Crashes + o.Crashes, s.Faults + o.Faults, s.Acked + o.Acked, s.Relays + o.Relays, s.Dups + o.Dups, s.Digests + o.Digests}
 }
 
 // TestModelFindsMutations: a harness that cannot fail proves nothing.

@@ -22,7 +22,7 @@ const fresh = 25
 // TestKill9 kills the gateway at full speed, many times over, on one spool.
 func TestKill9(t *testing.T) {
 	needs(t, "root")
-	for _, f := range killed(t, "", sized(5, 1000)) {
+	for _, f := range killed(t, "", sized(50, 1000)) {
 		t.Error(f)
 	}
 }

@@ -20,7 +20,7 @@ func TestPowerCut(t *testing.T) {
 	for _, kind := range []string{"ext4", "xfs"} {
 		t.Run(kind, func(t *testing.T) {
 			needs(t, "mkfs."+kind)
-			for _, f := range powerCut(t, "", kind, sized(2, 500), ordinary, hardest) {
+			for _, f := range powerCut(t, "", kind, sized(20, 500), ordinary, hardest) {
 				t.Error(f)
 			}
 		})

@@ -30,6 +30,9 @@ func sized(ci, large int) int {
 	if *torture {
 		return large
 	}
+	if raceDetector {
+		return max(1, ci/25)
+	}
 	return ci
 }
 
