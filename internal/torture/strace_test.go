@@ -293,7 +293,7 @@ func failingCalls(t *testing.T, mutant string, n int) (faults []string) {
 		}
 	}
 	t.Logf("%d calls failed: %d messages refused, %d acknowledged; %d faults", failed, refused, acks, len(faults))
-	if failed == 0 {
+	if failed == 0 && mutant == "" {
 		t.Error("no call failed: the harness does not press")
 	}
 	return faults
