@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -209,32 +211,40 @@ func TestKillAtCalls(t *testing.T) {
 
 func killedAtCalls(t *testing.T, mutant string, names []string, n int) (faults []string) {
 	dry := runTraced(t, mutant, nil).calls
+	var mu sync.Mutex
 	hit, acked, runs := map[string]int{}, 0, 0
 	places := map[string]bool{}
-	for todo := sample(points(dry, names, "signal=KILL"), n); len(todo) > 0; runs++ {
-		p := todo[0]
-		todo = todo[1:]
-		t.Run(p.String(), func(t *testing.T) {
-			r := runTraced(t, mutant, &p)
-			if r.alive {
-				// No thread came as far as that: an earlier place instead.
-				if p.n /= 3; p.n > 0 && n != all {
-					todo = append(todo, p)
+	one := func(t *testing.T, p point) (reached bool) {
+		r := runTraced(t, mutant, &p)
+		found := r.verify()
+		mu.Lock()
+		defer mu.Unlock()
+		runs++
+		if !r.alive {
+			hit[p.name]++
+			places[fmt.Sprint(place(r.calls, p.name), p.late)] = true
+		}
+		for _, f := range found {
+			faults = append(faults, p.String()+": "+f)
+		}
+		acked += r.w.book.count()
+		if n := r.w.book.repeated(); n > bound {
+			t.Errorf("%d relayed again", n)
+		}
+		return !r.alive
+	}
+	if list := sample(points(dry, names, "signal=KILL"), n); n == all {
+		eachPoint(t, list, func(t *testing.T, p point) { one(t, p) })
+	} else {
+		for k := 0; k < len(list) && !t.Failed(); k++ {
+			p := list[k]
+			t.Run(p.String(), func(t *testing.T) {
+				// No thread comes as far as that: an earlier place instead.
+				if !one(t, p) && p.n >= 3 {
+					p.n /= 3
+					list = append(list, p)
 				}
-			} else {
-				hit[p.name]++
-				places[fmt.Sprint(place(r.calls, p.name), p.late)] = true
-			}
-			for _, f := range r.verify() {
-				faults = append(faults, p.String()+": "+f)
-			}
-			acked += r.w.book.count()
-			if n := r.w.book.repeated(); n > bound {
-				t.Errorf("%d relayed again", n)
-			}
-		})
-		if t.Failed() {
-			break
+			})
 		}
 	}
 	t.Logf("%d runs, killed at %v: %d different places of a run of %d calls; %d acknowledged, %d lost or altered",
@@ -243,6 +253,26 @@ func killedAtCalls(t *testing.T, mutant string, names []string, n int) (faults [
 		t.Errorf("only these calls were hit: %v", hit)
 	}
 	return faults
+}
+
+// eachPoint runs f for each, as many at a time as go test allows. What is left
+// after a failure is not run.
+func eachPoint(t *testing.T, list []point, f func(t *testing.T, p point)) {
+	var failed atomic.Bool
+	t.Run("all", func(t *testing.T) {
+		for i, p := range list {
+			t.Run(fmt.Sprintf("%d:%s", i, p), func(t *testing.T) {
+				t.Parallel()
+				if failed.Load() {
+					return
+				}
+				f(t, p)
+				if t.Failed() {
+					failed.Store(true)
+				}
+			})
+		}
+	})
 }
 
 // ofSpool counts the calls that can be hit.
@@ -278,20 +308,18 @@ func TestFailingCalls(t *testing.T) {
 
 func failingCalls(t *testing.T, mutant string, n int) (faults []string) {
 	list := points(runTraced(t, mutant, nil).calls, []string{"fdatasync", "fsync", "pwrite64"}, "error=EIO", "error=ENOSPC")
+	var mu sync.Mutex
 	failed, acks, refused := 0, 0, 0
-	for _, p := range sample(list, n) {
-		ok := t.Run(p.String(), func(t *testing.T) {
-			r := runTraced(t, mutant, &p)
-			a := auditTrace(r.calls)
-			failed, acks, refused = failed+a.failed, acks+a.acks, refused+r.w.book.refusals("4")
-			for _, f := range slices.Concat(a.reused, a.unsynced, r.verify()) {
-				faults = append(faults, p.String()+": "+f)
-			}
-		})
-		if !ok {
-			break
+	eachPoint(t, sample(list, n), func(t *testing.T, p point) {
+		r := runTraced(t, mutant, &p)
+		a, found := auditTrace(r.calls), r.verify()
+		mu.Lock()
+		defer mu.Unlock()
+		failed, acks, refused = failed+a.failed, acks+a.acks, refused+r.w.book.refusals("4")
+		for _, f := range slices.Concat(a.reused, a.unsynced, found) {
+			faults = append(faults, p.String()+": "+f)
 		}
-	}
+	})
 	t.Logf("%d calls failed: %d messages refused, %d acknowledged; %d faults", failed, refused, acks, len(faults))
 	if failed == 0 && mutant == "" {
 		t.Error("no call failed: the harness does not press")
