@@ -174,19 +174,21 @@ func points(calls []*call, names []string, effects ...string) (list []point) {
 // all is every point, for sample.
 const all = 0
 
-// sample is all of list, several times over in the long form, since no two
-// runs spread over the threads alike. With n, for the mutants, it is n of it:
-// each call gets its turn, at a place of its list by chance.
+// passes is how often all points are run: no two runs spread over the threads
+// alike, and other places are hit each time.
+func passes() int {
+	switch {
+	case *torture:
+		return 20
+	case raceDetector:
+		return 1
+	}
+	return 2
+}
+
+// sample is n of list: each call gets its turn, at a place of its list by
+// chance.
 func sample(list []point, n int) (picked []point) {
-	if n == all && *torture {
-		return slices.Repeat(list, 10)
-	}
-	if n == all && raceDetector {
-		n = 8
-	}
-	if n == all {
-		return list
-	}
 	byName := map[string][]point{}
 	for _, k := range rand.Perm(len(list)) {
 		byName[list[k].name] = append(byName[list[k].name], list[k])
@@ -233,9 +235,10 @@ func killedAtCalls(t *testing.T, mutant string, names []string, n int) (faults [
 		}
 		return !r.alive
 	}
-	if list := sample(points(dry, names, "signal=KILL"), n); n == all {
-		eachPoint(t, list, func(t *testing.T, p point) { one(t, p) })
+	if list := points(dry, names, "signal=KILL"); n == all {
+		eachPoint(t, list, one)
 	} else {
+		list = sample(list, n)
 		for k := 0; k < len(list) && !t.Failed(); k++ {
 			p := list[k]
 			t.Run(p.String(), func(t *testing.T) {
@@ -255,22 +258,34 @@ func killedAtCalls(t *testing.T, mutant string, names []string, n int) (faults [
 	return faults
 }
 
-// eachPoint runs f for each, as many at a time as go test allows. What is left
-// after a failure is not run.
-func eachPoint(t *testing.T, list []point, f func(t *testing.T, p point)) {
+// eachPoint runs f for the points of list, those of each call and effect in
+// their order, several calls at a time. f tells whether a thread came as far as
+// that; after three that none reached there is no more of that call. What is
+// left after a failure is not run.
+func eachPoint(t *testing.T, list []point, f func(t *testing.T, p point) (reached bool)) {
+	rows := map[string][]point{}
+	for _, p := range list {
+		key := fmt.Sprint(p.name, p.effect, p.late)
+		rows[key] = append(rows[key], p)
+	}
 	var failed atomic.Bool
 	t.Run("all", func(t *testing.T) {
-		for i, p := range list {
-			t.Run(fmt.Sprintf("%d:%s", i, p), func(t *testing.T) {
-				t.Parallel()
-				if failed.Load() {
-					return
-				}
-				f(t, p)
-				if t.Failed() {
-					failed.Store(true)
-				}
-			})
+		for pass := range passes() {
+			for key, row := range rows {
+				t.Run(fmt.Sprint(pass, key), func(t *testing.T) {
+					t.Parallel()
+					for missed := 0; len(row) > 0 && missed < 3 && !failed.Load(); row = row[1:] {
+						missed++
+						if !t.Run(row[0].String(), func(t *testing.T) {
+							if f(t, row[0]) {
+								missed = 0
+							}
+						}) {
+							failed.Store(true)
+						}
+					}
+				})
+			}
 		}
 	})
 }
@@ -310,7 +325,7 @@ func failingCalls(t *testing.T, mutant string, n int) (faults []string) {
 	list := points(runTraced(t, mutant, nil).calls, []string{"fdatasync", "fsync", "pwrite64"}, "error=EIO", "error=ENOSPC")
 	var mu sync.Mutex
 	failed, acks, refused := 0, 0, 0
-	eachPoint(t, sample(list, n), func(t *testing.T, p point) {
+	one := func(t *testing.T, p point) (reached bool) {
 		r := runTraced(t, mutant, &p)
 		a, found := auditTrace(r.calls), r.verify()
 		mu.Lock()
@@ -319,7 +334,15 @@ func failingCalls(t *testing.T, mutant string, n int) (faults []string) {
 		for _, f := range slices.Concat(a.reused, a.unsynced, found) {
 			faults = append(faults, p.String()+": "+f)
 		}
-	})
+		return a.failed > 0
+	}
+	if n == all {
+		eachPoint(t, list, one)
+	} else {
+		for _, p := range sample(list, n) {
+			t.Run(p.String(), func(t *testing.T) { one(t, p) })
+		}
+	}
 	t.Logf("%d calls failed: %d messages refused, %d acknowledged; %d faults", failed, refused, acks, len(faults))
 	if failed == 0 && mutant == "" {
 		t.Error("no call failed: the harness does not press")
