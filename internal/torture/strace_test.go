@@ -176,14 +176,14 @@ const all = 0
 
 // passes is how often all points are run: no two runs spread over the threads
 // alike, and other places are hit each time.
-func passes() int {
+func passes(ci int) int {
 	switch {
 	case *torture:
 		return 20
 	case raceDetector:
 		return 1
 	}
-	return 2
+	return ci
 }
 
 // sample is n of list: each call gets its turn, at a place of its list by
@@ -236,7 +236,7 @@ func killedAtCalls(t *testing.T, mutant string, names []string, n int) (faults [
 		return !r.alive
 	}
 	if list := points(dry, names, "signal=KILL"); n == all {
-		eachPoint(t, list, one)
+		eachPoint(t, passes(4), list, one)
 	} else {
 		list = sample(list, n)
 		for k := 0; k < len(list) && !t.Failed(); k++ {
@@ -258,11 +258,11 @@ func killedAtCalls(t *testing.T, mutant string, names []string, n int) (faults [
 	return faults
 }
 
-// eachPoint runs f for the points of list, those of each call and effect in
+// eachPoint runs f passes times for the points of list, those of each call and effect in
 // their order, several calls at a time. f tells whether a thread came as far as
 // that; after three that none reached there is no more of that call. What is
 // left after a failure is not run.
-func eachPoint(t *testing.T, list []point, f func(t *testing.T, p point) (reached bool)) {
+func eachPoint(t *testing.T, passes int, list []point, f func(t *testing.T, p point) (reached bool)) {
 	rows := map[string][]point{}
 	for _, p := range list {
 		key := fmt.Sprint(p.name, p.effect, p.late)
@@ -270,7 +270,7 @@ func eachPoint(t *testing.T, list []point, f func(t *testing.T, p point) (reache
 	}
 	var failed atomic.Bool
 	t.Run("all", func(t *testing.T) {
-		for pass := range passes() {
+		for pass := range passes {
 			for key, row := range rows {
 				t.Run(fmt.Sprint(pass, key), func(t *testing.T) {
 					t.Parallel()
@@ -337,7 +337,7 @@ func failingCalls(t *testing.T, mutant string, n int) (faults []string) {
 		return a.failed > 0
 	}
 	if n == all {
-		eachPoint(t, list, one)
+		eachPoint(t, passes(1), list, one)
 	} else {
 		for _, p := range sample(list, n) {
 			t.Run(p.String(), func(t *testing.T) { one(t, p) })
