@@ -1,0 +1,64 @@
+package archive
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// FuzzWalk gives hostile octets to every reader: none may panic, none may
+// outlive its limits, and whatever ends a walk has one of the known classes.
+func FuzzWalk(f *testing.F) {
+	files, _ := filepath.Glob("testdata/*.*")
+	for _, name := range files {
+		if data, err := os.ReadFile(name); err == nil && Known(format(name)) {
+			f.Add(format(name), data)
+		}
+	}
+	f.Add("rar", rar5("a.exe", []byte("MZ"), 0))
+	f.Add("tnef", tnef("a.exe", []byte("MZ")))
+	limits := Limits{
+		Depth: 6, Entries: 200, Unpacked: 4 << 20, Slow: 4 << 20, Ratio: 250, RatioFrom: 1 << 20,
+		Dictionary: 1 << 20, Time: 5 * time.Second,
+	}
+	f.Fuzz(func(t *testing.T, kind string, data []byte) {
+		if !Known(kind) || len(data) > 1<<20 {
+			return
+		}
+		b := NewBudget(limits)
+		begin := time.Now()
+		entries, total := 0, int64(0)
+		_, err := Walk(kind, data, b, func(e *Entry, r io.Reader) error {
+			entries++
+			if (e.Err == nil) != (r != nil) {
+				t.Fatalf("%q: error %v, reader %v", e.Name, e.Err, r)
+			}
+			if r == nil {
+				return nil
+			}
+			n, err := io.Copy(io.Discard, r)
+			total += n
+			if err != nil && strings.HasPrefix(word(err), "not classified") {
+				t.Fatalf("%q ends with %v", e.Name, err)
+			}
+			return nil
+		})
+		if err != nil && (strings.HasPrefix(word(err), "not classified") || strings.Contains(err.Error(), "panicked")) {
+			t.Fatal(err)
+		}
+		var limit *LimitError
+		if b.Exceeded() != nil && !errors.As(err, &limit) {
+			t.Fatalf("%v was reached, and the walk ended with %v", b.Exceeded(), err)
+		}
+		if entries > limits.Entries || total > limits.Unpacked+(1<<20)+int64(len(data)) && kind != "tar" {
+			t.Fatalf("%d entries, %d octets", entries, total)
+		}
+		if took := time.Since(begin); took > limits.Time+5*time.Second {
+			t.Fatalf("took %s", took)
+		}
+	})
+}
