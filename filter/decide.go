@@ -15,7 +15,7 @@ func Decide(symbols []Symbol, p *DomainPolicy) Verdict {
 	f := sum(symbols)
 	v := Verdict{Action: Accept, Score: f.score, Required: p.Tag}
 	for _, judge := range []func(*findings, *DomainPolicy) Verdict{
-		byVirus, byStructure, byScore, byDMARC, byOversize, byScanner,
+		byVirus, byStructure, byAttachments, byScore, byDMARC, byOversize, byScanner,
 	} {
 		v.take(judge(f, p))
 	}
@@ -30,16 +30,17 @@ func Decide(symbols []Symbol, p *DomainPolicy) Verdict {
 
 // findings is one pass over the symbols.
 type findings struct {
-	score      float64
-	sansDMARC  float64 // the score without DMARC's own symbols
-	allowed    bool
-	virus      string // the signature
-	structure  string // the symbol of a header section that may deceive
-	oversize   bool
-	scanner    string // the symbol of a scanner that did not answer
-	dmarc      string // SymDMARCReject or SymDMARCQuarantine
-	dnsFailure string // the symbol of a DNS failure that left authentication open
-	top        Symbol // the symbol of the highest score
+	score       float64
+	sansDMARC   float64 // the score without DMARC's own symbols
+	allowed     bool
+	virus       string // the signature
+	structure   string // the symbol of a header section that may deceive
+	oversize    bool
+	attachments []string // the symbols that have a class
+	scanner     string   // the symbol of a scanner that did not answer
+	dmarc       string   // SymDMARCReject or SymDMARCQuarantine
+	dnsFailure  string   // the symbol of a DNS failure that left authentication open
+	top         Symbol   // the symbol of the highest score
 }
 
 func sum(symbols []Symbol) *findings {
@@ -53,6 +54,9 @@ func sum(symbols []Symbol) *findings {
 		}
 		if s.Score > f.top.Score {
 			f.top = s
+		}
+		if ClassOf(s.Name) != "" {
+			f.attachments = append(f.attachments, s.Name)
 		}
 		switch s.Name {
 		case SymAllowed:

@@ -23,16 +23,21 @@ type Facts struct {
 	Client   ClientFacts   `json:"client"`
 	Envelope EnvelopeFacts `json:"envelope"`
 
-	IPRev    string        `json:"iprev,omitempty"` // RFC 8601 section 2.7.3: pass, fail, temperror, permerror
-	Listings []Listing     `json:"listings,omitempty"`
-	SPF      SPFFacts      `json:"spf,omitzero"`
-	DKIM     []DKIMFacts   `json:"dkim,omitempty"`
-	DMARC    DMARCFacts    `json:"dmarc,omitzero"`
-	ARC      ARCFacts      `json:"arc,omitzero"`
-	Virus    VirusFacts    `json:"virus,omitzero"`
-	Header   HeaderFacts   `json:"header,omitzero"`
-	Body     BodyFacts     `json:"body,omitzero"`
-	Checks   []CheckResult `json:"checks"`
+	IPRev    string      `json:"iprev,omitempty"` // RFC 8601 section 2.7.3: pass, fail, temperror, permerror
+	Listings []Listing   `json:"listings,omitempty"`
+	SPF      SPFFacts    `json:"spf,omitzero"`
+	DKIM     []DKIMFacts `json:"dkim,omitempty"`
+	DMARC    DMARCFacts  `json:"dmarc,omitzero"`
+	ARC      ARCFacts    `json:"arc,omitzero"`
+	Virus    VirusFacts  `json:"virus,omitzero"`
+	Header   HeaderFacts `json:"header,omitzero"`
+	Body     BodyFacts   `json:"body,omitzero"`
+	// Attachments are the files that were examined, parts and what lies in them,
+	// each followed by its own; AttachmentsMore is how many more there were.
+	Attachments     []AttachmentFacts `json:"attachments,omitempty"`
+	AttachmentsMore int               `json:"attachments_more,omitempty"`
+
+	Checks []CheckResult `json:"checks"`
 
 	// Symbols are what the checks reported, in list order, not yet weighed.
 	Symbols []Symbol `json:"symbols"`

@@ -40,6 +40,8 @@ func (f *Facts) AppendJSON(b []byte) []byte {
 	if !zero(&f.Body) {
 		o.Value("body", &f.Body)
 	}
+	jsonx.ListIf(&o, "attachments", f.Attachments, (*AttachmentFacts).AppendJSON)
+	o.IntIf("attachments_more", int64(f.AttachmentsMore))
 	jsonx.List(&o, "checks", f.Checks, (*CheckResult).AppendJSON)
 	jsonx.List(&o, "symbols", f.Symbols, (*Symbol).AppendJSON)
 	jsonx.ListIf(&o, "auth", f.Auth, (*AuthResult).AppendJSON)
@@ -224,6 +226,18 @@ func (p *Part) AppendJSON(b []byte) []byte {
 	o.StringIf("name", p.Name)
 	o.Int("size", p.Size)
 	o.StringIf("magic", p.Magic)
+	return o.End()
+}
+
+// AppendJSON implements jsonx.Appender.
+func (a *AttachmentFacts) AppendJSON(b []byte) []byte {
+	o := jsonx.Begin(b)
+	o.Int("depth", int64(a.Depth))
+	o.StringIf("type", a.Type)
+	o.StringIf("name", a.Name)
+	o.StringIf("extension", a.Extension)
+	o.Int("size", a.Size)
+	o.StringsIf("symbols", a.Symbols)
 	return o.End()
 }
 

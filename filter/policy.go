@@ -18,12 +18,13 @@ type Reason string
 
 // The reasons.
 const (
-	ReasonNone     Reason = ""
-	ReasonSpam     Reason = "spam"
-	ReasonVirus    Reason = "virus"
-	ReasonOversize Reason = "oversize" // the scanner's own limit
-	ReasonScanner  Reason = "scanner"  // the scanner did not answer
-	ReasonDMARC    Reason = "dmarc"
+	ReasonNone       Reason = ""
+	ReasonSpam       Reason = "spam"
+	ReasonVirus      Reason = "virus"
+	ReasonOversize   Reason = "oversize" // the scanner's own limit
+	ReasonScanner    Reason = "scanner"  // the scanner did not answer
+	ReasonDMARC      Reason = "dmarc"
+	ReasonAttachment Reason = "attachment" // the policy for a class of attachments
 	// ReasonStructure: the header section means different things to different
 	// readers (RFC 5322 section 3.6, RFC 9989 section 11.5).
 	ReasonStructure Reason = "structure"
@@ -50,6 +51,7 @@ type DomainPolicy struct {
 	DNSOnError     Action // Accept or Defer
 	ScannerOnError Action // Defer, Accept (which tags) or Quarantine
 	OnOversize     Action // Tag, Reject or Quarantine
+	Attachments    AttachmentPolicy
 
 	// Postmaster marks the policy for the one local-part that is exempt from
 	// content rejection (RFC 5321 section 4.5.1).

@@ -50,6 +50,33 @@ const (
 	// wrote what to whom, or how to read it.
 	SymKeyFieldSpace = "HEADER_SPACE_IN_KEY_FIELD"
 
+	// What attachments are, by what package attachment finds. ClassOf says which
+	// of them belong to a class of the policy.
+	SymExecutable      = "ATTACH_EXECUTABLE" // a program, an installer, a script of Windows, a shortcut
+	SymDiskImage       = "ATTACH_DISK_IMAGE"
+	SymMacro           = "ATTACH_MACRO"
+	SymDDE             = "ATTACH_DDE"              // a document that starts a program
+	SymRemoteTemplate  = "ATTACH_REMOTE_TEMPLATE"  // a document that fetches more of itself
+	SymOLEObject       = "ATTACH_OLE_OBJECT"       // a file inside of a document
+	SymPDFScript       = "ATTACH_PDF_SCRIPT"       //
+	SymPDFLaunch       = "ATTACH_PDF_LAUNCH"       // starts a program
+	SymPDFAttachment   = "ATTACH_PDF_ATTACHMENT"   // a file inside of it
+	SymPDFEncrypted    = "ATTACH_PDF_ENCRYPTED"    // opens without a password, mostly: only printing is forbidden
+	SymHTMLSmuggling   = "ATTACH_HTML_SMUGGLING"   // a page that makes a file of its own text
+	SymSVGScript       = "ATTACH_SVG_SCRIPT"       //
+	SymShellScript     = "ATTACH_SHELL_SCRIPT"     // begins with #!
+	SymEncrypted       = "ATTACH_ENCRYPTED"        // needs a password: nobody can look into it
+	SymDoubleExtension = "ATTACH_DOUBLE_EXTENSION" // invoice.pdf.exe
+	SymBidiName        = "ATTACH_BIDI_NAME"        // shown in another order than it is
+	SymHiddenName      = "ATTACH_HIDDEN_NAME"      // an extension that is out of sight
+	SymArchivePath     = "ATTACH_ARCHIVE_PATH"     // an entry that wants to leave its folder
+	SymZipAmbiguous    = "ATTACH_ZIP_AMBIGUOUS"    // unpackers find different files in it
+	SymBomb            = "ATTACH_BOMB"             // too deep, or far more than it is packed in
+	SymLimit           = "ATTACH_LIMIT"            // more than is looked at
+	SymUnreadable      = "ATTACH_UNREADABLE"       // damaged, or packed in a way that is not known here
+	SymHTML            = "ATTACH_HTML"             // a page to be opened in a browser
+	SymTypeMismatch    = "ATTACH_TYPE_MISMATCH"    // not what its name or declared type says
+
 	// SymAllowed: an [[allow]] entry matched. Detail is its reason.
 	SymAllowed = "ALLOWED"
 )

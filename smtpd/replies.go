@@ -77,20 +77,27 @@ var (
 	replyListed           = Reply{554, ec(5, 7, 1), "Service unavailable; Client host blocked using ", false} // + zone
 
 	// Verdicts.
-	replySpam      = Reply{554, ec(5, 7, 1), "Message refused as spam", false}
-	replyVirus     = Reply{554, ec(5, 7, 1), "Malware found", false}
-	replyOversize  = Reply{554, ec(5, 7, 1), "Attachment exceeds scan limits", false}
-	replyScanner   = Reply{451, ec(4, 7, 1), "Scanner unavailable, try later", false}
-	replyOneFrom   = Reply{550, ec(5, 6, 0), "Malformed header: exactly one From field is needed", false}
-	replyColon     = Reply{550, ec(5, 6, 0), "Malformed header: white space before the colon of a field", false}
-	replyHeaderNUL = Reply{550, ec(5, 6, 0), "Malformed header: NUL in it", false}
-	replyDMARC     = Reply{550, ec(5, 7, 1), "Refused by DMARC policy", false}
-	replyDNS       = Reply{451, ec(4, 4, 3), "Temporary DNS failure, try again later", false}
-	replyRule      = Reply{554, ec(5, 7, 1), "Message refused by policy", false}
-	replyDeferred  = Reply{451, ec(4, 7, 1), "Try again later", false}
-	replyQueued    = Reply{250, ec(2, 0, 0), "Ok: queued as ", false} // + ID
-	replyNotQueued = Reply{451, ec(4, 3, 0), "Message not queued, try again later", false}
-	replyNoSpace   = Reply{452, ec(4, 3, 1), "Insufficient system storage, try again later", false}
+	replySpam       = Reply{554, ec(5, 7, 1), "Message refused as spam", false}
+	replyVirus      = Reply{554, ec(5, 7, 1), "Malware found", false}
+	replyOversize   = Reply{554, ec(5, 7, 1), "Attachment exceeds scan limits", false}
+	replyScanner    = Reply{451, ec(4, 7, 1), "Scanner unavailable, try later", false}
+	replyOneFrom    = Reply{550, ec(5, 6, 0), "Malformed header: exactly one From field is needed", false}
+	replyColon      = Reply{550, ec(5, 6, 0), "Malformed header: white space before the colon of a field", false}
+	replyHeaderNUL  = Reply{550, ec(5, 6, 0), "Malformed header: NUL in it", false}
+	replyDMARC      = Reply{550, ec(5, 7, 1), "Refused by DMARC policy", false}
+	replyDNS        = Reply{451, ec(4, 4, 3), "Temporary DNS failure, try again later", false}
+	replyExecutable = Reply{554, ec(5, 7, 1), "Executable attachment refused", false}
+	replyMacro      = Reply{554, ec(5, 7, 1), "Attachment with macros refused", false}
+	replyActive     = Reply{554, ec(5, 7, 1), "Attachment with active content refused", false}
+	replyEncrypted  = Reply{554, ec(5, 7, 1), "Encrypted attachment refused: its content cannot be examined", false}
+	replyDisguised  = Reply{554, ec(5, 7, 1), "Attachment refused: its name or structure shows something else than it is", false}
+	replyBomb       = Reply{554, ec(5, 7, 1), "Attachment refused: it unpacks to more than is examined", false}
+	replyUnreadable = Reply{554, ec(5, 7, 1), "Attachment refused: not all of it could be examined", false}
+	replyRule       = Reply{554, ec(5, 7, 1), "Message refused by policy", false}
+	replyDeferred   = Reply{451, ec(4, 7, 1), "Try again later", false}
+	replyQueued     = Reply{250, ec(2, 0, 0), "Ok: queued as ", false} // + ID
+	replyNotQueued  = Reply{451, ec(4, 3, 0), "Message not queued, try again later", false}
+	replyNoSpace    = Reply{452, ec(4, 3, 1), "Insufficient system storage, try again later", false}
 )
 
 // structureReply says what is wrong with a header section, by its symbol.
@@ -102,6 +109,25 @@ func structureReply(symbol string) Reply {
 		return replyHeaderNUL
 	}
 	return replyOneFrom
+}
+
+// attachmentReply says which class of attachments is refused, by the symbol.
+func attachmentReply(symbol string) Reply {
+	switch filter.ClassOf(symbol) {
+	case filter.ClassExecutable:
+		return replyExecutable
+	case filter.ClassMacro:
+		return replyMacro
+	case filter.ClassActive:
+		return replyActive
+	case filter.ClassEncrypted:
+		return replyEncrypted
+	case filter.ClassDisguised:
+		return replyDisguised
+	case filter.ClassBomb:
+		return replyBomb
+	}
+	return replyUnreadable
 }
 
 func ec(a, b, c int) smtp.EnhancedCode { return smtp.EnhancedCode{a, b, c} }

@@ -68,6 +68,7 @@ var refusalCodes = map[string][]int{
 	"oversize":           {replyOversize.Code},
 	"scanner":            {replyScanner.Code},
 	"dmarc":              {replyDMARC.Code},
+	"attachment":         {replyExecutable.Code},
 	"structure":          {replyOneFrom.Code},
 	"dns":                {replyDNS.Code},
 	"rule":               {replyRule.Code},

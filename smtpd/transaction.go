@@ -290,6 +290,8 @@ func rejectReply(v filter.Verdict, id mail.ID) *smtp.SMTPError {
 		return replyRelayDenied.With(id)
 	case filter.ReasonUnknownRecipient:
 		return replyUnknownRecipient.With(id)
+	case filter.ReasonAttachment:
+		return attachmentReply(v.Symbol).With(id)
 	case filter.ReasonStructure:
 		return structureReply(v.Symbol).With(id)
 	case filter.ReasonListed:

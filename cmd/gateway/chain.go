@@ -34,7 +34,7 @@ var needDNS = []string{"dnsbl", "iprev", "spf", "dkim", "arc", "dmarc"}
 
 // checkNames are what `[checks] disabled` may hold.
 var checkNames = []string{
-	"dnsbl", "iprev", "allow_network", "spf", "dkim", "arc", "mime", "content", "clamav", "dmarc", "bayes", "allow_domain", "rules",
+	"dnsbl", "iprev", "allow_network", "spf", "dkim", "arc", "mime", "content", "attachment", "clamav", "dmarc", "bayes", "allow_domain", "rules",
 }
 
 func group(list ...filter.Check) filter.Group {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"sort"
+	"strings"
 
 	"mailweir/filter"
 	"mailweir/filter/privacy"
@@ -34,8 +35,11 @@ type finding struct {
 	Symbols    []symbolJSON    `json:"symbols"`
 	Stages     []stageJSON     `json:"stages"`
 	RulesHash  string          `json:"rules_hash"`
-	Privacy    []privacy.Edit  `json:"privacy,omitempty"` // fields removed, redacted, or kept since they are signed
-	Error      string          `json:"error,omitempty"`
+	// Attachments are the files that were examined, each followed by what lies
+	// in it; with their names, since the message is at hand.
+	Attachments []attachmentJSON `json:"attachments,omitempty"`
+	Privacy     []privacy.Edit   `json:"privacy,omitempty"` // fields removed, redacted, or kept since they are signed
+	Error       string           `json:"error,omitempty"`
 }
 
 // symbolJSON is a filter.Symbol with all its keys.
@@ -52,6 +56,15 @@ type stageJSON struct {
 	Cause    string       `json:"-"`
 	Start    int64        `json:"start_us"`
 	Duration int64        `json:"duration_us"`
+}
+
+// attachmentJSON is a filter.AttachmentFacts with the name.
+type attachmentJSON struct {
+	Depth   int      `json:"depth"`
+	Name    string   `json:"name"`
+	Type    string   `json:"type"`
+	Size    int64    `json:"size"` // -1 where not all was read
+	Symbols []string `json:"symbols"`
 }
 
 type replyJSON struct {
@@ -132,6 +145,9 @@ func (c *checker) finding(ctx context.Context, i *filter.Inspection, j *filter.J
 	}
 	for _, s := range j.Facts.Checks {
 		f.Stages = append(f.Stages, stageJSON(s))
+	}
+	for _, a := range j.Facts.Attachments {
+		f.Attachments = append(f.Attachments, attachmentJSON{a.Depth, a.Shown, a.Type, a.Size, append([]string{}, a.Symbols...)})
 	}
 	for _, s := range j.Facts.DKIM {
 		f.DKIM = append(f.DKIM, dkimJSON{s.Result, s.Domain, s.Selector})
@@ -255,6 +271,7 @@ func (f *finding) explain(w io.Writer) {
 		fmt.Fprintf(w, "  %7.2f  %-28s %s\n", s.Score, s.Name, s.Detail)
 	}
 	fmt.Fprintf(w, "  %7.2f  = score, tagged from %.2f (rules %s)\n", f.Score, f.Required, f.RulesHash)
+	f.files(w)
 	for _, e := range f.Privacy {
 		fmt.Fprintf(w, "privacy    %s: %s %s\n", e.Name, e.Kind, e.Reason)
 	}
@@ -264,5 +281,21 @@ func (f *finding) explain(w io.Writer) {
 	for _, s := range stages {
 		fmt.Fprintf(w, "  %-14s %-8s %6.1f ms  %6.1f ms  %s\n",
 			s.Name, s.State, float64(s.Start)/1000, float64(s.Duration)/1000, s.Cause)
+	}
+}
+
+// files is the tree of the attachments.
+func (f *finding) files(w io.Writer) {
+	if len(f.Attachments) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nattachments")
+	for _, a := range f.Attachments {
+		size := "not read whole"
+		if a.Size >= 0 {
+			size = fmt.Sprintf("%d octets", a.Size)
+		}
+		line := fmt.Sprintf("%*s%s (%s, %s) %s", 2+2*a.Depth, "", or(a.Name, "without a name"), or(a.Type, "no known type"), size, strings.Join(a.Symbols, " "))
+		fmt.Fprintln(w, strings.TrimRight(line, " "))
 	}
 }

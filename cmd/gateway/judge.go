@@ -16,6 +16,7 @@ import (
 	"mailweir/filter"
 	"mailweir/filter/allow"
 	"mailweir/filter/arc"
+	"mailweir/filter/attachment"
 	"mailweir/filter/bayes"
 	"mailweir/filter/clamav"
 	"mailweir/filter/content"
@@ -73,6 +74,8 @@ type instruments struct {
 	dnsbl  *dnsbl.Metrics
 	clamav *clamav.Metrics
 	pool   *filter.Pool
+
+	attachment *attachment.Metrics
 }
 
 // workers bounds the checks that run in the background, mostly waiting for DNS
@@ -82,7 +85,7 @@ const workers = 512
 func newInstruments(reg prometheus.Registerer) *instruments {
 	m := &instruments{
 		filter: filter.NewMetrics(reg), dns: dns.NewMetrics(reg),
-		dnsbl: dnsbl.NewMetrics(reg), clamav: clamav.NewMetrics(reg),
+		dnsbl: dnsbl.NewMetrics(reg), clamav: clamav.NewMetrics(reg), attachment: attachment.NewMetrics(reg),
 	}
 	m.pool = filter.NewPool(workers, m.filter)
 	return m
@@ -181,7 +184,7 @@ func (j *judge) checks(cfg *config.Config, r *rules.Rules, o judgeOptions) (*che
 		spf:   spf.New(j.resolver, spf.Options{Receiver: string(cfg.Hostname)}),
 		dkim:  dkim.New(j.resolver),
 		arc:   arc.New(j.resolver),
-		mime:  mime.New(text, nil),
+		mime:  mime.New(text, j.attachments(cfg, o)),
 		dmarc: dmarc.New(j.resolver),
 		bayes: bayes.NewCheck(j.models, cfg.Learn.Minimum),
 	}
@@ -280,6 +283,7 @@ func domainPolicy(d *config.Domain) *filter.DomainPolicy {
 		DNSOnError:     filter.Action(d.DNS.OnError),
 		ScannerOnError: filter.Action(d.ClamAV.OnError),
 		OnOversize:     filter.Action(d.ClamAV.OnOversize),
+		Attachments:    attachmentPolicy(&d.Attachments),
 	}
 }
 

@@ -2,8 +2,6 @@ package mime
 
 import (
 	"context"
-	"strings"
-	"unicode"
 
 	"mailweir/filter"
 )
@@ -122,27 +120,7 @@ func (s *stream) symbols() []filter.Symbol {
 	for _, a := range s.walker.Odd.List() {
 		out = append(out, filter.Symbol{Name: a.Symbol()})
 	}
-	seen := make(map[string]bool)
-	for i := range s.walker.Parts {
-		for _, name := range attachmentSymbols(&s.walker.Parts[i]) {
-			if !seen[name] {
-				seen[name] = true
-				out = append(out, filter.Symbol{Name: name, Detail: evidence(&s.walker.Parts[i])})
-			}
-		}
-	}
 	return out
-}
-
-// evidence names a part for people: its declared type and its file name.
-func evidence(p *Part) string {
-	clean := func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return -1
-	}
-	return strings.TrimSpace(strings.Map(clean, p.Type+" "+p.Name))
 }
 
 func (s *stream) facts() filter.BodyFacts {

@@ -79,9 +79,6 @@ func describe(w *Walker) string {
 				fmt.Fprintf(&b, " %s=%q", s.name, s.value)
 			}
 		}
-		for _, s := range attachmentSymbols(&p) {
-			b.WriteString(" " + s)
-		}
 		b.WriteByte('\n')
 	}
 	fmt.Fprintf(&b, "ambiguities %v\n", w.Odd.List())

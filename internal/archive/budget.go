@@ -60,17 +60,32 @@ type Budget struct {
 	entries  int
 	unpacked int64
 	slow     int64
-	deadline time.Time
-	over     error // sticky
+	left     time.Duration // while the clock stands
+	deadline time.Time     // while it runs
+	over     error         // sticky
 }
 
-// NewBudget starts the clock.
+// NewBudget makes a budget whose clock runs.
 func NewBudget(l Limits) *Budget {
-	return &Budget{limits: l, deadline: time.Now().Add(l.Time)}
+	b := &Budget{limits: l, left: l.Time}
+	b.Start()
+	return b
 }
+
+// Stop stops the clock: nothing is done until Start.
+func (b *Budget) Stop() { b.left = time.Until(b.deadline) }
+
+// Start lets the clock go on.
+func (b *Budget) Start() { b.deadline = time.Now().Add(b.left) }
+
+// Meter counts what is read through it on the budget.
+func (b *Budget) Meter(r io.Reader) io.Reader { return &meter{r: r, b: b} }
 
 // Limits are what the budget began with.
 func (b *Budget) Limits() Limits { return b.limits }
+
+// Unpacked is how many octets were.
+func (b *Budget) Unpacked() int64 { return b.unpacked }
 
 // Exceeded is the LimitError that ended the work, nil while there is budget.
 func (b *Budget) Exceeded() error { return b.over }

@@ -47,7 +47,8 @@ func FuzzWalk(f *testing.F) {
 			}
 			return nil
 		})
-		if err != nil && (strings.HasPrefix(word(err), "not classified") || strings.Contains(err.Error(), "panicked")) {
+		// The library for 7z is known to panic, and Walk makes damage of it.
+		if err != nil && (strings.HasPrefix(word(err), "not classified") || strings.Contains(err.Error(), "panicked") && kind != "7z") {
 			t.Fatal(err)
 		}
 		var limit *LimitError

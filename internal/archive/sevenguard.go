@@ -165,8 +165,9 @@ func (g *sevenGuard) header() error {
 	if id == idStreams {
 		g.streams()
 		id = g.octet()
-	} else {
-		g.fail(ErrDamaged) // the library takes it for granted
+	}
+	if len(g.folders) == 0 || len(g.packed) == 0 {
+		g.fail(ErrDamaged) // the library takes them for granted
 	}
 	if id == idFiles && g.bad == nil {
 		g.files()

@@ -41,6 +41,8 @@ type Config struct {
 	Log       Log        `toml:"log"`
 	Metrics   Metrics    `toml:"metrics"`
 
+	Attachments Attachments `toml:"attachments"`
+
 	file    string
 	origins map[string]origin
 	domains map[string]int // canonical name -> index in Domains
@@ -151,6 +153,8 @@ type Domain struct {
 	// are what counts.
 	OnError    string `toml:"on_error" enum:"defer|accept|quarantine" sets:"clamav.on_error dns.on_error"`
 	OnOversize string `toml:"on_oversize" enum:"tag|reject|quarantine" sets:"clamav.on_oversize"`
+
+	Attachments Attachments `toml:"attachments" inherit:"attachments"`
 }
 
 // Relay is the way out.
@@ -188,6 +192,18 @@ type ClamAV struct {
 type ScannerPolicy struct {
 	OnError    string `toml:"on_error" default:"defer" enum:"defer|accept|quarantine"`
 	OnOversize string `toml:"on_oversize" default:"tag" enum:"tag|reject|quarantine"`
+}
+
+// Attachments is what happens to a message with an attachment of a class
+// (filter.AttachmentClass). "accept" leaves it to the scores of the symbols.
+type Attachments struct {
+	Executable string `toml:"executable" default:"reject" enum:"reject|quarantine|tag|accept"`
+	Macro      string `toml:"macro" default:"tag" enum:"reject|quarantine|tag|accept"`
+	Active     string `toml:"active" default:"accept" enum:"reject|quarantine|tag|accept"`
+	Encrypted  string `toml:"encrypted" default:"accept" enum:"reject|quarantine|tag|accept"`
+	Disguised  string `toml:"disguised" default:"quarantine" enum:"reject|quarantine|tag|accept"`
+	Bomb       string `toml:"bomb" default:"reject" enum:"reject|quarantine|tag|accept"`
+	Unreadable string `toml:"unreadable" default:"accept" enum:"reject|quarantine|tag|accept"`
 }
 
 // DNSBL is one zone to ask about clients. A negative score makes it a DNSWL.

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+
+	"mailweir/filter"
+	"mailweir/filter/attachment"
+	"mailweir/filter/mime"
+	"mailweir/internal/archive"
+	"mailweir/internal/config"
+	"mailweir/mail"
+)
+
+// attachments makes the look into attachments of the MIME check; nil where it
+// is switched off.
+func (j *judge) attachments(cfg *config.Config, o judgeOptions) func(*filter.Transaction) mime.Parts {
+	e := attachment.New(attachment.Options{
+		Limits: archive.DefaultLimits(), Workers: runtime.GOMAXPROCS(0), Dir: holdingDir(cfg),
+		Walk: walkMessage, Metrics: o.m.attachment,
+	})
+	if slices.Contains(cfg.Checks.Disabled, e.Name()) {
+		return nil
+	}
+	return func(*filter.Transaction) mime.Parts { return attachmentParts{e.Open()} }
+}
+
+// holdingDir is where large parts are held while they arrive: beside the
+// spool. Who only judges may not write there, and takes the system's.
+func holdingDir(cfg *config.Config) string {
+	dir := filepath.Join(string(cfg.DataDir), "parts")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return ""
+	}
+	return dir
+}
+
+// attachmentParts gives the parts of the walk to the examination of
+// attachments.
+type attachmentParts struct{ *attachment.Message }
+
+// Begin implements mime.Taker.
+func (a attachmentParts) Begin(l *mime.Leaf) mime.Content {
+	if c := a.Message.Begin(partOf(l)); c != nil {
+		return c
+	}
+	return nil
+}
+
+func partOf(l *mime.Leaf) attachment.Part {
+	return attachment.Part{Type: l.Type, Disposition: l.Disposition, Names: l.Names, Reading: l.Reading}
+}
+
+// walkMessage takes a message apart that lies in an archive.
+func walkMessage(message []byte, take func(attachment.Part) attachment.Content) {
+	n, _ := mail.HeaderLength(message)
+	h := mail.ParseHeader(message[:n])
+	w := mime.NewWalker(&h, nil, taker(take))
+	w.Write(message[n:])
+	w.Close()
+}
+
+type taker func(attachment.Part) attachment.Content
+
+// Begin implements mime.Taker.
+func (t taker) Begin(l *mime.Leaf) mime.Content {
+	if c := t(partOf(l)); c != nil {
+		return c
+	}
+	return nil
+}
+
+func attachmentPolicy(a *config.Attachments) filter.AttachmentPolicy {
+	p := filter.AttachmentPolicy{}
+	for class, action := range map[filter.AttachmentClass]string{
+		filter.ClassExecutable: a.Executable, filter.ClassMacro: a.Macro, filter.ClassActive: a.Active,
+		filter.ClassEncrypted: a.Encrypted, filter.ClassDisguised: a.Disguised, filter.ClassBomb: a.Bomb,
+		filter.ClassUnreadable: a.Unreadable,
+	} {
+		if action != "accept" {
+			p[class] = filter.Action(action)
+		}
+	}
+	return p
+}
