@@ -108,6 +108,7 @@ func (q *Queue) dsn(e *entry, m *mail.Message, head int, n *news, states []rcptS
 	g.env.EightBit = w.eightBit
 	g.body = w.b.Bytes()
 	g.head = w.head(g.env.ID)
+	g.head = append(q.o.Sign(g.head, g.body), g.head...)
 	g.e = q.newEntry(g.env.ID, &g.env, int64(len(g.head)+len(g.body)), g.since)
 	q.o.Metrics.dsns.Inc()
 	return g

@@ -31,6 +31,10 @@ type Options struct {
 	PerDestination int // concurrent attempts to one destination (20)
 	Workers        int // concurrent attempts in all (256)
 
+	// Sign returns fields to put on top of a DSN's header section: a DKIM
+	// signature, or nothing. It is called with the queue's lock held.
+	Sign func(head, body []byte) []byte // (no fields)
+
 	Logger  *slog.Logger // (discard)
 	Metrics *Metrics     // (a registry of its own)
 
@@ -105,6 +109,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Hostname == "" {
 		o.Hostname = "localhost"
+	}
+	if o.Sign == nil {
+		o.Sign = func(_, _ []byte) []byte { return nil }
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -11,6 +11,7 @@ import (
 
 	"mailweir/filter"
 	"mailweir/filter/privacy"
+	"mailweir/internal/dkimcore"
 	"mailweir/internal/recipients"
 	"mailweir/mail"
 )
@@ -26,6 +27,7 @@ type Settings struct {
 	AllowDomains []string
 	MaxHops      int // Received fields from which a message counts as looping
 	ReceivedSPF  bool
+	Signer       *dkimcore.Signer // nil signs nothing
 }
 
 // Domain is one of the domains that we accept mail for.

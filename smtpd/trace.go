@@ -17,9 +17,12 @@ import (
 type heads struct {
 	tx    *transaction
 	j     *filter.Judgement
+	body  mail.Content
+	sign  signing
 	list  [][]byte
 	keys  []headKey
 	edits []privacy.Edit
+	err   error // the body could not be read to be signed
 }
 
 // headKey is all that a recipient's header section depends on.
@@ -30,7 +33,9 @@ type headKey struct {
 	required float64
 }
 
-func newHeads(tx *transaction, j *filter.Judgement) *heads { return &heads{tx: tx, j: j} }
+func newHeads(tx *transaction, j *filter.Judgement, body mail.Content) *heads {
+	return &heads{tx: tx, j: j, body: body, sign: newSigning(tx.s.set.Signer, &tx.env.Client, j)}
+}
 
 // index is the header section for a recipient of domain d.
 func (h *heads) index(d *Domain, v filter.Verdict, action filter.Action) int {
@@ -77,6 +82,12 @@ func (h *heads) build(key headKey, v filter.Verdict) []byte {
 		b = appendReceivedSPF(b, h.j.Facts, set.Hostname)
 	}
 	b = appendReceived(b, h.tx, h.j.Facts.Client.Name, hide)
+	if h.sign.needed(h.j.Header, h.j.Facts.DKIM, result.Edits) {
+		var err error
+		if b, err = h.sign.append(b, header, h.body, h.tx.env.Arrived); err != nil {
+			h.err = err
+		}
+	}
 	return appendForeign(b, header, set.Hostname)
 }
 

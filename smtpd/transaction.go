@@ -105,7 +105,11 @@ func (d *Domain) PolicyFor(p mail.Path) *filter.DomainPolicy {
 
 // commit stores the message for the recipients that are not discarded.
 func (tx *transaction) commit(j *filter.Judgement, d filter.Decision, content mail.Content) *smtp.SMTPError {
-	m := tx.compose(j, d, content)
+	m, err := tx.compose(j, d, content)
+	if err != nil {
+		tx.s.gw.log.Error("message not signed, and so not queued", "id", tx.env.ID, "error", err)
+		return tx.storageReply(err)
+	}
 	if n := len(tx.env.Recipients) - len(m.Envelope.Recipients); n > 0 {
 		tx.s.gw.acceptor.Discarded(n)
 	}
@@ -127,9 +131,9 @@ func (tx *transaction) commit(j *filter.Judgement, d filter.Decision, content ma
 
 // compose makes the stored message: a header section for each class of
 // recipients, the holds, and whether a DSN may go back.
-func (tx *transaction) compose(j *filter.Judgement, d filter.Decision, content mail.Content) *mail.Message {
-	heads := newHeads(tx, j)
+func (tx *transaction) compose(j *filter.Judgement, d filter.Decision, content mail.Content) (*mail.Message, error) {
 	m := &mail.Message{Envelope: tx.env, Body: mail.Section(content, int64(len(j.Header.Raw)))}
+	heads := newHeads(tx, j, m.Body)
 	m.Envelope.Client.Name = j.Facts.Client.Name
 	m.Envelope.MayReturn = mayReturn(&tx.env, j.Facts)
 	m.Envelope.Recipients = make([]mail.Recipient, 0, len(tx.env.Recipients))
@@ -149,7 +153,7 @@ func (tx *transaction) compose(j *filter.Judgement, d filter.Decision, content m
 	}
 	m.Heads = heads.list
 	tx.record.Edits = heads.edits
-	return m
+	return m, heads.err
 }
 
 // holdSymbol is what decided; a score alone is SCORE.

@@ -55,6 +55,8 @@ func checkFiles(cfg *config.Config) error {
 		_, err := v.make(cfg, &cfg.Domains[k])
 		errs = append(errs, err)
 	}
+	_, err = loadSigner(cfg)
+	errs = append(errs, err)
 	if cfg.TLS.Certificate != "" {
 		_, err := smtpd.LoadCertificates(string(cfg.TLS.Certificate), string(cfg.TLS.Key), nil)
 		errs = append(errs, err)

@@ -29,6 +29,7 @@ import (
 	"mailweir/filter/rules"
 	"mailweir/filter/spf"
 	"mailweir/internal/config"
+	"mailweir/internal/dkimcore"
 	"mailweir/internal/dns"
 	"mailweir/internal/fsx"
 	"mailweir/mail"
@@ -61,6 +62,9 @@ type judgeOptions struct {
 	// resolver is used, and left open, when it is given: a reload keeps the
 	// cache warm.
 	resolver *dns.Resolver
+	// signer has the keys to sign with; nil signs nothing: `check` does not read
+	// private keys.
+	signer *dkimcore.Signer
 	// verify makes the verifiers of recipients; nil accepts all: `check` asks
 	// no next hop.
 	verify func(*config.Domain) (smtpd.Verifier, error)
@@ -130,6 +134,7 @@ func (j *judge) build(cfg *config.Config, o judgeOptions) error {
 		MaxHops:      maxHops,
 		AllowDomains: allowDomains(cfg.Allow),
 		ReceivedSPF:  cfg.SPF.ReceivedSPF,
+		Signer:       o.signer,
 		Domains:      make(map[string]*smtpd.Domain, len(cfg.Domains)+1),
 		Pipeline: filter.New(filter.Options{
 			Chain: chain(c), Scorer: func() filter.Scorer { return scorer }, Off: off,

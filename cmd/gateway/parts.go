@@ -71,6 +71,7 @@ func (g *gateway) startJudge(ctx context.Context) error {
 	if g.judge, err = g.newJudge(ctx, g.cfg, g.dns); err != nil {
 		return err
 	}
+	g.signer.Store(g.judge.settings.Signer)
 	g.m.inForce(g.cfg, g.dns)
 	g.onStop("judge", func(context.Context) error { g.judge.close(); return nil })
 	return nil
@@ -80,8 +81,12 @@ func (g *gateway) newJudge(ctx context.Context, cfg *config.Config, resolver *dn
 	if cfg.ClamAV.Address == "" {
 		g.ready.Set("clamav", metrics.Degraded, "not configured: mail is not scanned for viruses")
 	}
+	signer, err := loadSigner(cfg)
+	if err != nil {
+		return nil, err
+	}
 	return newJudge(ctx, cfg, judgeOptions{
-		log: g.log, m: g.m.judge, ready: g.ready, resolver: resolver,
+		log: g.log, m: g.m.judge, ready: g.ready, resolver: resolver, signer: signer,
 		verify: func(d *config.Domain) (smtpd.Verifier, error) { return g.verify.make(cfg, d) },
 	})
 }
@@ -93,7 +98,7 @@ func (g *gateway) startQueue(ctx context.Context) error {
 		Retry:    queue.Schedule{First: g.cfg.Queue.RetryFirst, Max: g.cfg.Queue.RetryMax},
 		Expire:   g.cfg.Queue.Expire, QuarantineKeep: g.cfg.Queue.Quarantine, DelayWarning: g.cfg.Queue.DelayWarning,
 		MinFreeBytes: int64(g.cfg.Queue.MinFree), MinFreeInodes: int64(g.cfg.Queue.MinFreeInodes),
-		Logger: g.log, Metrics: g.m.queue, Observe: g.observe,
+		Logger: g.log, Metrics: g.m.queue, Observe: g.observe, Sign: g.signDSN,
 	})
 	if err != nil {
 		return err

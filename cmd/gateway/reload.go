@@ -36,6 +36,7 @@ func (g *gateway) apply(cfg *config.Config) error {
 		g.retire("old resolver", g.dns.Close)
 	}
 	g.cfg, g.judge, g.dns = cfg, next, resolver
+	g.signer.Store(next.settings.Signer)
 	g.m.inForce(cfg, resolver)
 	g.certs.Adopt(certs)
 	g.setOwn(cfg)

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"mailweir/internal/config"
+	"mailweir/internal/dkimcore"
 	"mailweir/internal/dns"
 	"mailweir/internal/history"
 	"mailweir/metrics"
@@ -35,8 +36,9 @@ type gateway struct {
 	certs   *smtpd.Certificates
 	session *smtpd.Gateway
 	server  *smtpd.Server
-	own     atomic.Pointer[[]netip.Prefix] // own_networks, for the engine
-	mxPort  uint16                         // startOptions.mxPort
+	own     atomic.Pointer[[]netip.Prefix]  // own_networks, for the engine
+	signer  atomic.Pointer[dkimcore.Signer] // for the queue
+	mxPort  uint16                          // startOptions.mxPort
 
 	listeners []net.Listener
 	failed    chan error // a part that must not end has ended

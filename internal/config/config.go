@@ -27,6 +27,7 @@ type Config struct {
 	Score     Score      `toml:"score"`
 	SPF       SPF        `toml:"spf"`
 	DMARC     DMARC      `toml:"dmarc"`
+	DKIM      []DKIM     `toml:"dkim"`
 	Checks    Checks     `toml:"checks"`
 	Rules     Rules      `toml:"rules"`
 	Learn     Learn      `toml:"learn"`
@@ -109,6 +110,14 @@ type SPF struct {
 	// Authentication-Results. It names the client, and is therefore left out
 	// where the client is redacted.
 	ReceivedSPF bool `toml:"received_spf" default:"false"`
+}
+
+// DKIM is a key to sign with: mail of own clients, and DSNs, in the name of the
+// domain or a subdomain. A domain with several keys is signed for with each.
+type DKIM struct {
+	Domain   Name     `toml:"domain" required:"yes"`
+	Selector Selector `toml:"selector" required:"yes"`
+	Key      Path     `toml:"key" required:"yes"`
 }
 
 // DMARC is what a DMARC failure may lead to.

@@ -170,6 +170,19 @@ func (n *Name) UnmarshalText(b []byte) error {
 	return nil
 }
 
+// Selector is a DKIM selector: labels, which may all be numbers.
+type Selector string
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *Selector) UnmarshalText(b []byte) error {
+	text := string(b)
+	if !mail.ValidDomain(text, false) || text[0] == '[' {
+		return notA("a selector", `"2026a"`)
+	}
+	*s = Selector(strings.ToLower(text))
+	return nil
+}
+
 // splitPort takes "host:port", a port from 0 to 65535.
 func splitPort(s string) (host, port string, ok bool) {
 	i := strings.LastIndexByte(s, ':')

@@ -32,6 +32,7 @@ func (d *decoder) validate(c *Config, known Known, whole bool) {
 	v.queue()
 	v.dns()
 	v.dnsbl()
+	v.dkim()
 	v.allow()
 	v.checks()
 	v.tls()
@@ -133,6 +134,23 @@ func (v *validator) dnsbl() {
 			continue
 		}
 		first[z.Zone] = v.origins[path].line
+	}
+}
+
+func (v *validator) dkim() {
+	type name struct {
+		domain   Name
+		selector Selector
+	}
+	first := map[name]int{}
+	for i, k := range v.c.DKIM {
+		path := fmt.Sprintf("dkim[%d].selector", i)
+		n := name{k.Domain, k.Selector}
+		if line, twice := first[n]; twice && n.domain != "" && n.selector != "" {
+			v.at(path, fmt.Sprintf("%q of %s is given twice, first on line %d", n.selector, n.domain, line), "every key has a selector of its own")
+			continue
+		}
+		first[n] = v.origins[path].line
 	}
 }
 

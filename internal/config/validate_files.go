@@ -44,6 +44,9 @@ func (v *validator) files() {
 	for i, dom := range v.c.Domains {
 		v.readable(fmt.Sprintf("domain[%d].recipients", i), dom.Recipients)
 	}
+	for i, k := range v.c.DKIM {
+		v.readable(fmt.Sprintf("dkim[%d].key", i), k.Key)
+	}
 	if v.c.DataDir == "" || v.known.SkipFiles {
 		return
 	}
