@@ -118,6 +118,9 @@ type DMARCFacts struct {
 	AlignedDKIM string `json:"aligned_dkim,omitempty"`
 	Testing     bool   `json:"testing,omitempty"` // t=y
 	DNSSEC      bool   `json:"dnssec,omitempty"`  // every answer of DMARC's own look-ups was validated
+	// Override is why a failure has no consequences here: "forwarded",
+	// "mailing_list", "trusted_forwarder", "local_policy", or "" for none.
+	Override string `json:"override,omitempty"`
 }
 
 // ARCFacts is the chain validation result of RFC 8617.
@@ -126,6 +129,9 @@ type ARCFacts struct {
 	// Sealers are the domains that sealed the message, the first one first.
 	// Without a pass anybody may have written them.
 	Sealers []string `json:"sealers,omitempty"`
+	// Vouched are the Author Domains for which DMARC passed at each of the
+	// sealers, "" for none, by their own word; only with a pass.
+	Vouched []string `json:"vouched,omitempty"`
 	// OldestPass is the instance of the oldest message signature that still
 	// verifies; 0 when all do, or without a pass.
 	OldestPass int `json:"oldest_pass,omitempty"`

@@ -129,6 +129,7 @@ func (d *DMARCFacts) AppendJSON(b []byte) []byte {
 	o.StringIf("aligned_dkim", d.AlignedDKIM)
 	o.BoolIf("testing", d.Testing)
 	o.BoolIf("dnssec", d.DNSSEC)
+	o.StringIf("override", d.Override)
 	return o.End()
 }
 
@@ -137,6 +138,7 @@ func (a *ARCFacts) AppendJSON(b []byte) []byte {
 	o := jsonx.Begin(b)
 	o.StringIf("result", a.Result)
 	o.StringsIf("sealers", a.Sealers)
+	o.StringsIf("vouched", a.Vouched)
 	o.IntIf("oldest_pass", int64(a.OldestPass))
 	o.BoolIf("from_signed", a.FromSigned)
 	o.BoolIf("temporary", a.Temporary)

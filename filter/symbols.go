@@ -16,7 +16,8 @@ const (
 	// policy that the Author Domain's owner asks for.
 	SymDMARCReject     = "DMARC_REJECT"
 	SymDMARCQuarantine = "DMARC_QUARANTINE"
-	SymDMARCNone       = "DMARC_NONE" // failed, p=none: monitoring only
+	SymDMARCNone       = "DMARC_NONE"     // failed, p=none: monitoring only
+	SymDMARCOverride   = "DMARC_OVERRIDE" // failed, and the config says that it does not matter
 	SymDMARCPass       = "DMARC_PASS"
 	SymDMARCNA         = "DMARC_NA" // no policy published
 	SymDMARCTempError  = "DMARC_TEMPERROR"

@@ -10,6 +10,7 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"mailweir/filter"
+	"mailweir/filter/arc"
 	"mailweir/filter/privacy"
 	"mailweir/internal/dkimcore"
 	"mailweir/internal/recipients"
@@ -28,6 +29,7 @@ type Settings struct {
 	MaxHops      int // Received fields from which a message counts as looping
 	ReceivedSPF  bool
 	Signer       *dkimcore.Signer // nil signs nothing
+	Sealer       *arc.Sealer      // nil seals nothing
 }
 
 // Domain is one of the domains that we accept mail for.

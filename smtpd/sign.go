@@ -2,9 +2,9 @@ package smtpd
 
 import (
 	"slices"
-	"time"
 
 	"mailweir/filter"
+	"mailweir/filter/authres"
 	"mailweir/filter/dmarc"
 	"mailweir/filter/privacy"
 	"mailweir/internal/dkimcore"
@@ -15,7 +15,6 @@ import (
 type signing struct {
 	keys   []*dkimcore.PrivateKey // none: it is not signed
 	always bool                   // also where no signature was broken
-	body   *dkimcore.BodyHash
 }
 
 // newSigning decides whether a message is signed in the name of its author. It
@@ -60,15 +59,41 @@ func intact(domain string, header *mail.Header, dkim []filter.DKIMFacts, edits [
 	})
 }
 
-// append adds the signatures over a header section, and over the body, which
-// is hashed once for all sections.
-func (s *signing) append(b []byte, header *mail.Header, body mail.Content, now time.Time) ([]byte, error) {
-	if s.body == nil {
-		hash, err := dkimcore.HashBody(body)
-		if err != nil {
-			return b, err
-		}
-		s.body = hash
+// signatures appends our signatures over a header section, where it needs them.
+func (h *heads) signatures(b []byte, header *mail.Header, edits []privacy.Edit) []byte {
+	if !h.sign.needed(h.j.Header, h.j.Facts.DKIM, edits) {
+		return b
 	}
-	return dkimcore.AppendSignatures(b, s.keys, header, s.body, now), nil
+	body := h.bodyHash()
+	if body == nil {
+		return b
+	}
+	return dkimcore.AppendSignatures(b, h.sign.keys, header, body, h.tx.env.Arrived)
+}
+
+// seal appends our ARC Set, when we seal.
+func (h *heads) seal(b []byte, header *mail.Header, o authres.Options) []byte {
+	s := h.tx.s.set.Sealer
+	if s == nil {
+		return b
+	}
+	body := h.bodyHash()
+	if body == nil {
+		return b
+	}
+	return s.AppendSet(b, header, body, &h.j.Facts.ARC, func(instance int) []byte {
+		return authres.AppendARC(nil, instance, h.tx.s.set.Hostname, h.j.Facts.Auth, o)
+	}, h.tx.env.Arrived)
+}
+
+// bodyHash hashes the body, once for all header sections. Nil when it cannot be
+// read: then the message is not stored either.
+func (h *heads) bodyHash() *dkimcore.BodyHash {
+	if h.hash == nil && h.err == nil {
+		h.hash, h.err = dkimcore.HashBody(h.body)
+	}
+	if h.err != nil {
+		return nil
+	}
+	return h.hash
 }

@@ -9,6 +9,7 @@ import (
 	"mailweir/filter"
 	"mailweir/filter/authres"
 	"mailweir/filter/privacy"
+	"mailweir/internal/dkimcore"
 	"mailweir/mail"
 )
 
@@ -18,6 +19,7 @@ type heads struct {
 	tx    *transaction
 	j     *filter.Judgement
 	body  mail.Content
+	hash  *dkimcore.BodyHash
 	sign  signing
 	list  [][]byte
 	keys  []headKey
@@ -76,18 +78,15 @@ func (h *heads) build(key headKey, v filter.Verdict) []byte {
 	h.report(key, result.Edits)
 	hide := o.HidesClient()
 	b := make([]byte, 0, len(header.Raw)+1024)
-	b = authres.Append(b, set.Hostname, h.j.Facts.Auth, hide)
+	results := authres.Options{Redact: hide, UTF8: h.tx.env.UTF8}
+	b = h.seal(b, header, results)
+	b = authres.Append(b, set.Hostname, h.j.Facts.Auth, results)
 	b = appendSpam(b, h.j.Symbols, v, key.flagged)
 	if set.ReceivedSPF && !hide {
 		b = appendReceivedSPF(b, h.j.Facts, set.Hostname)
 	}
 	b = appendReceived(b, h.tx, h.j.Facts.Client.Name, hide)
-	if h.sign.needed(h.j.Header, h.j.Facts.DKIM, result.Edits) {
-		var err error
-		if b, err = h.sign.append(b, header, h.body, h.tx.env.Arrived); err != nil {
-			h.err = err
-		}
-	}
+	b = h.signatures(b, header, result.Edits)
 	return appendForeign(b, header, set.Hostname)
 }
 

@@ -20,6 +20,7 @@ import (
 
 	msgauth "github.com/emersion/go-msgauth/dkim"
 
+	"mailweir/filter/arc"
 	"mailweir/filter/dkim"
 	"mailweir/internal/dns"
 	"mailweir/internal/dns/dnstest"
@@ -65,7 +66,7 @@ outbound_allow = ["127.0.0.0/8"]
 func newSigningWorld(t *testing.T, more string) *signingWorld {
 	t.Helper()
 	w := &signingWorld{t: t, dir: t.TempDir(), zone: &dns.Fake{TXT: map[string][]string{}}}
-	text := "example.net MX 10 mail.example.net.\nmail.example.net A 127.0.0.2\n"
+	text := "example.net MX 10 mail.example.net.\nmail.example.net A 127.0.0.2\n_dmarc.victim.example TXT \"v=DMARC1; p=reject\"\n"
 	for selector, kind := range map[string]string{"2026a": "rsa", "2026e": "ed25519"} {
 		name, record := w.keygen(selector, kind, filepath.Join(w.dir, map[string]string{"rsa": "rsa.pem", "ed25519": "ed.pem"}[kind]))
 		w.zone.TXT[name] = []string{strings.Join(record, "")}
@@ -211,6 +212,41 @@ func TestSignStrangers(t *testing.T) {
 		if got := w.signatures(m.Data); got != c.want || bytes.Contains(m.Data, []byte("203.0.113.9")) {
 			t.Errorf("%s: got %q, want %q\n%s", c.what, got, c.want, m.Data)
 		}
+	}
+}
+
+// TestSealAndOverride: what a trusted forwarder breaks is accepted, the header
+// says so, and the next hop can follow the chain that we have begun.
+func TestSealAndOverride(t *testing.T) {
+	const more = "[dmarc]\nreject = \"always\"\n[arc]\nseal = \"example.org\"\n[[dmarc_override]]\nnetwork = \"%s\"\nreason = \"forwarded\"\n"
+	w := newSigningWorld(t, fmt.Sprintf(more, "127.0.0.0/8"))
+	forged := fmt.Sprintf(ownMail, "victim.example")
+	w.send("bob@example.org", forged)
+	m := w.hop.Wait(t, 1, patience)[0].Data
+	flat := regexp.MustCompile(`\r\n[ \t]+`).ReplaceAllString(string(m), " ")
+	for _, part := range []string{
+		"dmarc=fail header.from=victim.example policy.dmarc=none policy.published-domain-policy=reject",
+		"policy.override-reason=forwarded", "DMARC_OVERRIDE=0.0",
+		"ARC-Authentication-Results: i=1; mx.example.org;",
+	} {
+		if !strings.Contains(flat, part) {
+			t.Errorf("no %q in\n%s", part, m)
+		}
+	}
+	r := arc.Validate(context.Background(), w.zone, m, time.Now())
+	if r.Status != arc.Pass || len(r.Sealers) != 1 || r.Sealers[0] != "example.org" {
+		t.Errorf("%+v\n%s", r, m)
+	}
+	w.write(fmt.Sprintf(more, "192.0.2.0/24"))
+	cfg, err := loadConfig(w.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.g.apply(cfg); err != nil {
+		t.Fatal(err)
+	}
+	if err := submit(w.g.listeners[0].Addr().String(), "a@example.net", "bob@example.org", forged); err == nil || !strings.Contains(err.Error(), "DMARC") {
+		t.Errorf("without the override: %v", err)
 	}
 }
 

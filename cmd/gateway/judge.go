@@ -135,6 +135,7 @@ func (j *judge) build(cfg *config.Config, o judgeOptions) error {
 		AllowDomains: allowDomains(cfg.Allow),
 		ReceivedSPF:  cfg.SPF.ReceivedSPF,
 		Signer:       o.signer,
+		Sealer:       sealer(cfg, o.signer),
 		Domains:      make(map[string]*smtpd.Domain, len(cfg.Domains)+1),
 		Pipeline: filter.New(filter.Options{
 			Chain: chain(c), Scorer: func() filter.Scorer { return scorer }, Off: off,
@@ -190,7 +191,7 @@ func (j *judge) checks(cfg *config.Config, r *rules.Rules, o judgeOptions) (*che
 		dkim:  dkim.New(j.resolver),
 		arc:   arc.New(j.resolver),
 		mime:  mime.New(text, j.attachments(cfg, o)),
-		dmarc: dmarc.New(j.resolver),
+		dmarc: dmarc.New(j.resolver, dmarcOptions(cfg)),
 		bayes: bayes.NewCheck(j.models, cfg.Learn.Minimum),
 	}
 	if len(cfg.DNSBL) > 0 {
@@ -340,6 +341,16 @@ func allowEntries(list []config.Allow) []allow.Entry {
 		out[k] = allow.Entry{Network: a.Network, Domain: string(a.Domain), Reason: a.Reason}
 	}
 	return out
+}
+
+func dmarcOptions(cfg *config.Config) dmarc.Options {
+	o := dmarc.Options{TrustedSealers: texts(cfg.ARC.TrustedSealers)}
+	for _, v := range cfg.Overrides {
+		o.Overrides = append(o.Overrides, dmarc.Override{
+			Network: v.Network, Domain: string(v.Domain), Author: string(v.Author), Reason: v.Reason,
+		})
+	}
+	return o
 }
 
 func allowDomains(list []config.Allow) []string {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"mailweir/filter/arc"
 	"mailweir/filter/dmarc"
 	"mailweir/internal/config"
 	"mailweir/internal/dkimcore"
@@ -44,4 +45,19 @@ func (g *gateway) signDSN(head, body []byte) []byte {
 		return nil // never of bytes in memory
 	}
 	return dkimcore.AppendSignatures(nil, keys, &h, hash, time.Now())
+}
+
+// sealer is the ARC sealer of arc.seal, nil without one: with the first RSA key
+// of the domain, since few verify seals by Ed25519.
+func sealer(cfg *config.Config, signer *dkimcore.Signer) *arc.Sealer {
+	if cfg.ARC.Seal == "" || signer == nil {
+		return nil
+	}
+	keys := signer.Keys(string(cfg.ARC.Seal))
+	for _, k := range keys {
+		if k.Algorithm == "rsa-sha256" {
+			return arc.NewSealer(k)
+		}
+	}
+	return arc.NewSealer(keys[0])
 }

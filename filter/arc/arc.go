@@ -46,6 +46,9 @@ type Resolver interface {
 type Result struct {
 	Status  Status
 	Sealers []string // d= of the seals, the first sealer first
+	// Vouched are the Author Domains for which each sealer has seen DMARC pass,
+	// "" for none. They mean as much as one trusts the sealer; only set on Pass.
+	Vouched []string
 	// OldestPass is the lowest instance whose message signature, and that of
 	// all later ones, still verifies; 0 when all do (section 5.2, step 5).
 	OldestPass int
@@ -158,6 +161,9 @@ func (v *Validation) check() {
 		return
 	}
 	v.result.Status, v.result.OldestPass = Pass, v.oldestPass(names)
+	for _, s := range v.sets {
+		v.result.Vouched = append(v.result.Vouched, vouched(s.results.Body()))
+	}
 }
 
 // oldestPass looks at the older message signatures, newest first, until one

@@ -86,6 +86,9 @@ func (r *Result) facts() filter.ARCFacts {
 	for _, d := range r.Sealers {
 		f.Sealers = append(f.Sealers, printable(d))
 	}
+	for _, d := range r.Vouched {
+		f.Vouched = append(f.Vouched, printable(d))
+	}
 	return f
 }
 

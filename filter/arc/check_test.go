@@ -48,12 +48,12 @@ func TestReport(t *testing.T) {
 		{
 			"pass", newChain().grow(2).String(), filter.SymARCPass,
 			filter.AuthResult{Method: "arc", Result: "pass", Props: []filter.AuthProp{oldest("0"), ip}},
-			filter.ARCFacts{Result: "pass", Sealers: []string{"example.org", "example.org"}, FromSigned: true},
+			filter.ARCFacts{Result: "pass", Sealers: []string{"example.org", "example.org"}, Vouched: []string{"", ""}, FromSigned: true},
 		},
 		{
 			"changed on the way", changed.String(), filter.SymARCPass,
 			filter.AuthResult{Method: "arc", Result: "pass", Props: []filter.AuthProp{oldest("2"), ip}},
-			filter.ARCFacts{Result: "pass", Sealers: []string{"example.org", "example.org"}, OldestPass: 2, FromSigned: true},
+			filter.ARCFacts{Result: "pass", Sealers: []string{"example.org", "example.org"}, Vouched: []string{"", ""}, OldestPass: 2, FromSigned: true},
 		},
 		{
 			"fail", broken.String(), filter.SymARCFail,

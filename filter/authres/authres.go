@@ -3,7 +3,11 @@
 package authres
 
 import (
+	"strconv"
+	"strings"
+
 	"mailweir/filter"
+	"mailweir/mail"
 )
 
 const (
@@ -12,17 +16,32 @@ const (
 	maxReason = 200
 )
 
+// Options say how a field is written.
+type Options struct {
+	Redact bool // leave out what tells the client's address, host name or HELO
+	UTF8   bool // the message came by SMTPUTF8; without it nothing but ASCII is written
+}
+
 // Append appends a complete Authentication-Results field, folded, with its
-// final CRLF. redact leaves out what tells the client's address, host name or
-// HELO.
-func Append(dst []byte, authservID string, results []filter.AuthResult, redact bool) []byte {
-	w := writer{dst: dst}
-	w.word("Authentication-Results: ")
+// final CRLF.
+func Append(dst []byte, authservID string, results []filter.AuthResult, o Options) []byte {
+	return appendField(dst, "Authentication-Results: ", authservID, results, o)
+}
+
+// AppendARC appends the same as ARC-Authentication-Results (RFC 8617 section
+// 4.1.1).
+func AppendARC(dst []byte, instance int, authservID string, results []filter.AuthResult, o Options) []byte {
+	return appendField(dst, "ARC-Authentication-Results: i="+strconv.Itoa(instance)+"; ", authservID, results, o)
+}
+
+func appendField(dst []byte, start, authservID string, results []filter.AuthResult, o Options) []byte {
+	w := writer{dst: dst, o: o}
+	w.word(start)
 	w.word(value(authservID))
 	n := 0
 	for i := range results {
-		if r := &results[i]; !redact || !r.Client {
-			w.result(r, redact)
+		if r := &results[i]; !o.Redact || !r.Client {
+			w.result(r)
 			n++
 		}
 	}
@@ -36,6 +55,7 @@ func Append(dst []byte, authservID string, results []filter.AuthResult, redact b
 type writer struct {
 	dst    []byte
 	column int
+	o      Options
 }
 
 func (w *writer) word(s string) {
@@ -60,16 +80,16 @@ func (w *writer) spaced(s string) {
 }
 
 // result writes one resinfo (section 2.2) on a line of its own.
-func (w *writer) result(r *filter.AuthResult, redact bool) {
+func (w *writer) result(r *filter.AuthResult) {
 	w.word(";")
 	w.fold()
 	w.word(keyword(r.Method) + "=" + keyword(r.Result))
 	if r.Reason != "" {
-		w.spaced("reason=" + value(ascii(r.Reason)))
+		w.spaced("reason=" + value(ascii(r.Reason, maxReason)))
 	}
 	for _, p := range r.Props {
-		if !redact || !p.Client {
-			w.spaced(keyword(p.Type) + "." + keyword(p.Property) + "=" + pvalue(p.Value))
+		if !w.o.Redact || !p.Client {
+			w.spaced(keyword(p.Type) + "." + keyword(p.Property) + "=" + w.pvalue(p.Value))
 		}
 	}
 }
@@ -86,21 +106,45 @@ func keyword(s string) string {
 }
 
 // value is a token (RFC 2045 section 5.1) or, where it must, a quoted-string.
-func value(s string) string { return plainOr(s, 0) }
-
-// pvalue is value, or [[local-part] "@"] domain-name written plainly.
-func pvalue(s string) string { return plainOr(s, '@') }
-
-func plainOr(s string, also byte) string {
+func value(s string) string {
 	if s == "" {
 		return `""`
 	}
 	for i := 0; i < len(s); i++ {
-		if !isToken(s[i]) && (also == 0 || s[i] != also) {
+		if !isToken(s[i]) {
 			return quote(s)
 		}
 	}
 	return s
+}
+
+// pvalue is value, or [[local-part] "@"] domain-name written plainly (RFC 8601
+// section 2.2).
+func (w *writer) pvalue(s string) string {
+	if !w.o.UTF8 {
+		s = ascii(s, len(s))
+	}
+	at := strings.LastIndexByte(s, '@')
+	if at >= 0 && (at == 0 || isDotAtom(s[:at])) && mail.ValidDomain(s[at+1:], w.o.UTF8) && s[at+1] != '[' && !strings.Contains(s[at:], "_") {
+		return s
+	}
+	return value(s)
+}
+
+// isDotAtom tests a local-part that needs no quotes (RFC 5322 section 3.2.3).
+func isDotAtom(s string) bool {
+	for atom := range strings.SplitSeq(s, ".") {
+		if atom == "" {
+			return false
+		}
+		for i := 0; i < len(atom); i++ {
+			c := atom[i]
+			if !isAlnum(c) && c < 0x80 && strings.IndexByte("!#$%&'*+-/=?^_`{|}~", c) < 0 {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // quote makes a quoted-string (RFC 5322 section 3.2.4). Control characters
@@ -121,10 +165,10 @@ func quote(s string) string {
 	return string(append(b, '"'))
 }
 
-// ascii is text for people in a message that may not be UTF-8.
-func ascii(s string) string {
+// ascii is text in a message that may not be UTF-8, of at most limit octets.
+func ascii(s string, limit int) string {
 	b := []byte(s)
-	b = b[:min(len(b), maxReason)]
+	b = b[:min(len(b), limit)]
 	for i, c := range b {
 		if c < ' ' || c > '~' {
 			b[i] = '?'

@@ -30,14 +30,14 @@ func TestAppend(t *testing.T) {
 		"\tdmarc=pass header.from=example.org;\r\n" +
 		"\tiprev=pass policy.iprev=192.0.2.1;\r\n" +
 		"\tspf=none smtp.helo=host.example\r\n"
-	if got := string(Append([]byte("X: y\r\n"), "mx.example.org", sample, false)); got != want {
+	if got := string(Append([]byte("X: y\r\n"), "mx.example.org", sample, Options{})); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
 
 // TestRedact: nothing that tells the client remains.
 func TestRedact(t *testing.T) {
-	got := string(Append(nil, "mx.example.org", sample, true))
+	got := string(Append(nil, "mx.example.org", sample, Options{Redact: true}))
 	for _, secret := range []string{"iprev", "192.0.2.1", "host.example", "helo"} {
 		if strings.Contains(got, secret) {
 			t.Errorf("%q is in\n%s", secret, got)
@@ -46,25 +46,25 @@ func TestRedact(t *testing.T) {
 	if !strings.HasSuffix(got, ";\r\n\tspf=none\r\n") {
 		t.Errorf("the result itself must stay:\n%s", got)
 	}
-	if got := string(Append(nil, "mx.example.org", sample[3:4], true)); got != "Authentication-Results: mx.example.org; none\r\n" {
+	if got := string(Append(nil, "mx.example.org", sample[3:4], Options{Redact: true})); got != "Authentication-Results: mx.example.org; none\r\n" {
 		t.Errorf("%q", got)
 	}
 }
 
 func TestAppendEmpty(t *testing.T) {
-	if got := string(Append(nil, "mx.example.org", nil, false)); got != "Authentication-Results: mx.example.org; none\r\n" {
+	if got := string(Append(nil, "mx.example.org", nil, Options{})); got != "Authentication-Results: mx.example.org; none\r\n" {
 		t.Errorf("%q", got)
 	}
 }
 
 // TestHostileValues: no value can end the field, the result or the quotes.
 func TestHostileValues(t *testing.T) {
-	for _, v := range []string{
+	for i, v := range []string{
 		"a\r\nX-Evil: 1", "a; dkim=pass", `a" dkim=pass "`, `a\`, "a (b", "", "a@b@c", `"q q"@example.org`, "ü@bücher.example", "\x00", "a b=c",
 		strings.Repeat("x", 500),
 	} {
 		field := Append(nil, "mx.example.org", []filter.AuthResult{{Method: "spf", Result: "pass", Reason: v,
-			Props: []filter.AuthProp{{Type: "smtp", Property: "mailfrom", Value: v}}}}, false)
+			Props: []filter.AuthProp{{Type: "smtp", Property: "mailfrom", Value: v}}}}, Options{UTF8: i%2 == 0})
 		h := mail.ParseHeader(append(field, "\r\n"...))
 		if len(h.Fields) != 1 || strings.ContainsAny(h.Fields[0].Value(), "\x00\r\n") {
 			t.Errorf("%q makes %q", v, field)
@@ -94,7 +94,7 @@ func unquoted(s string) string {
 
 // TestOracle: go-msgauth reads what we write.
 func TestOracle(t *testing.T) {
-	h := mail.ParseHeader(append(Append(nil, "mx.example.org", sample[:3], false), "\r\n"...))
+	h := mail.ParseHeader(append(Append(nil, "mx.example.org", sample[:3], Options{}), "\r\n"...))
 	id, results, err := msgauth.Parse(h.Fields[0].Value())
 	if err != nil || id != "mx.example.org" || len(results) != 3 {
 		t.Fatalf("%q %v %v", id, results, err)
@@ -108,7 +108,7 @@ func TestOracle(t *testing.T) {
 }
 
 func TestLinesAreShort(t *testing.T) {
-	for line := range strings.Lines(string(Append(nil, "mx.example.org", sample, false))) {
+	for line := range strings.Lines(string(Append(nil, "mx.example.org", sample, Options{}))) {
 		if n := len(strings.ReplaceAll(strings.TrimRight(line, "\r\n"), "\t", "        ")); n > lineWidth {
 			t.Errorf("%d columns: %q", n, line)
 		}
@@ -183,7 +183,7 @@ func FuzzAppend(f *testing.F) {
 	f.Add(`"`, "\r\n", `a"b\`)
 	f.Fuzz(func(t *testing.T, id, reason, value string) {
 		out := Append(nil, id, []filter.AuthResult{{Method: "spf", Result: "pass", Reason: reason,
-			Props: []filter.AuthProp{{Type: "smtp", Property: "mailfrom", Value: value}}}}, false)
+			Props: []filter.AuthProp{{Type: "smtp", Property: "mailfrom", Value: value}}}}, Options{UTF8: true})
 		h := mail.ParseHeader(append(out, "\r\n"...))
 		if len(h.Fields) != 1 || !h.Fields[0].Is("Authentication-Results") {
 			t.Fatalf("%q", out)
@@ -205,6 +205,6 @@ func control(r rune) rune {
 func BenchmarkAppend(b *testing.B) {
 	var dst []byte
 	for b.Loop() {
-		dst = Append(dst[:0], "mx.example.org", sample, false)
+		dst = Append(dst[:0], "mx.example.org", sample, Options{})
 	}
 }

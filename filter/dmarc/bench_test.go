@@ -33,7 +33,7 @@ func BenchmarkAuth64K(b *testing.B) { benchmarkAuth(b, 64<<10) }
 func benchmarkAuth(b *testing.B, size int) {
 	message, resolver := signedMessage(b, size)
 	n, _ := mail.HeaderLength(message)
-	checks := []filter.Check{spf.New(resolver, spf.Options{}), dkim.New(resolver), dmarc.New(resolver)}
+	checks := []filter.Check{spf.New(resolver, spf.Options{}), dkim.New(resolver), dmarc.New(resolver, dmarc.Options{})}
 	client := &mail.Client{Addr: netip.MustParseAddr("192.0.2.1"), Helo: "mx.example.org"}
 	envelope := &mail.Envelope{ReversePath: "bounce@mail.example.org"}
 	b.ReportAllocs()

@@ -35,7 +35,7 @@ func TestCases(t *testing.T) {
 			}
 			tx := transaction(part["msg"], part["auth"])
 			counting := &countingResolver{Fake: parseZone(t, part["dns"]), asked: map[string]int{}}
-			if got := describe(New(counting).Run(context.Background(), tx), tx); got != part["result"] {
+			if got := describe(New(counting, Options{}).Run(context.Background(), tx), tx); got != part["result"] {
 				t.Errorf("%s\n got %s\nwant %s", archive.Comment, got, part["result"])
 			}
 			for name, n := range counting.asked {
@@ -136,7 +136,7 @@ func (c *countingResolver) LookupA(ctx context.Context, name string) ([]netip.Ad
 func TestWalkQueries(t *testing.T) {
 	c := &countingResolver{Fake: &dns.Fake{}, asked: map[string]int{}}
 	tx := transaction("From: joe@a.b.c.d.e.f.g.h.i.j.mail.example.com", "")
-	New(c).Run(context.Background(), tx)
+	New(c, Options{}).Run(context.Background(), tx)
 	want := []string{
 		"_dmarc.a.b.c.d.e.f.g.h.i.j.mail.example.com", "_dmarc.g.h.i.j.mail.example.com",
 		"_dmarc.h.i.j.mail.example.com", "_dmarc.i.j.mail.example.com", "_dmarc.j.mail.example.com",

@@ -10,12 +10,15 @@ import (
 
 // Check is the filter.Check that joins SPF, DKIM and From. It reads Facts.SPF
 // and Facts.DKIM, so that it belongs into a group behind theirs.
-type Check struct{ resolver Resolver }
+type Check struct {
+	resolver Resolver
+	o        Options
+}
 
 var _ filter.Check = (*Check)(nil)
 
 // New makes the check. It keeps no state between messages.
-func New(r Resolver) *Check { return &Check{r} }
+func New(r Resolver, o Options) *Check { return &Check{r, o} }
 
 // Name implements filter.Check.
 func (*Check) Name() string { return "dmarc" }
@@ -28,6 +31,10 @@ func (c *Check) Run(ctx context.Context, tx *filter.Transaction) filter.Report {
 		Result: string(res.Status), Policy: string(res.Policy), Domain: res.Domain, From: res.Author,
 		AlignedSPF: res.AlignedSPF, AlignedDKIM: res.AlignedDKIM, Testing: res.Testing,
 		DNSSEC: answers.All(),
+	}
+	if res.Status == Fail && res.Requested() != PolicyNone {
+		res.Override, res.OverrideBy = c.o.override(tx, res.Author)
+		facts.Override = res.Override
 	}
 	report := filter.Report{
 		State:   filter.OK,
@@ -75,10 +82,12 @@ func (r *Result) symbol() string {
 	case None:
 		return filter.SymDMARCNA
 	}
-	switch r.Requested() {
-	case PolicyReject:
+	switch {
+	case r.Override != "":
+		return filter.SymDMARCOverride
+	case r.Requested() == PolicyReject:
 		return filter.SymDMARCReject
-	case PolicyQuarantine:
+	case r.Requested() == PolicyQuarantine:
 		return filter.SymDMARCQuarantine
 	}
 	return filter.SymDMARCNone
@@ -89,6 +98,9 @@ func (r *Result) detail() string {
 	if r.Policy != "" {
 		s += " p=" + string(r.Policy)
 	}
+	if r.Override != "" {
+		s += ": " + r.Override + ", " + r.OverrideBy
+	}
 	if r.Reason != "" {
 		s += ": " + r.Reason
 	}
@@ -98,16 +110,22 @@ func (r *Result) detail() string {
 	return printable(s)
 }
 
-// auth is the result for Authentication-Results: header.from, the policy that
-// applies, and what RFC 9989 registers of the record: its p=, and where it was
-// found if that is not the author's domain.
+// auth is the result for Authentication-Results: header.from and the policy
+// that is left after t=y and overrides (policy.dmarc), as RFC 9989 section 9.1
+// registers them; then the policy as it is published for the author, its
+// record's p= and, if that is not the author's domain, where it was found; and
+// why it was overridden, in the words of RFC 9990.
 func (r *Result) auth() filter.AuthResult {
 	a := filter.AuthResult{Method: "dmarc", Result: string(r.Status), Reason: printable(r.Reason)}
 	if r.Author != "" {
 		a.Props = append(a.Props, filter.AuthProp{Type: "header", Property: "from", Value: r.Author})
 	}
 	if r.Policy != "" {
-		a.Props = append(a.Props, filter.AuthProp{Type: "policy", Property: "published-domain-policy", Value: string(r.Policy)})
+		a.Props = append(a.Props, filter.AuthProp{Type: "policy", Property: "dmarc", Value: string(r.applied())},
+			filter.AuthProp{Type: "policy", Property: "published-domain-policy", Value: string(r.Policy)})
+	}
+	if r.Override != "" {
+		a.Props = append(a.Props, filter.AuthProp{Type: "policy", Property: "override-reason", Value: r.Override})
 	}
 	if r.Record != nil {
 		a.Props = append(a.Props, filter.AuthProp{Type: "polrec", Property: "p", Value: string(r.Record.Policy)})

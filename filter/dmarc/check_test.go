@@ -30,14 +30,14 @@ func TestFailureState(t *testing.T) {
 		errors.New("SERVFAIL"): filter.Error, os.ErrDeadlineExceeded: filter.Timeout,
 	} {
 		r := failing{err: &dns.Error{Name: "_dmarc.example.org", Type: "TXT", Kind: dns.Temporary, Cause: err}}
-		report := New(r).Run(context.Background(), tx)
+		report := New(r, Options{}).Run(context.Background(), tx)
 		if report.State != want || !errors.Is(report.Cause, err) || report.Symbols[0].Name != filter.SymDMARCTempError {
 			t.Errorf("%v: %+v", err, report)
 		}
 	}
 	// What SPF could not find out leaves DMARC open, too.
 	tx = transaction("From: a@example.org", "spf temperror example.org")
-	report := New(parseZone(t, "_dmarc.example.org TXT v=DMARC1; p=none")).Run(context.Background(), tx)
+	report := New(parseZone(t, "_dmarc.example.org TXT v=DMARC1; p=none"), Options{}).Run(context.Background(), tx)
 	if report.State != filter.Error || report.Cause == nil || report.Symbols[0].Name != filter.SymDMARCTempError {
 		t.Errorf("%+v", report)
 	}
@@ -57,7 +57,7 @@ func TestTimeoutState(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		tx := transaction("From: a@example.org", "spf pass example.org")
-		report := New(&hanging{}).Run(ctx, tx)
+		report := New(&hanging{}, Options{}).Run(ctx, tx)
 		if report.State != filter.Timeout || report.Cause == nil || report.Symbols[0].Name != filter.SymDMARCTempError {
 			t.Errorf("%+v", report)
 		}
@@ -91,7 +91,7 @@ func TestPrefetch(t *testing.T) {
 		tx := transaction(c.header, "")
 		tx.Envelope, tx.Client = &mail.Envelope{ReversePath: mail.Path(c.mailFrom)}, &mail.Client{Helo: c.helo}
 		a := &ahead{}
-		New(a).Prefetch(tx)
+		New(a, Options{}).Prefetch(tx)
 		if got := strings.Join(a.names, " "); c.want != "" && got != c.want || len(a.names) > maxAhead || c.n != len(a.names) {
 			t.Errorf("%.60s: %d names %.200s", c.header, len(a.names), got)
 		}
@@ -101,9 +101,10 @@ func TestPrefetch(t *testing.T) {
 func TestAuthResult(t *testing.T) {
 	tx := transaction("From: a@x.example.org", "spf fail example.org")
 	r := parseZone(t, "_dmarc.example.org TXT v=DMARC1; p=none; sp=reject")
-	a := New(r).Run(context.Background(), tx).Auth[0]
+	a := New(r, Options{}).Run(context.Background(), tx).Auth[0]
 	want := filter.AuthResult{Method: "dmarc", Result: "fail", Props: []filter.AuthProp{
 		{Type: "header", Property: "from", Value: "x.example.org"},
+		{Type: "policy", Property: "dmarc", Value: "reject"},
 		{Type: "policy", Property: "published-domain-policy", Value: "reject"},
 		{Type: "polrec", Property: "p", Value: "none"},
 		{Type: "polrec", Property: "domain", Value: "example.org"},

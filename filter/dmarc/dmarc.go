@@ -60,6 +60,8 @@ type Result struct {
 	// AlignedSPF and AlignedDKIM name the domain that passed and is aligned.
 	AlignedSPF, AlignedDKIM string
 	Record                  *Record
+	Override                string // why a failure has no consequences, "" for none
+	OverrideBy              string // what the config names; for people
 	Reason                  string // for people
 	Err                     error  // the DNS error behind a temperror, for logs only
 }
@@ -74,6 +76,14 @@ func (r *Result) Requested() Policy {
 		return PolicyQuarantine
 	}
 	return PolicyNone
+}
+
+// applied is the policy that is left when all options have had their say.
+func (r *Result) applied() Policy {
+	if r.Override != "" {
+		return PolicyNone
+	}
+	return r.Requested()
 }
 
 // Evaluate judges a message. With several Author Domains each is judged, and

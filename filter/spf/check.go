@@ -114,9 +114,10 @@ func authResult(r Result, tx *filter.Transaction) filter.AuthResult {
 		a.Reason = "invalid policy"
 	}
 	if path := tx.Envelope.ReversePath; path.Domain() != "" {
-		a.Props = []filter.AuthProp{{Type: "smtp", Property: "mailfrom", Value: string(path)}}
-	} else if tx.Client.Helo != "" {
-		a.Props = []filter.AuthProp{{Type: "smtp", Property: "helo", Value: tx.Client.Helo, Client: true}}
+		a.Props = append(a.Props, filter.AuthProp{Type: "smtp", Property: "mailfrom", Value: string(path)})
+	}
+	if tx.Client.Helo != "" {
+		a.Props = append(a.Props, filter.AuthProp{Type: "smtp", Property: "helo", Value: tx.Client.Helo, Client: true})
 	}
 	return a
 }

@@ -28,6 +28,8 @@ type Config struct {
 	SPF       SPF        `toml:"spf"`
 	DMARC     DMARC      `toml:"dmarc"`
 	DKIM      []DKIM     `toml:"dkim"`
+	ARC       ARC        `toml:"arc"`
+	Overrides []Override `toml:"dmarc_override"`
 	Checks    Checks     `toml:"checks"`
 	Rules     Rules      `toml:"rules"`
 	Learn     Learn      `toml:"learn"`
@@ -118,6 +120,20 @@ type DKIM struct {
 	Domain   Name     `toml:"domain" required:"yes"`
 	Selector Selector `toml:"selector" required:"yes"`
 	Key      Path     `toml:"key" required:"yes"`
+}
+
+// ARC is what seals of others mean, and whether we seal.
+type ARC struct {
+	TrustedSealers []Name `toml:"trusted_sealers"`
+	Seal           Name   `toml:"seal"` // a domain with a [[dkim]] key; absent: no sealing
+}
+
+// Override lets DMARC failures of some mail pass without consequences.
+type Override struct {
+	Network netip.Prefix `toml:"network"`
+	Domain  Name         `toml:"domain"`
+	Author  Name         `toml:"author"`
+	Reason  string       `toml:"reason" required:"yes" enum:"forwarded|mailing_list|trusted_forwarder|local_policy"`
 }
 
 // DMARC is what a DMARC failure may lead to.

@@ -33,6 +33,8 @@ func (d *decoder) validate(c *Config, known Known, whole bool) {
 	v.dns()
 	v.dnsbl()
 	v.dkim()
+	v.arc()
+	v.overrides()
 	v.allow()
 	v.checks()
 	v.tls()
@@ -151,6 +153,31 @@ func (v *validator) dkim() {
 			continue
 		}
 		first[n] = v.origins[path].line
+	}
+}
+
+func (v *validator) arc() {
+	seal := v.c.ARC.Seal
+	if seal != "" && !slices.ContainsFunc(v.c.DKIM, func(k DKIM) bool { return k.Domain == seal }) {
+		v.at("arc.seal", fmt.Sprintf("%q has no key", seal), "write a [[dkim]] section for the domain: its first RSA key seals")
+	}
+}
+
+func (v *validator) overrides() {
+	for i, o := range v.c.Overrides {
+		path := fmt.Sprintf("dmarc_override[%d]", i)
+		given := 0
+		for _, key := range []string{".network", ".domain", ".author"} {
+			if v.given(path + key) {
+				given++
+			}
+		}
+		switch {
+		case given != 1:
+			v.at(path, "needs one of network, domain and author", "each [[dmarc_override]] says one thing")
+		case o.Network.IsValid() && o.Network.Bits() == 0:
+			v.at(path+".network", fmt.Sprintf("%q is every client there is", o.Network), `dmarc.reject = "never" and the scores of DMARC_ symbols are for that`)
+		}
 	}
 }
 

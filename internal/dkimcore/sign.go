@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"hash"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -80,7 +81,7 @@ func (w writer) Write(p []byte) (int, error) { w.h.Write(p); return len(p), nil 
 // AppendSignatures appends a DKIM-Signature for each key, relaxed/relaxed, over
 // a header section and a body that HashBody has hashed.
 func AppendSignatures(dst []byte, keys []*PrivateKey, h *mail.Header, body *BodyHash, now time.Time) []byte {
-	fields := Select(h, append(signedFields[:len(signedFields):len(signedFields)], presentFields...))
+	fields := Select(h)
 	for _, k := range keys {
 		tags := "v=1; a=" + k.Algorithm + "; c=relaxed/relaxed; d=" + k.Domain + "; s=" + k.Selector +
 			";\r\n\tt=" + strconv.FormatInt(now.Unix(), 10) + fields.Tags(body)
@@ -95,32 +96,23 @@ type Selection struct {
 	signed []byte   // canonical
 }
 
-// Select finds fields of those names, bottom first as verifiers do, with one
-// mention more for each of signedFields.
-func Select(h *mail.Header, names []string) *Selection {
+// Select finds signedFields, presentFields and fields of more names, bottom
+// first as verifiers do, with one mention more for each of signedFields.
+func Select(h *mail.Header, more ...string) *Selection {
 	s := &Selection{}
 	index := IndexFields(h)
-	for _, name := range names {
+	for _, name := range slices.Concat(signedFields, presentFields, more) {
 		lower := strings.ToLower(name)
 		at := index[lower]
 		for _, i := range at[:min(len(at), maxRepeats)] {
 			s.names = append(s.names, name)
 			s.signed = AppendRelaxed(s.signed, lower, h.Fields[i].Body())
 		}
-		if len(at) <= maxRepeats && oversigned(name) {
+		if len(at) <= maxRepeats && slices.Contains(signedFields, name) {
 			s.names = append(s.names, name)
 		}
 	}
 	return s
-}
-
-func oversigned(name string) bool {
-	for _, n := range signedFields {
-		if n == name {
-			return true
-		}
-	}
-	return false
 }
 
 // Tags are "; h=...; bh=...;", folded.
