@@ -7,12 +7,13 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
-	"strings"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"mailweir/filter/dmarc"
 	"mailweir/filter/spf"
+	"mailweir/internal/config"
 	"mailweir/internal/dkimcore"
 	"mailweir/internal/dns"
 	"mailweir/mail"
@@ -24,7 +25,8 @@ gateway auth trace --config FILE [flags] DOMAIN
 Shows what SPF, DKIM and DMARC of a domain look like from here, what is wrong
 with them, and every DNS question with its answer. Without --ip, SPF is
 evaluated for an address that no record should name (192.0.2.1), which reads
-all of it. Selectors of DKIM cannot be found out; --selector names them. [dnssec]
+all of it. Selectors of DKIM cannot be found out; --selector names them, and
+those of our own [[dkim]] keys are known (gateway dkim check compares the two). [dnssec]
 stands behind what a server that is trusted (dns.trust_ad) says it has validated.
 
 exit status: 0 nothing is wrong, 10 something is or DNS gave no answer, 1 a wrong
@@ -75,9 +77,19 @@ func authCommand(ctx context.Context, std stdio, args []string) (int, error) {
 		return 0, err
 	}
 	defer resolver.Close()
-	t := &authTrace{Domain: domain, dns: &recorder{src: resolver}}
-	t.run(ctx, addr, o.ip != "", o.selectors)
+	t := &authTrace{Domain: domain, dns: &recorder{src: resolver, log: &queryLog{}}}
+	t.run(ctx, addr, o.ip != "", ownSelectors(cfg, domain, o.selectors))
 	return t.print(std.out, o.json)
+}
+
+// ownSelectors adds those that we sign for the domain with.
+func ownSelectors(cfg *config.Config, domain string, list []string) []string {
+	for _, k := range cfg.DKIM {
+		if string(k.Domain) == domain && !slices.Contains(list, string(k.Selector)) {
+			list = append(list, string(k.Selector))
+		}
+	}
+	return list
 }
 
 // authTrace is what was found out about a domain. Its JSON is a public
@@ -125,7 +137,7 @@ func (t *authTrace) run(ctx context.Context, addr netip.Addr, given bool, select
 		t.DKIM = append(t.DKIM, t.traceKey(ctx, s))
 	}
 	t.traceDMARC(ctx)
-	t.Queries = t.dns.queries
+	t.Queries = t.dns.log.queries
 }
 
 func (t *authTrace) traceSPF(ctx context.Context, addr netip.Addr, given bool) {
@@ -133,7 +145,7 @@ func (t *authTrace) traceSPF(ctx context.Context, addr netip.Addr, given bool) {
 	r := spf.CheckHost(ctx, t.dns, spf.Args{IP: addr, Helo: t.Domain, MailFrom: mail.Path("postmaster@" + t.Domain), Receiver: "unknown"})
 	t.SPF = spfTrace{
 		Result: string(r.Status), Address: addr.String(), Mechanism: printable(r.Mechanism), Lookups: r.Lookups,
-		Record: t.dns.txt(t.Domain, "v=spf1"), DNSSEC: answers.All(), Problems: []string{},
+		Record: t.dns.log.txt(t.Domain, "v=spf1"), DNSSEC: answers.All(), Problems: []string{},
 	}
 	wrong := func(format string, a ...any) { t.SPF.Problems = append(t.SPF.Problems, fmt.Sprintf(format, a...)) }
 	switch {
@@ -190,12 +202,12 @@ func (t *authTrace) traceDMARC(ctx context.Context) {
 	t.DMARC = polTrace{Result: string(r.Status), Found: r.Domain, Policy: string(r.Policy), DNSSEC: answers.All(), Problems: []string{}}
 	wrong := func(s string) { t.DMARC.Problems = append(t.DMARC.Problems, s) }
 	if r.Domain != "" {
-		t.DMARC.Record = t.dns.txt("_dmarc."+r.Domain, "v")
+		t.DMARC.Record = t.dns.log.txt("_dmarc."+r.Domain, "v")
 	}
 	switch {
 	case r.Err != nil:
 		wrong(r.Err.Error())
-	case r.Status == dmarc.None && t.dns.txt("_dmarc."+t.Domain, "v") != "":
+	case r.Status == dmarc.None && t.dns.log.txt("_dmarc."+t.Domain, "v") != "":
 		wrong("the record cannot be used: no valid p=, or several records")
 	case r.Status == dmarc.None:
 		wrong("no record: anybody can write mail in the name of " + t.Domain)
@@ -237,7 +249,7 @@ func (t *authTrace) print(w io.Writer, asJSON bool) (int, error) {
 	printRecord(w, t.DMARC.Record, t.DMARC.Problems)
 	fmt.Fprintln(w, "\nDNS")
 	for _, q := range t.Queries {
-		fmt.Fprintf(w, "  %-4s %-40s %s%s%s\n", q.Type, q.Name, strings.Join(q.Answers, " | "), q.Error, dnssec(q.DNSSEC))
+		q.print(w, "  ")
 	}
 	return code, nil
 }

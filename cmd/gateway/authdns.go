@@ -11,12 +11,25 @@ import (
 	"mailweir/internal/dns"
 )
 
-// recorder notes every question and what came of it.
+// recorder notes every question and what came of it: in its own log, or in
+// that of the context, where several messages are judged at once.
 type recorder struct {
-	src dns.Source
+	src  dns.Source
+	step string // who asks through it
+	log  *queryLog
+}
 
+// queryLog is the questions of one trace or message.
+type queryLog struct {
 	mu      sync.Mutex
 	queries []*query
+}
+
+type queryLogKey struct{}
+
+// logQueries makes recorders without a log of their own note in l.
+func logQueries(ctx context.Context, l *queryLog) context.Context {
+	return context.WithValue(ctx, queryLogKey{}, l)
 }
 
 // query is one question, in the order in which they were asked.
@@ -26,13 +39,14 @@ type query struct {
 	Answers []string `json:"answers"`
 	Error   string   `json:"error,omitempty"`
 	DNSSEC  bool     `json:"dnssec"` // validated by a server that is trusted to do so
+	step    string
 }
 
 var _ dns.Source = (*recorder)(nil)
 
 // txt is the first answer for name that starts with prefix.
-func (r *recorder) txt(name, prefix string) string {
-	for _, q := range r.queries {
+func (l *queryLog) txt(name, prefix string) string {
+	for _, q := range l.queries {
 		if q.Type == "TXT" && strings.EqualFold(q.Name, name) {
 			for _, a := range q.Answers {
 				if strings.HasPrefix(strings.ToLower(a), prefix) {
@@ -47,36 +61,36 @@ func (r *recorder) txt(name, prefix string) string {
 func (r *recorder) LookupTXT(ctx context.Context, name string) ([]string, error) {
 	ctx, answer := dns.Observe(ctx)
 	v, err := r.src.LookupTXT(ctx, name)
-	return v, record(r, "TXT", answer, name, v, err, printable)
+	return v, record(ctx, r, "TXT", answer, name, v, err, printable)
 }
 
 func (r *recorder) LookupA(ctx context.Context, name string) ([]netip.Addr, error) {
 	ctx, answer := dns.Observe(ctx)
 	v, err := r.src.LookupA(ctx, name)
-	return v, record(r, "A", answer, name, v, err, netip.Addr.String)
+	return v, record(ctx, r, "A", answer, name, v, err, netip.Addr.String)
 }
 
 func (r *recorder) LookupAAAA(ctx context.Context, name string) ([]netip.Addr, error) {
 	ctx, answer := dns.Observe(ctx)
 	v, err := r.src.LookupAAAA(ctx, name)
-	return v, record(r, "AAAA", answer, name, v, err, netip.Addr.String)
+	return v, record(ctx, r, "AAAA", answer, name, v, err, netip.Addr.String)
 }
 
 func (r *recorder) LookupMX(ctx context.Context, name string) ([]dns.MX, error) {
 	ctx, answer := dns.Observe(ctx)
 	v, err := r.src.LookupMX(ctx, name)
-	return v, record(r, "MX", answer, name, v, err, func(m dns.MX) string { return fmt.Sprintf("%d %s", m.Preference, printable(m.Host)) })
+	return v, record(ctx, r, "MX", answer, name, v, err, func(m dns.MX) string { return fmt.Sprintf("%d %s", m.Preference, printable(m.Host)) })
 }
 
 func (r *recorder) LookupPTR(ctx context.Context, addr netip.Addr) ([]string, error) {
 	ctx, answer := dns.Observe(ctx)
 	v, err := r.src.LookupPTR(ctx, addr)
-	return v, record(r, "PTR", answer, addr.String(), v, err, printable)
+	return v, record(ctx, r, "PTR", answer, addr.String(), v, err, printable)
 }
 
 // record keeps a question and returns err, so that it can stand in a return.
-func record[T any](r *recorder, typ string, answer *dns.Validated, name string, answers []T, err error, show func(T) string) error {
-	q := &query{Type: typ, Name: printable(name), Answers: []string{}, DNSSEC: answer.All()}
+func record[T any](ctx context.Context, r *recorder, typ string, answer *dns.Validated, name string, answers []T, err error, show func(T) string) error {
+	q := &query{Type: typ, Name: printable(name), Answers: []string{}, DNSSEC: answer.All(), step: r.step}
 	for _, a := range answers {
 		q.Answers = append(q.Answers, show(a))
 	}
@@ -86,10 +100,24 @@ func record[T any](r *recorder, typ string, answer *dns.Validated, name string, 
 	case err != nil:
 		q.Error = err.Error()
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.queries = append(r.queries, q)
+	log := r.log
+	if log == nil {
+		log, _ = ctx.Value(queryLogKey{}).(*queryLog)
+	}
+	if log == nil {
+		return err
+	}
+	log.mu.Lock()
+	defer log.mu.Unlock()
+	log.queries = append(log.queries, q)
 	return err
+}
+
+// Prefetch begins a look-up whose answer will be asked for, and noted, later.
+func (r *recorder) Prefetch(t dns.Type, name string) {
+	if p, ok := r.src.(interface{ Prefetch(dns.Type, string) }); ok {
+		p.Prefetch(t, name)
+	}
 }
 
 // printable keeps a stranger's text from working on the terminal.

@@ -47,6 +47,7 @@ type checkOptions struct {
 	rcpts    stringList
 	noDNS    bool
 	json     bool
+	explain  bool
 }
 
 type stringList []string
@@ -65,6 +66,7 @@ func checkCommand(ctx context.Context, std stdio, args []string) (int, error) {
 	fs.Var(&o.rcpts, "rcpt", "recipient `ADDRESS`, may be repeated (default: one of the first domain)")
 	fs.BoolVar(&o.noDNS, "no-dns", false, "ask no DNS: checks that need it are skipped")
 	fs.BoolVar(&o.json, "json", false, "print one JSON object a message")
+	fs.BoolVar(&o.explain, "explain", false, "tell how each authentication result came about, with all DNS answers (as text, one file always does)")
 	files, err := parse(fs, args)
 	if err != nil {
 		return 0, err
@@ -76,6 +78,7 @@ func checkCommand(ctx context.Context, std stdio, args []string) (int, error) {
 	if err != nil {
 		return exitError, err
 	}
+	o.explain = o.explain || len(files) == 1 && !o.json
 	c, err := newChecker(ctx, cfg, &o)
 	if err != nil {
 		return exitError, err
@@ -119,7 +122,7 @@ func newChecker(ctx context.Context, cfg *config.Config, o *checkOptions) (*chec
 		}
 		c.rcpts = append(c.rcpts, p)
 	}
-	judge, err := newJudge(ctx, cfg, judgeOptions{noDNS: o.noDNS, offline: true, verify: listedRecipients})
+	judge, err := newJudge(ctx, cfg, judgeOptions{noDNS: o.noDNS, offline: true, verify: listedRecipients, explain: o.explain})
 	if err != nil {
 		return nil, err
 	}
@@ -294,6 +297,10 @@ func (c *checker) message(ctx context.Context, data []byte, known *envelopeJSON)
 	if c.canaries != nil && client.Addr.IsValid() {
 		c.canaries()
 	}
+	queries := &queryLog{}
+	if c.o.explain {
+		ctx = logQueries(ctx, queries)
+	}
 	conn := c.set.Pipeline.Connect(ctx, client)
 	defer conn.Close()
 	i := conn.Begin(ctx, client, env)
@@ -305,7 +312,11 @@ func (c *checker) message(ctx context.Context, data []byte, known *envelopeJSON)
 		return nil, err
 	}
 	j := i.Judge(ctx, mail.Bytes(data))
-	return c.finding(ctx, i, j, env), ctx.Err()
+	f := c.finding(ctx, i, j, env)
+	if c.o.explain {
+		f.Steps = authSteps(j, queries)
+	}
+	return f, ctx.Err()
 }
 
 // returnPath is the reverse-path that a stored message kept, if it did.

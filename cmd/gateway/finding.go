@@ -38,7 +38,8 @@ type finding struct {
 	// Attachments are the files that were examined, each followed by what lies
 	// in it; with their names, since the message is at hand.
 	Attachments []attachmentJSON `json:"attachments,omitempty"`
-	Privacy     []privacy.Edit   `json:"privacy,omitempty"` // fields removed, redacted, or kept since they are signed
+	Privacy     []privacy.Edit   `json:"privacy,omitempty"`        // fields removed, redacted, or kept since they are signed
+	Steps       []stepJSON       `json:"authentication,omitempty"` // with --explain
 	Error       string           `json:"error,omitempty"`
 }
 
@@ -260,12 +261,9 @@ func (f *finding) explain(w io.Writer) {
 	for _, r := range f.Recipients {
 		fmt.Fprintf(w, "recipient  %s: %s\n", r.Address, r.Action)
 	}
-	fmt.Fprintf(w, "spf        %s\n", f.SPF.Result)
-	for _, s := range f.DKIM {
-		fmt.Fprintf(w, "dkim       %s %s (selector %s)\n", s.Result, s.Domain, s.Selector)
+	for _, s := range f.Steps {
+		s.print(w)
 	}
-	fmt.Fprintf(w, "dmarc      %s %s %s\n", f.DMARC.Result, f.DMARC.Policy, f.DMARC.Domain)
-	fmt.Fprintf(w, "arc        %s\n", f.ARC.Result)
 	fmt.Fprintln(w, "\nsymbols")
 	for _, s := range f.Symbols {
 		fmt.Fprintf(w, "  %7.2f  %-28s %s\n", s.Score, s.Name, s.Detail)

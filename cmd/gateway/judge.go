@@ -62,6 +62,8 @@ type judgeOptions struct {
 	// resolver is used, and left open, when it is given: a reload keeps the
 	// cache warm.
 	resolver *dns.Resolver
+	// explain has the look-ups of authentication noted for logQueries.
+	explain bool
 	// signer has the keys to sign with; nil signs nothing: `check` does not read
 	// private keys.
 	signer *dkimcore.Signer
@@ -184,14 +186,20 @@ func (j *judge) checks(cfg *config.Config, r *rules.Rules, o judgeOptions) (*che
 	if slices.Contains(cfg.Checks.Disabled, reader.Name()) {
 		text = nil
 	}
+	ask := func(step string) dns.Source {
+		if o.explain {
+			return &recorder{src: j.resolver, step: step}
+		}
+		return j.resolver
+	}
 	j.models = bayes.NewModels(fsx.OS{}, learnedDir(cfg), o.log)
 	c := &checks{
-		iprev: iprev.New(j.resolver),
-		spf:   spf.New(j.resolver, spf.Options{Receiver: string(cfg.Hostname)}),
-		dkim:  dkim.New(j.resolver),
-		arc:   arc.New(j.resolver),
+		iprev: iprev.New(ask("iprev")),
+		spf:   spf.New(ask("spf"), spf.Options{Receiver: string(cfg.Hostname)}),
+		dkim:  dkim.New(ask("dkim")),
+		arc:   arc.New(ask("arc")),
 		mime:  mime.New(text, j.attachments(cfg, o)),
-		dmarc: dmarc.New(j.resolver, dmarcOptions(cfg)),
+		dmarc: dmarc.New(ask("dmarc"), dmarcOptions(cfg)),
 		bayes: bayes.NewCheck(j.models, cfg.Learn.Minimum),
 	}
 	if len(cfg.DNSBL) > 0 {
