@@ -3,6 +3,7 @@ package filter
 import (
 	"context"
 
+	"mailweir/internal/dkimcore"
 	"mailweir/mail"
 )
 
@@ -110,6 +111,9 @@ type Transaction struct {
 	// Content is the whole message, header section included; set after the
 	// final dot (not yet in Streamer.Start, but in Stream.End).
 	Content mail.Content
+	// Bodies are the body hashes that signatures ask for: Streamers share them
+	// (dkimcore.Bodies.Join), so that each is made once.
+	Bodies *dkimcore.Bodies
 	// Facts holds what earlier groups reported: dmarc reads SPF and DKIM here.
 	Facts *Facts
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"mailweir/internal/dkimcore"
 	"mailweir/mail"
 )
 
@@ -26,6 +27,7 @@ type Inspection struct {
 	data    []*run
 	head    []byte // the header section so far
 	header  mail.Header
+	bodies  dkimcore.Bodies
 	size    int64
 	closed  bool
 }
@@ -124,7 +126,7 @@ func (i *Inspection) collectHead(b []byte) (rest []byte, complete bool) {
 // startData begins the data phase: the header section is complete.
 func (i *Inspection) startData() {
 	i.header = mail.ParseHeader(i.head)
-	i.tx.Header = &i.header
+	i.tx.Header, i.tx.Bodies = &i.header, &i.bodies
 	for _, check := range i.p.chain.Data {
 		if s, ok := check.(Streamer); ok {
 			i.data = append(i.data, i.p.start(i.ctx, s, &i.tx))

@@ -100,11 +100,14 @@ func fieldWithSpace(raw []byte) int {
 }
 
 // Name is the field's name as it came, "" when the line is no field.
-func (f Field) Name() string {
+func (f Field) Name() string { return string(f.NameBytes()) }
+
+// NameBytes is Name without a copy.
+func (f Field) NameBytes() []byte {
 	if f.colon < 0 {
-		return ""
+		return nil
 	}
-	return string(bytes.TrimRight(f.Raw[:f.colon], " \t"))
+	return bytes.TrimRight(f.Raw[:f.colon], " \t")
 }
 
 // Is compares the name, ignoring case.

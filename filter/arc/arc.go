@@ -66,7 +66,8 @@ type Result struct {
 type Validation struct {
 	header *mail.Header
 	sets   []*set // those of a chain that is still to be checked, by instance
-	bodies dkimcore.Bodies
+	bodies *dkimcore.Bodies
+	feeds  bool // bodies are ours to write to
 	keys   *dkimcore.Keys
 	result Result
 }
@@ -74,6 +75,17 @@ type Validation struct {
 // Start begins the validation of a message with this header. The look-ups of
 // keys run in the background until End or Abort, or until ctx ends.
 func Start(ctx context.Context, r Resolver, h *mail.Header, now time.Time) *Validation {
+	return start(ctx, r, h, now, shared{})
+}
+
+// shared is what validations have in common: body hashes with DKIM's
+// verification of the same message, parsed keys with other messages.
+type shared struct {
+	bodies *dkimcore.Bodies   // nil: of its own
+	cache  *dkimcore.KeyCache // nil: none
+}
+
+func start(ctx context.Context, r Resolver, h *mail.Header, now time.Time, with shared) *Validation {
 	v := &Validation{header: h}
 	sets, reason := collect(h, now)
 	if len(sets) == 0 && reason == "" {
@@ -89,11 +101,15 @@ func Start(ctx context.Context, r Resolver, h *mail.Header, now time.Time) *Vali
 		return v
 	}
 	v.sets = sets
-	v.keys = dkimcore.NewKeys(ctx, lookup(r))
+	v.keys = dkimcore.NewKeys(ctx, lookup(r), with.cache)
+	if v.bodies = with.bodies; v.bodies == nil {
+		v.bodies = &dkimcore.Bodies{}
+	}
+	v.feeds = v.bodies.Join()
 	for _, s := range slices.Backward(sets) {
 		v.keys.Fetch(&s.seal.Signature)
 		if s.message.fault == "" {
-			s.message.WantBody(&v.bodies)
+			s.message.WantBody(v.bodies)
 			v.keys.Fetch(&s.message.Signature)
 		}
 	}
@@ -114,7 +130,11 @@ func lookup(r Resolver) dkimcore.TXT {
 func (v *Validation) fail(reason string) { v.result.Status, v.result.Reason = Fail, reason }
 
 // Write takes the next octets of the body: CRLF line ends, dots unstuffed.
-func (v *Validation) Write(p []byte) { v.bodies.Write(p) }
+func (v *Validation) Write(p []byte) {
+	if v.feeds {
+		v.bodies.Write(p)
+	}
+}
 
 // End checks the signatures, waiting for keys within ctx.
 func (v *Validation) End(ctx context.Context) Result {
@@ -168,7 +188,7 @@ func (v *Validation) check() {
 
 // oldestPass looks at the older message signatures, newest first, until one
 // does not verify: the sealer after it has changed the message.
-func (v *Validation) oldestPass(names dkimcore.FieldIndex) int {
+func (v *Validation) oldestPass(names *dkimcore.FieldIndex) int {
 	for _, s := range slices.Backward(v.sets[:len(v.sets)-1]) {
 		if reason, err := v.checkMessage(s, names); reason != "" || err != nil {
 			return s.instance + 1
@@ -178,7 +198,7 @@ func (v *Validation) oldestPass(names dkimcore.FieldIndex) int {
 }
 
 // checkMessage verifies an ARC-Message-Signature; err is a failure of DNS.
-func (v *Validation) checkMessage(s *set, names dkimcore.FieldIndex) (reason string, err error) {
+func (v *Validation) checkMessage(s *set, names *dkimcore.FieldIndex) (reason string, err error) {
 	if s.message.fault != "" {
 		return s.message.fault, nil
 	}
@@ -186,7 +206,7 @@ func (v *Validation) checkMessage(s *set, names dkimcore.FieldIndex) (reason str
 	if k == nil {
 		return reason, err
 	}
-	return s.message.Verify(k, &v.bodies, v.header, names, s.message.index), nil
+	return s.message.Verify(k, v.bodies, v.header, names, s.message.index), nil
 }
 
 // checkSeal verifies an ARC-Seal over the hash of what it covers.

@@ -84,7 +84,7 @@ func TestSealBroken(t *testing.T) {
 	if reason != "" || len(sets) != 1 {
 		t.Fatal(reason, sets)
 	}
-	ks := dkimcore.NewKeys(context.Background(), lookup(resolver()))
+	ks := dkimcore.NewKeys(context.Background(), lookup(resolver()), nil)
 	ks.Fetch(&sets[0].seal.Signature)
 	ks.Wait(context.Background())
 	ks.Stop()

@@ -5,25 +5,29 @@ import (
 	"time"
 
 	"mailweir/filter"
+	"mailweir/internal/dkimcore"
 )
 
 // Check is the filter.Streamer of the data phase.
 type Check struct {
 	resolver Resolver
+	keys     *dkimcore.KeyCache
 	now      func() time.Time
 }
 
 var _ filter.Streamer = (*Check)(nil)
 
-// New makes the check. It keeps no state between messages.
-func New(r Resolver) *Check { return &Check{resolver: r, now: time.Now} }
+// New makes the check. Nothing but parsed keys is kept between messages.
+func New(r Resolver) *Check {
+	return &Check{resolver: r, keys: &dkimcore.KeyCache{}, now: time.Now}
+}
 
 // Name implements filter.Check.
 func (*Check) Name() string { return "dkim" }
 
 // Start implements filter.Streamer: the key look-ups overlap with DATA.
 func (c *Check) Start(ctx context.Context, tx *filter.Transaction) filter.Stream {
-	return &stream{v: Start(ctx, c.resolver, tx.Header, c.now())}
+	return &stream{v: start(ctx, c.resolver, tx.Header, c.now(), shared{tx.Bodies, c.keys})}
 }
 
 // Run implements filter.Check for a message that is complete.

@@ -68,7 +68,8 @@ type Verification struct {
 	header *mail.Header
 	sigs   []*signature // all, in the header's order
 	chosen []*signature // those that are checked
-	bodies dkimcore.Bodies
+	bodies *dkimcore.Bodies
+	feeds  bool // bodies are ours to write to
 	keys   *dkimcore.Keys
 	signed signedNames
 }
@@ -94,6 +95,17 @@ func (s *signedNames) has(name string) bool {
 // Start begins the verification of a message with this header. The look-ups
 // of keys run in the background until End or Abort, or until ctx ends.
 func Start(ctx context.Context, r Resolver, h *mail.Header, now time.Time) *Verification {
+	return start(ctx, r, h, now, shared{})
+}
+
+// shared is what verifications have in common: body hashes with ARC's
+// validation of the same message, parsed keys with other messages.
+type shared struct {
+	bodies *dkimcore.Bodies   // nil: of its own
+	cache  *dkimcore.KeyCache // nil: none
+}
+
+func start(ctx context.Context, r Resolver, h *mail.Header, now time.Time, with shared) *Verification {
 	v := &Verification{header: h}
 	for i, f := range h.Fields {
 		if f.Is("DKIM-Signature") {
@@ -109,9 +121,13 @@ func Start(ctx context.Context, r Resolver, h *mail.Header, now time.Time) *Veri
 		}
 	}
 	v.choose(authorDomains(h))
-	v.keys = dkimcore.NewKeys(ctx, v.lookup(r))
+	v.keys = dkimcore.NewKeys(ctx, v.lookup(r), with.cache)
+	if v.bodies = with.bodies; v.bodies == nil {
+		v.bodies = &dkimcore.Bodies{}
+	}
+	v.feeds = v.bodies.Join()
 	for _, s := range v.chosen {
-		s.WantBody(&v.bodies)
+		s.WantBody(v.bodies)
 		v.keys.Fetch(&s.Signature)
 	}
 	return v
@@ -180,7 +196,11 @@ func authorDomains(h *mail.Header) []string {
 }
 
 // Write takes the next octets of the body: CRLF line ends, dots unstuffed.
-func (v *Verification) Write(p []byte) { v.bodies.Write(p) }
+func (v *Verification) Write(p []byte) {
+	if v.feeds {
+		v.bodies.Write(p)
+	}
+}
 
 // End checks the signatures, waiting for keys within ctx. The results stand in
 // the header's order.

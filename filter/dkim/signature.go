@@ -97,7 +97,7 @@ func (s *signature) identityDomain() string {
 }
 
 // check settles one signature (RFC 6376 section 6.1).
-func (v *Verification) check(s *signature, names dkimcore.FieldIndex) {
+func (v *Verification) check(s *signature, names *dkimcore.FieldIndex) {
 	k, reason, err := s.Key()
 	if err != nil {
 		s.err = err
@@ -119,7 +119,7 @@ func (v *Verification) check(s *signature, names dkimcore.FieldIndex) {
 		s.end(PermError, "key has t=s and i= is a subdomain")
 		return
 	}
-	if reason := s.Verify(k, &v.bodies, v.header, names, s.index); reason != "" {
+	if reason := s.Verify(k, v.bodies, v.header, names, s.index); reason != "" {
 		s.end(Fail, reason)
 		return
 	}

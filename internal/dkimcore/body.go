@@ -251,6 +251,15 @@ func (h *BodyHash) endLine() {
 // Bodies hash one body, once for each canonicalisation that is wanted.
 type Bodies struct {
 	simple, relaxed *BodyHash
+	joined          bool
+}
+
+// Join makes the caller one of those that share the hashes, and tells it
+// whether it is the first, who alone is to call Write. All join, and say what
+// they want, before the first octet comes.
+func (b *Bodies) Join() (first bool) {
+	first, b.joined = !b.joined, true
+	return first
 }
 
 // Want asks for a canonicalisation, before the first octet comes.

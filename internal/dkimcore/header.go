@@ -2,7 +2,6 @@ package dkimcore
 
 import (
 	"bytes"
-	"strings"
 
 	"mailweir/mail"
 )
@@ -31,19 +30,51 @@ func AppendRelaxed(dst []byte, name string, body []byte) []byte {
 	return append(dst, '\r', '\n')
 }
 
-// FieldIndex has the positions of the fields of each lower-case name, bottom
-// first, because that is the order in which signatures take them.
-type FieldIndex map[string][]int
+// FieldIndex finds the fields of a name, bottom first, because that is the
+// order in which signatures take them.
+type FieldIndex struct {
+	last map[string]int // of each lower-case name, its lowest field
+	prev []int          // of each field, the next one of its name upwards, or none
+}
+
+const none = -1
 
 // IndexFields indexes a header section.
-func IndexFields(h *mail.Header) FieldIndex {
-	index := make(FieldIndex, len(h.Fields))
-	for i := len(h.Fields) - 1; i >= 0; i-- {
-		if name := strings.ToLower(h.Fields[i].Name()); name != "" {
-			index[name] = append(index[name], i)
+func IndexFields(h *mail.Header) *FieldIndex {
+	index := &FieldIndex{last: make(map[string]int, len(h.Fields)), prev: make([]int, len(h.Fields))}
+	buf := make([]byte, 0, 64)
+	for i, f := range h.Fields {
+		buf = appendLower(buf[:0], f)
+		if len(buf) == 0 {
+			continue
 		}
+		last, ok := index.last[string(buf)] // no copy of buf
+		if !ok {
+			last = none
+		}
+		index.prev[i] = last
+		index.last[string(buf)] = i
 	}
 	return index
+}
+
+// appendLower appends the field's name in lower case.
+func appendLower(dst []byte, f mail.Field) []byte {
+	for _, c := range f.NameBytes() {
+		if 'A' <= c && c <= 'Z' {
+			c |= 0x20
+		}
+		dst = append(dst, c)
+	}
+	return dst
+}
+
+// lowest is the lowest field of a lower-case name, or none.
+func (x *FieldIndex) lowest(name string) int {
+	if i, ok := x.last[name]; ok {
+		return i
+	}
+	return none
 }
 
 // withoutCRLF is b without the line end of its last line.

@@ -13,20 +13,76 @@ import (
 // has none. Every error is temporary.
 type TXT func(ctx context.Context, name string) ([]string, error)
 
+// KeyCache remembers what key records come to: parsing one costs a tenth of a
+// verification. It is safe for concurrent use, and bounded. Two generations
+// make it forget what has not been used lately.
+type KeyCache struct {
+	mu           sync.Mutex
+	young, elder map[string]parsedKey
+}
+
+// The bounds of a KeyCache: records that a generation holds, and octets of one.
+// An RSA-4096 key makes 740 octets.
+const (
+	keyGeneration = 1024
+	maxCachedKey  = 1024
+)
+
+// parsedKey is a key, or the reason why the record has none.
+type parsedKey struct {
+	key    *Key
+	reason string
+}
+
+// get parses txt, unless it is known. A nil cache knows nothing.
+func (c *KeyCache) get(txt string) parsedKey {
+	if c == nil || len(txt) > maxCachedKey {
+		return parse(txt)
+	}
+	c.mu.Lock()
+	p, ok := c.young[txt]
+	elder, known := c.elder[txt]
+	c.mu.Unlock()
+	switch {
+	case ok:
+		return p
+	case known:
+		p = elder
+	default:
+		p = parse(txt)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.young == nil || len(c.young) >= keyGeneration {
+		c.young, c.elder = make(map[string]parsedKey), c.young
+	}
+	c.young[txt] = p
+	return p
+}
+
+func parse(txt string) parsedKey {
+	k, err := ParseKey(txt)
+	if err != nil {
+		return parsedKey{k, err.Error()}
+	}
+	return parsedKey{k, ""}
+}
+
 // Keys are the look-ups of one message's keys: one goroutine a distinct name,
 // all of them ended by Stop.
 type Keys struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	txt    TXT
+	cache  *KeyCache
 	all    []*fetched
 	group  sync.WaitGroup
 }
 
-// NewKeys makes a set of look-ups that ends with ctx.
-func NewKeys(ctx context.Context, txt TXT) *Keys {
+// NewKeys makes a set of look-ups that ends with ctx. cache may be nil.
+func NewKeys(ctx context.Context, txt TXT, cache *KeyCache) *Keys {
 	ctx, cancel := context.WithCancel(ctx)
-	return &Keys{ctx: ctx, cancel: cancel, txt: txt}
+	return &Keys{ctx: ctx, cancel: cancel, txt: txt, cache: cache}
 }
 
 // Fetch starts the look-up of a signature's key, unless it runs already.
@@ -35,7 +91,7 @@ func (k *Keys) Fetch(s *Signature) {
 	i := slices.IndexFunc(k.all, func(f *fetched) bool { return f.name == name })
 	if i < 0 {
 		i = len(k.all)
-		f := &fetched{name: name, done: make(chan struct{})}
+		f := &fetched{name: name, done: make(chan struct{}), cache: k.cache}
 		k.all = append(k.all, f)
 		k.group.Go(func() { f.fetch(k.ctx, k.txt) })
 	}
@@ -75,8 +131,8 @@ type fetched struct {
 	// The record is parsed by whoever reads it first, so that the goroutine
 	// of the look-up needs but a small stack.
 	parsed bool
-	key    *Key
-	reason string
+	parsedKey
+	cache *KeyCache
 }
 
 func (f *fetched) fetch(ctx context.Context, txt TXT) {
@@ -115,9 +171,6 @@ func (f *fetched) parse() {
 		// would judge the same mail differently from day to day.
 		f.reason = "several key records"
 	default:
-		var err error
-		if f.key, err = ParseKey(f.txts[0]); err != nil {
-			f.reason = err.Error()
-		}
+		f.parsedKey = f.cache.get(f.txts[0])
 	}
 }

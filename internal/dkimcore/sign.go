@@ -103,12 +103,12 @@ func Select(h *mail.Header, more ...string) *Selection {
 	index := IndexFields(h)
 	for _, name := range slices.Concat(signedFields, presentFields, more) {
 		lower := strings.ToLower(name)
-		at := index[lower]
-		for _, i := range at[:min(len(at), maxRepeats)] {
+		i, n := index.lowest(lower), 0
+		for ; i != none && n < maxRepeats; i, n = index.prev[i], n+1 {
 			s.names = append(s.names, name)
 			s.signed = AppendRelaxed(s.signed, lower, h.Fields[i].Body())
 		}
-		if len(at) <= maxRepeats && slices.Contains(signedFields, name) {
+		if i == none && slices.Contains(signedFields, name) {
 			s.names = append(s.names, name)
 		}
 	}

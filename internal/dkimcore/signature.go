@@ -221,7 +221,7 @@ func (s *Signature) WantBody(b *Bodies) { b.Want(s.bodyRelaxed) }
 
 // Verify checks the body hash and the signature (RFC 6376 section 6.1.3). The
 // signature is the field of h at index self. It returns why it is no pass.
-func (s *Signature) Verify(k *Key, b *Bodies, h *mail.Header, names FieldIndex, self int) string {
+func (s *Signature) Verify(k *Key, b *Bodies, h *mail.Header, names *FieldIndex, self int) string {
 	body := b.of(s.bodyRelaxed)
 	digest := body.Sum()
 	if s.length >= 0 && s.length != body.size {
@@ -243,21 +243,24 @@ func (s *Signature) VerifyDigest(k *Key, digest []byte) bool { return k.verify(d
 // headerHash hashes the fields that h= names (section 3.7): each mention of a
 // name takes the next one up from the bottom, mentions past the top count as
 // an empty string, and the signature itself, with b= empty, comes last.
-func (s *Signature) headerHash(h *mail.Header, names FieldIndex, self int) []byte {
+func (s *Signature) headerHash(h *mail.Header, names *FieldIndex, self int) []byte {
 	hash := sha256.New()
 	buf := make([]byte, 0, 1024)
-	used := make(map[string]int, len(s.Fields))
+	used := make(map[string]int, len(s.Fields)) // the field that is next
 	for _, name := range s.Fields {
-		at := names[name]
-		n := used[name]
-		if n < len(at) && at[n] == self {
-			n++ // the signature under test never signs itself
+		i, begun := used[name]
+		if !begun {
+			i = names.lowest(name)
 		}
-		if n >= len(at) {
+		if i != none && i == self {
+			i = names.prev[i] // the signature under test never signs itself
+		}
+		if i == none {
+			used[name] = none
 			continue
 		}
-		used[name] = n + 1
-		buf = s.putField(hash, buf, h.Fields[at[n]], name)
+		used[name] = names.prev[i]
+		buf = s.putField(hash, buf, h.Fields[i], name)
 	}
 	s.putSelf(hash, buf)
 	return hash.Sum(nil)
