@@ -15,7 +15,7 @@ func Decide(symbols []Symbol, p *DomainPolicy) Verdict {
 	f := sum(symbols)
 	v := Verdict{Action: Accept, Score: f.score, Required: p.Tag}
 	for _, judge := range []func(*findings, *DomainPolicy) Verdict{
-		byVirus, byStructure, byAttachments, byScore, byDMARC, byOversize, byScanner,
+		byVirus, byStructure, byParts, byAttachments, byScore, byDMARC, byOversize, byScanner,
 	} {
 		v.take(judge(f, p))
 	}
@@ -35,6 +35,8 @@ type findings struct {
 	allowed     bool
 	virus       string // the signature
 	structure   string // the symbol of a header section that may deceive
+	ambiguous   bool   // clients could disagree about a part that may be executed
+	limit       string // the symbol of a limit of the examination that is exceeded
 	oversize    bool
 	attachments []string // the symbols that have a class
 	scanner     string   // the symbol of a scanner that did not answer
@@ -58,6 +60,9 @@ func sum(symbols []Symbol) *findings {
 		if ClassOf(s.Name) != "" {
 			f.attachments = append(f.attachments, s.Name)
 		}
+		if f.limit == "" && strings.HasPrefix(s.Name, SymMIMELimits) {
+			f.limit = s.Name
+		}
 		switch s.Name {
 		case SymAllowed:
 			f.allowed = true
@@ -72,7 +77,9 @@ func sum(symbols []Symbol) *findings {
 			}
 		case SymOversize:
 			f.oversize = true
-		case SymScannerError, SymScannerTimeout:
+		case SymAmbiguous:
+			f.ambiguous = true
+		case SymScannerError, SymScannerTimeout, "MIME_ERROR", "MIME_TIMEOUT":
 			f.scanner = s.Name
 		case SymDMARCReject, SymDMARCQuarantine:
 			f.dmarc = s.Name
@@ -110,6 +117,26 @@ func byStructure(f *findings, _ *DomainPolicy) Verdict {
 		return Verdict{Action: Accept}
 	}
 	return Verdict{Action: Reject, Reason: ReasonStructure, Symbol: f.structure}
+}
+
+// byParts judges a structure that may hide a part: whatever was scanned, a
+// client could find something else, or more of it.
+func byParts(f *findings, p *DomainPolicy) Verdict {
+	v := Verdict{Action: Accept}
+	if f.limit != "" {
+		v.take(Verdict{Action: orReject(p.OnLimit), Reason: ReasonStructure, Symbol: f.limit})
+	}
+	if f.ambiguous && !f.allowed {
+		v.take(Verdict{Action: orReject(p.OnAmbiguous), Reason: ReasonStructure, Symbol: SymAmbiguous})
+	}
+	return v
+}
+
+func orReject(a Action) Action {
+	if a == "" {
+		return Reject
+	}
+	return a
 }
 
 func byScore(f *findings, p *DomainPolicy) Verdict {

@@ -147,4 +147,6 @@ type VirusFacts struct {
 	Scanned   bool   `json:"scanned"`             // it looked at all of it and answered
 	Signature string `json:"signature,omitempty"` // "" when clean
 	Version   string `json:"version,omitempty"`   // of the signature database, when known
+	Where     string `json:"where,omitempty"`     // the content it was found in; "" for the message as it came
+	Contents  int    `json:"contents,omitempty"`  // decoded contents that were scanned besides the message as it came
 }

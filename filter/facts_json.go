@@ -152,6 +152,8 @@ func (v *VirusFacts) AppendJSON(b []byte) []byte {
 	o.Bool("scanned", v.Scanned)
 	o.StringIf("signature", v.Signature)
 	o.StringIf("version", v.Version)
+	o.StringIf("where", v.Where)
+	o.IntIf("contents", int64(v.Contents))
 	return o.End()
 }
 

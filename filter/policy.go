@@ -25,8 +25,8 @@ const (
 	ReasonScanner    Reason = "scanner"  // the scanner did not answer
 	ReasonDMARC      Reason = "dmarc"
 	ReasonAttachment Reason = "attachment" // the policy for a class of attachments
-	// ReasonStructure: the header section means different things to different
-	// readers (RFC 5322 section 3.6, RFC 9989 section 11.5).
+	// ReasonStructure: header section or parts mean different things to different
+	// readers (RFC 5322 section 3.6, RFC 9989 section 11.5), or are too many.
 	ReasonStructure Reason = "structure"
 	ReasonDNS       Reason = "dns"    // a temporary DNS failure
 	ReasonListed    Reason = "listed" // DNSBL at RCPT
@@ -52,6 +52,9 @@ type DomainPolicy struct {
 	ScannerOnError Action // Defer, Accept (which tags) or Quarantine
 	OnOversize     Action // Tag, Reject or Quarantine
 	Attachments    AttachmentPolicy
+	// What a structure leads to that clients could disagree about, and one that
+	// exceeds our limits: Reject, Quarantine or Tag; "" is Reject.
+	OnAmbiguous, OnLimit Action
 
 	// Postmaster marks the policy for the one local-part that is exempt from
 	// content rejection (RFC 5321 section 4.5.1).

@@ -12,14 +12,18 @@ import (
 // already, in one piece where it lies in memory.
 func RunStream(ctx context.Context, c Streamer, tx *Transaction) Report {
 	s := c.Start(ctx, tx)
-	if err := feed(s, mail.Section(tx.Content, int64(len(tx.Header.Raw)))); err != nil {
+	if err := Feed(s, mail.Section(tx.Content, int64(len(tx.Header.Raw)))); err != nil {
 		s.Abort()
 		return Report{State: Error, Cause: err}
 	}
 	return s.End(ctx)
 }
 
-func feed(s Stream, body mail.Content) error {
+// Writer takes octets and has no errors: a Stream, a walker.
+type Writer interface{ Write(p []byte) }
+
+// Feed gives body to s, in one piece where it lies in memory.
+func Feed(s Writer, body mail.Content) error {
 	if b, ok := body.(mail.Bytes); ok {
 		s.Write(b)
 		return nil
@@ -32,8 +36,8 @@ func feed(s Stream, body mail.Content) error {
 	return errors.Join(err, r.Close())
 }
 
-// streamWriter makes an io.Writer of a Stream, which has no errors.
-type streamWriter struct{ s Stream }
+// streamWriter makes an io.Writer of a Writer.
+type streamWriter struct{ s Writer }
 
 func (w streamWriter) Write(p []byte) (int, error) {
 	w.s.Write(p)

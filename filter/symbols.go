@@ -9,6 +9,11 @@ const (
 	// may be trusted; the policy's ScannerOnError decides.
 	SymScannerError   = "CLAMAV_ERROR"
 	SymScannerTimeout = "CLAMAV_TIMEOUT"
+	// SymAmbiguous: mail clients could disagree about a part that can carry
+	// executable content. SymMIMELimits begins the names of the limits of the
+	// examination that a message exceeds.
+	SymAmbiguous  = "MIME_AMBIGUOUS"
+	SymMIMELimits = "MIME_LIMIT_"
 	// SymOversize: the message exceeds a limit of the scanner itself.
 	SymOversize = "CLAMAV_OVERSIZE"
 

@@ -1,6 +1,8 @@
 package smtpd
 
 import (
+	"strings"
+
 	"github.com/emersion/go-smtp"
 
 	"mailweir/filter"
@@ -83,6 +85,8 @@ var (
 	replyScanner    = Reply{451, ec(4, 7, 1), "Scanner unavailable, try later", false}
 	replyOneFrom    = Reply{550, ec(5, 6, 0), "Malformed header: exactly one From field is needed", false}
 	replyColon      = Reply{550, ec(5, 6, 0), "Malformed header: white space before the colon of a field", false}
+	replyAmbiguous  = Reply{550, ec(5, 6, 0), "Mail programs would disagree about what is attached: send it again with another program", false}
+	replyParts      = Reply{550, ec(5, 6, 0), "Too many or too deeply nested parts to be examined", false}
 	replyHeaderNUL  = Reply{550, ec(5, 6, 0), "Malformed header: NUL in it", false}
 	replyDMARC      = Reply{550, ec(5, 7, 1), "Refused by DMARC policy", false}
 	replyDNS        = Reply{451, ec(4, 4, 3), "Temporary DNS failure, try again later", false}
@@ -100,8 +104,14 @@ var (
 	replyNoSpace    = Reply{452, ec(4, 3, 1), "Insufficient system storage, try again later", false}
 )
 
-// structureReply says what is wrong with a header section, by its symbol.
+// structureReply says what is wrong with a message's structure, by its symbol.
 func structureReply(symbol string) Reply {
+	switch {
+	case symbol == filter.SymAmbiguous:
+		return replyAmbiguous
+	case strings.HasPrefix(symbol, filter.SymMIMELimits):
+		return replyParts
+	}
 	switch symbol {
 	case filter.SymKeyFieldSpace:
 		return replyColon

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"math"
 	"net/netip"
@@ -217,9 +218,14 @@ func (j *judge) checks(cfg *config.Config, r *rules.Rules, o judgeOptions) (*che
 		if err != nil {
 			return nil, err
 		}
-		c.clamav = clamav.NewCheck(j.scanner)
+		c.clamav = clamav.NewCheck(j.scanner, contents)
 	}
 	return c, nil
+}
+
+// contents takes a message apart for the virus scanner.
+func contents(tx *filter.Transaction, open func() io.Reader) clamav.Contents {
+	return mime.NewContents(tx.Header, open)
 }
 
 func newResolver(cfg *config.Config, log *slog.Logger, m *instruments) (*dns.Resolver, error) {
@@ -298,6 +304,8 @@ func domainPolicy(d *config.Domain) *filter.DomainPolicy {
 		ScannerOnError: filter.Action(d.ClamAV.OnError),
 		OnOversize:     filter.Action(d.ClamAV.OnOversize),
 		Attachments:    attachmentPolicy(&d.Attachments),
+		OnAmbiguous:    filter.Action(d.Structure.OnAmbiguous),
+		OnLimit:        filter.Action(d.Structure.OnLimit),
 	}
 }
 

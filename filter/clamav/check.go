@@ -19,13 +19,16 @@ const patience = 5 * time.Second
 // Check scans each message while it arrives.
 type Check struct {
 	client   *Client
+	contents func(tx *filter.Transaction, open func() io.Reader) Contents
 	patience time.Duration
 }
 
 // NewCheck makes the check of the chain. Who makes it also keeps
-// Client.Run going, for the breaker and the version in the facts.
-func NewCheck(c *Client) *Check {
-	return &Check{client: c, patience: patience}
+// Client.Run going, for the breaker and the version in the facts. contents
+// takes a message apart whose octets open gives, header section included, as
+// often as it is asked; nil leaves that to clamd alone.
+func NewCheck(c *Client, contents func(tx *filter.Transaction, open func() io.Reader) Contents) *Check {
+	return &Check{client: c, contents: contents, patience: patience}
 }
 
 // Name implements filter.Check.
@@ -33,8 +36,17 @@ func (*Check) Name() string { return "clamav" }
 
 // Run implements filter.Check. It pulls the message at its own pace.
 func (k *Check) Run(ctx context.Context, tx *filter.Transaction) filter.Report {
+	var facts filter.VirusFacts
 	v, err := k.scan(ctx, func(ctx context.Context) io.Reader { return tx.Follow(ctx) })
-	return k.report(v, err)
+	if err == nil && !v.Clean || err != nil && !errors.Is(err, ErrOversize) {
+		return k.report(v, "", err, facts)
+	}
+	// A message that is too large as a whole may have parts that are infected.
+	found, where, failed := k.scanContents(ctx, tx, &facts)
+	if failed != nil || !found.Clean {
+		v, err = found, failed
+	}
+	return k.report(v, where, err, facts)
 }
 
 // errSlow ends a scan whose message does not come.
@@ -78,29 +90,32 @@ func (p *impatient) Read(b []byte) (int, error) {
 }
 
 // report says what a scan means. Only a verdict is State ok; ErrOversize is one
-// too, because it will be the same tomorrow.
-func (k *Check) report(v Verdict, err error) filter.Report {
+// too, because it will be the same tomorrow. where is the content that was
+// looked at last, "" for the whole message.
+func (k *Check) report(v Verdict, where string, err error, facts filter.VirusFacts) filter.Report {
 	switch {
 	case errors.Is(err, ErrOversize):
 		return filter.Report{
 			State:   filter.OK,
 			Symbols: []filter.Symbol{{Name: filter.SymOversize, Detail: printable(err.Error())}},
-			Set:     k.facts(filter.VirusFacts{}),
+			Set:     k.facts(facts),
 		}
 	case errors.Is(err, ErrTimeout), errors.Is(err, context.DeadlineExceeded):
 		return filter.Report{State: filter.Timeout, Cause: err}
 	case err != nil:
 		return filter.Report{State: filter.Error, Cause: err}
 	case v.Clean:
-		return filter.Report{State: filter.OK, Set: k.facts(filter.VirusFacts{Scanned: true})}
+		facts.Scanned = true
+		return filter.Report{State: filter.OK, Set: k.facts(facts)}
 	case v.Signature == "": // the zero Verdict, which says nothing
 		return filter.Report{State: filter.Error, Cause: ErrReply}
 	}
 	name := printable(v.Signature)
+	facts.Scanned, facts.Signature, facts.Where = true, name, printable(where)
 	return filter.Report{
 		State:   filter.OK,
 		Symbols: []filter.Symbol{{Name: filter.SymVirus, Detail: name}},
-		Set:     k.facts(filter.VirusFacts{Scanned: true, Signature: name}),
+		Set:     k.facts(facts),
 	}
 }
 

@@ -21,7 +21,7 @@ import (
 
 // TestReport: only a verdict about the whole message counts as scanned.
 func TestReport(t *testing.T) {
-	k := NewCheck(newClient(t, Options{Address: "unix:/nonexistent"}))
+	k := NewCheck(newClient(t, Options{Address: "unix:/nonexistent"}), nil)
 	version := "ClamAV 1.4.6/27817/x"
 	k.client.version.Store(&version)
 	clean := filter.VirusFacts{Scanned: true, Version: version}
@@ -49,7 +49,7 @@ func TestReport(t *testing.T) {
 		{"error beside a verdict", Verdict{Clean: true}, ErrReply, filter.Error, "", "", filter.VirusFacts{}},
 		{"no verdict and no error", Verdict{}, nil, filter.Error, "", "", filter.VirusFacts{}},
 	} {
-		r := k.report(tt.v, tt.err)
+		r := k.report(tt.v, "", tt.err, filter.VirusFacts{})
 		var f filter.Facts
 		if r.Set != nil {
 			r.Set(&f)
@@ -122,7 +122,7 @@ func TestSlowSenderGivesItsSlotBack(t *testing.T) {
 		p := new(plant)
 		p.state.Store(alive)
 		c := newClient(t, Options{Address: "clamd.example:3310", Dial: p.dial, MaxConcurrent: 1})
-		k := NewCheck(c)
+		k := NewCheck(c, nil)
 		var a arrivals
 		a.add(make([]byte, 3*chunkBytes), nil)
 		type result struct {
@@ -168,11 +168,14 @@ func TestAbortedMessage(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			p := new(plant)
 			p.state.Store(alive)
-			k := NewCheck(newClient(t, Options{Address: "clamd.example:3310", Dial: p.dial}))
+			k := NewCheck(newClient(t, Options{Address: "clamd.example:3310", Dial: p.dial}), nil)
 			var a arrivals
 			a.add(make([]byte, 3*chunkBytes), nil)
 			done := make(chan filter.Report)
-			go func() { done <- k.report(k.scan(context.Background(), a.follow)) }()
+			go func() {
+				v, err := k.scan(context.Background(), a.follow)
+				done <- k.report(v, "", err, filter.VirusFacts{})
+			}()
 			time.Sleep(wait)
 			synctest.Wait()
 			a.add(nil, io.ErrUnexpectedEOF)
@@ -184,12 +187,13 @@ func TestAbortedMessage(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			p := new(plant)
 			p.state.Store(alive)
-			k := NewCheck(newClient(t, Options{Address: "clamd.example:3310", Dial: p.dial}))
+			k := NewCheck(newClient(t, Options{Address: "clamd.example:3310", Dial: p.dial}), nil)
 			var a arrivals
 			a.add(make([]byte, 3*chunkBytes), nil)
 			ctx, cancel := context.WithTimeout(context.Background(), wait+time.Second)
 			defer cancel()
-			if r := k.report(k.scan(ctx, a.follow)); r.State != filter.Timeout {
+			v, err := k.scan(ctx, a.follow)
+			if r := k.report(v, "", err, filter.VirusFacts{}); r.State != filter.Timeout {
 				t.Errorf("%+v", r)
 			}
 			synctest.Wait()
@@ -213,7 +217,7 @@ func TestInPipeline(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			k := NewCheck(newClient(t, Options{Address: tt.address, Timeout: 300 * time.Millisecond}))
+			k := NewCheck(newClient(t, Options{Address: tt.address, Timeout: 300 * time.Millisecond}), nil)
 			msg := "From: a@example.org\r\nSubject: x\r\n\r\n" + strings.Repeat("line\r\n", 50_000)
 			f := judge(t, k, []byte(msg)).Facts
 			if f.Virus.Scanned != tt.scanned || len(f.Checks) != 1 || f.Checks[0].State != tt.state {

@@ -2,6 +2,7 @@ package clamav
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -53,6 +54,7 @@ type Client struct {
 	doubt            chan struct{} // a scan failed: clamd may be down
 	breaker          breaker
 	version          atomic.Pointer[string]
+	cache            cache
 }
 
 // New makes a client. It does not connect: a clamd that is missing is found by
@@ -124,7 +126,19 @@ func (c *Client) Scan(ctx context.Context, r io.Reader) (Verdict, error) {
 	if err := s.fill(); err != nil {
 		return Verdict{}, c.done(Verdict{}, err)
 	}
+	if !s.last {
+		v, err := c.admitted(ctx, s)
+		return v, c.done(v, err)
+	}
+	version, sum := c.DatabaseVersion(), sha256.Sum256(s.data())
+	if v, ok := c.cache.get(version, sum); ok {
+		c.o.Metrics.remembered()
+		return v, nil
+	}
 	v, err := c.admitted(ctx, s)
+	if err == nil {
+		c.cache.put(version, sum, v)
+	}
 	return v, c.done(v, err)
 }
 

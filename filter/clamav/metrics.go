@@ -14,6 +14,7 @@ type Metrics struct {
 	open     prometheus.Gauge
 	running  prometheus.Gauge
 	duration prometheus.Histogram
+	cached   prometheus.Counter
 	results  map[string]prometheus.Counter
 }
 
@@ -51,6 +52,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}),
 		results: make(map[string]prometheus.Counter),
 	}
+	m.cached = prometheus.NewCounter(prometheus.CounterOpts{
+		Namespace: "mailweir", Subsystem: "clamav", Name: "cached_total",
+		Help: "Contents that were not scanned, because the same octets were with the same signatures.",
+	})
 	scans := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "mailweir", Subsystem: "clamav", Name: "scans_total",
 		Help: "Scans by what came back; aborted ones ended because the message did not come.",
@@ -61,7 +66,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	for _, f := range failures {
 		m.results[f.result] = scans.WithLabelValues(f.result)
 	}
-	reg.MustRegister(m.wanted, m.up, m.open, m.running, m.duration, scans)
+	reg.MustRegister(m.wanted, m.up, m.open, m.running, m.duration, m.cached, scans)
 	return m
 }
 
@@ -84,6 +89,12 @@ func resultOf(v Verdict, err error) string {
 func (m *Metrics) scanned(v Verdict, err error) {
 	if m != nil {
 		m.results[resultOf(v, err)].Inc()
+	}
+}
+
+func (m *Metrics) remembered() {
+	if m != nil {
+		m.cached.Inc()
 	}
 }
 

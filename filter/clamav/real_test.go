@@ -36,7 +36,7 @@ func harmless(size int) []byte {
 func TestRealClamd(t *testing.T) {
 	d := mailtest.StartClamd(t, "StreamMaxLength 1M", "MaxThreads 4")
 	c := newClient(t, Options{Address: "unix:" + d.Socket, Timeout: 10 * time.Second})
-	k := NewCheck(c)
+	k := NewCheck(c, nil)
 	t.Run("probe", func(t *testing.T) {
 		if err := c.Probe(t.Context()); err != nil {
 			t.Fatal(err)

@@ -19,6 +19,9 @@ var (
 	// ErrOversize: a limit of clamd itself kept it from looking at all of the
 	// stream. Trying again gives the same result.
 	ErrOversize = errors.New("clamav: a limit of clamd is exceeded")
+	// ErrUnscanned: the message has more to scan than we do scan. It is an
+	// ErrOversize.
+	ErrUnscanned = fmt.Errorf("%w, or one of ours", ErrOversize)
 	// ErrUnavailable: no connection, or it broke.
 	ErrUnavailable = errors.New("clamav: clamd is unavailable")
 	// ErrTimeout: the answer did not come in time.

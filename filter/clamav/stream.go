@@ -75,6 +75,9 @@ func (s *stream) fill() error {
 	return nil
 }
 
+// data is the current chunk, before frame.
+func (s *stream) data() []byte { return s.buf[dataStart : dataStart+s.n] }
+
 // frame is what goes on the wire for the current chunk.
 func (s *stream) frame() []byte {
 	start, end := len(command), dataStart+s.n

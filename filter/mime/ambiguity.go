@@ -30,13 +30,16 @@ const (
 	NoBreak          // a part's header section that a delimiter ends, or a message without body
 	NotAField        // a line in a part's header section that is no field
 	SpaceBeforeColon // white space before the colon of a MIME field
-	OddBase64        // octets outside the alphabet, or a wrong length
+	OddBase64        // octets outside the alphabet
+	ShortBase64      // a wrong length, or padding where none belongs
 	Base64AfterPadding
 	OddQuotedPrintable
+	StrayFields   // Content- fields in a text, a preamble or an epilogue
 	NoMIMEVersion // MIME fields that change the reading, without MIME-Version
 	LimitDepth
 	LimitParts
 	LimitHeader
+	LimitReadings // more readings, or octets in them, than are looked at
 	ambiguities
 )
 
@@ -45,8 +48,9 @@ var ambiguityNames = [ambiguities]string{
 	"conflicting_boundary", "extended_boundary", "malformed_content_type", "comment_in_parameter",
 	"encoded_word_in_parameter", "missing_boundary", "bad_boundary", "boundary_reuse", "boundary_prefix",
 	"no_parts", "unclosed", "part_after_close", "unknown_encoding", "encoded_multipart", "encoded_message",
-	"no_break", "not_a_field", "space_before_colon", "odd_base64", "base64_after_padding",
-	"odd_quoted_printable", "no_mime_version", "limit_depth", "limit_parts", "limit_header",
+	"no_break", "not_a_field", "space_before_colon", "odd_base64", "short_base64", "base64_after_padding",
+	"odd_quoted_printable", "stray_fields", "no_mime_version", "limit_depth", "limit_parts", "limit_header",
+	"limit_readings",
 }
 
 var ambiguitySymbols = func() (s [ambiguities]string) {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"mailweir/filter"
+	"mailweir/mail"
 )
 
 // Text reads the text of one message, as the walk comes to it.
@@ -88,9 +89,17 @@ func (s *stream) Abort() {
 // End implements filter.Stream.
 func (s *stream) End(context.Context) filter.Report {
 	s.walker.Close()
+	others, err := s.readAgain()
+	if err != nil {
+		s.Abort()
+		return filter.Report{State: filter.Error, Cause: err}
+	}
 	utf8 := s.tx.Envelope != nil && s.tx.Envelope.UTF8
 	report := filter.Report{State: filter.OK, Symbols: headerSymbols(s.tx.Header, utf8)}
 	report.Symbols = append(report.Symbols, s.symbols()...)
+	if s.walker.conflict(others) {
+		report.Symbols = append(report.Symbols, filter.Symbol{Name: filter.SymAmbiguous})
+	}
 	body := s.facts()
 	var text, parts filter.Report
 	if s.text != nil {
@@ -113,6 +122,25 @@ func (s *stream) End(context.Context) filter.Report {
 		}
 	}
 	return report
+}
+
+// readAgain goes through the other readings of a message that has any. It
+// reports whether one of them has a part that can carry executable content.
+func (s *stream) readAgain() (capable bool, err error) {
+	if s.walker.Odd == 0 {
+		return false, nil
+	}
+	var take Taker
+	if s.parts != nil {
+		take = s.parts
+	}
+	r := NewReadings(s.tx.Header, take)
+	if err := filter.Feed(r, mail.Section(s.tx.Content, int64(len(s.tx.Header.Raw)))); err != nil {
+		return false, err
+	}
+	r.Close()
+	s.walker.Odd |= r.Odd
+	return r.Capable, nil
 }
 
 func (s *stream) symbols() []filter.Symbol {

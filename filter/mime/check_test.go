@@ -49,7 +49,7 @@ func TestCheck(t *testing.T) {
 	var x text
 	c := New(func(*filter.Transaction) Text { return &x }, nil)
 	run := c.Run(context.Background(), transaction(data))
-	const want = "DATE_MISSING MESSAGE_ID_MISSING SUBJECT_MISSING MIME_PART_AFTER_CLOSE TEXT"
+	const want = "DATE_MISSING MESSAGE_ID_MISSING SUBJECT_MISSING MIME_PART_AFTER_CLOSE MIME_AMBIGUOUS TEXT"
 	if run.State != filter.OK || names(run.Symbols) != want {
 		t.Errorf("%s: %s, want %s", run.State, names(run.Symbols), want)
 	}

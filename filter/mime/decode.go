@@ -97,7 +97,7 @@ func (d *base64Decoder) pad(dst []byte) []byte {
 	d.padding++
 	if d.padding > 2 {
 		d.padding = 2
-		d.odd.Add(OddBase64)
+		d.odd.Add(ShortBase64)
 	}
 	if d.padding > 1 {
 		return dst
@@ -109,7 +109,7 @@ func (d *base64Decoder) pad(dst []byte) []byte {
 	case 3:
 		return append(dst, byte(q>>10), byte(q>>2))
 	}
-	d.odd.Add(OddBase64)
+	d.odd.Add(ShortBase64)
 	return dst
 }
 
@@ -134,7 +134,7 @@ func (d *base64Decoder) finish(dst []byte) ([]byte, Ambiguities) {
 	if d.n+d.padding == 0 || d.n+d.padding == 4 {
 		return dst, d.odd
 	}
-	d.odd.Add(OddBase64)
+	d.odd.Add(ShortBase64)
 	switch {
 	case d.padding > 0:
 	case d.n == 2:

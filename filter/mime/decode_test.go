@@ -29,13 +29,13 @@ func TestBase64(t *testing.T) {
 		{"aGVsbG8=", "hello", nil},
 		{"aGVs\r\nbG8=\r\n", "hello", nil},
 		{"a G V s b G 8 =", "hello", nil},
-		{"aGVsbG8", "hello", []Ambiguity{OddBase64}},
-		{"aGVsb", "hel", []Ambiguity{OddBase64}},
+		{"aGVsbG8", "hello", []Ambiguity{ShortBase64}},
+		{"aGVsb", "hel", []Ambiguity{ShortBase64}},
 		{"aGVs!!bG8=", "hello", []Ambiguity{OddBase64}},
 		{"aGVsbG8=aGVsbG8=", "hellohello", []Ambiguity{Base64AfterPadding}},
-		{"aGVsbG8===", "hello", []Ambiguity{OddBase64}},
-		{"=", "", []Ambiguity{OddBase64}},
-		{"aGVsbA=", "hell", []Ambiguity{OddBase64}},
+		{"aGVsbG8===", "hello", []Ambiguity{ShortBase64}},
+		{"=", "", []Ambiguity{ShortBase64}},
+		{"aGVsbA=", "hell", []Ambiguity{ShortBase64}},
 	} {
 		for n := 1; n < 9; n++ {
 			out, odd := decodeIn(new(base64Decoder), []byte(c.in), n)

@@ -90,6 +90,9 @@ func (w *Walker) open(fields []mail.Field, top bool) {
 		w.full = true
 		return
 	}
+	w.stray = 1 // a line begins
+	before := w.Odd
+	w.Odd = 0
 	e := w.read(fields, top)
 	part := Part{
 		Depth: w.depth, Type: w.mediaType(&e), Encoding: e.encoding,
@@ -100,7 +103,12 @@ func (w *Walker) open(fields []mail.Field, top bool) {
 	}
 	label, _ := e.kind.get("charset")
 	part.Charset = cut(strings.ToLower(label))
+	part.capable = part.mayRun(e.names(part.Name))
 	w.Parts = append(w.Parts, part)
+	defer func() {
+		w.Parts[len(w.Parts)-1].Odd = w.Odd
+		w.Odd |= before
+	}()
 	switch {
 	case part.Depth >= MaxDepth:
 		w.Odd.Add(LimitDepth)

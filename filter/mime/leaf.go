@@ -12,9 +12,11 @@ type leaf struct {
 	size    int64
 	head    [48]byte // first decoded octets, for magic
 	headLen int
+	plain   bool // not in base64
 	text    bool // the sink wants the rest
 	begun   bool // the sink was told of it
 	content Content
+	crlf    int  // octets of a line end that content was not given yet
 	taken   bool // content wants the rest
 	inner   *Walker
 	outer   outer
@@ -24,7 +26,8 @@ type leaf struct {
 // begin opens a leaf.
 func (l *leaf) begin(w *Walker, part *Part, e *entity) {
 	scratch := l.scratch
-	*l = leaf{open: true, index: len(w.Parts) - 1, decoder: newDecoder(part.Encoding), scratch: scratch}
+	*l = leaf{open: true, index: len(w.Parts) - 1, decoder: newDecoder(part.Encoding), scratch: scratch,
+		plain: part.Encoding != "base64"}
 	switch {
 	case part.Depth >= MaxDepth:
 	case part.Type == "message/rfc822" || part.Type == "message/global":
@@ -34,7 +37,8 @@ func (l *leaf) begin(w *Walker, part *Part, e *entity) {
 		w.text.Begin(isHTML(part), part.Charset)
 	}
 	if w.take != nil && l.inner == nil {
-		l.content = w.take.Begin(&Leaf{Part: *part, Names: e.names(part.Name)})
+		told := Leaf{Part: *part, Names: e.names(part.Name)}
+		l.content = widen(w.take.Begin(&told), w.take, &told)
 		l.taken = l.content != nil
 	}
 }
@@ -104,11 +108,43 @@ func (l *leaf) decoded(w *Walker, p []byte) {
 		l.text = w.text.Write(p)
 	}
 	if l.taken && len(p) > 0 {
-		l.taken = l.content.Write(p)
+		l.give(p)
 	}
 	if l.inner != nil {
 		l.outer.write(l.inner, p)
 	}
+}
+
+// give hands octets to the taker, but for a line end that may be the delimiter's
+// (RFC 2046 section 5.1.1).
+func (l *leaf) give(p []byte) {
+	if !l.plain {
+		l.taken = l.content.Write(p)
+		return
+	}
+	if l.crlf == 1 && len(p) == 1 && p[0] == '\n' {
+		l.crlf = 2
+		return
+	}
+	l.lineEnd()
+	n := len(p)
+	switch {
+	case p[n-1] == '\r':
+		l.crlf = 1
+	case n > 1 && p[n-1] == '\n' && p[n-2] == '\r':
+		l.crlf = 2
+	}
+	if l.taken && n > l.crlf {
+		l.taken = l.content.Write(p[:n-l.crlf])
+	}
+}
+
+// lineEnd gives the line end that was held back.
+func (l *leaf) lineEnd() {
+	if l.taken && l.crlf > 0 {
+		l.taken = l.content.Write([]byte("\r\n")[:l.crlf])
+	}
+	l.crlf = 0
 }
 
 // end closes the leaf.
@@ -118,12 +154,17 @@ func (l *leaf) end(w *Walker, crlf int) {
 	l.decoded(w, rest)
 	w.Odd |= odd
 	part := &w.Parts[l.index]
+	part.Odd |= odd
 	part.Size = l.size - min(l.size, int64(crlf))
 	part.Magic = magic(l.head[:l.headLen])
+	part.capable = part.capable || capableMagic(part.Magic)
 	if l.begun {
 		w.text.End()
 	}
 	if l.content != nil {
+		if crlf == 0 {
+			l.lineEnd()
+		}
 		l.content.End()
 	}
 	if l.inner != nil {

@@ -70,7 +70,7 @@ const nestedParts = "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundar
 	"--b--\r\n"
 
 func TestTaker(t *testing.T) {
-	const want = `text/plain [] "text\r\n" ended 1
+	const want = `text/plain [] "text" ended 1
 application/pdf ["b.exe" "c.scr" "a.pdf" "d.js" "=?utf-8?Q?d=2Ejs?="] "hello" ended 1
 text/plain [] "hello" ended 1
 `
@@ -109,7 +109,7 @@ func TestCheckWithParts(t *testing.T) {
 	r := c.Run(t.Context(), transaction([]byte(nestedParts)))
 	var f filter.Facts
 	r.Set(&f)
-	if len(p.leaves) != 3 || r.State != filter.Error || r.Cause == nil || !strings.HasSuffix(names(r.Symbols), "PARTS") ||
+	if len(p.leaves) < 4 || p.leaves[2].leaf.Reading != "" || p.leaves[3].leaf.Reading == "" || r.State != filter.Error || r.Cause == nil || !strings.HasSuffix(names(r.Symbols), "PARTS") ||
 		f.Body.Images != 3 || len(f.Body.Parts) != 5 {
 		t.Errorf("%d leaves, %+v, %+v", len(p.leaves), r, f.Body)
 	}

@@ -29,6 +29,10 @@ type Part struct {
 	Offset      int64  // of its body's first octet, in the body of the message or of the encoded message around it
 	Size        int64  // octets as transmitted
 	Magic       string // see magic
+	// Odd is what makes this part ambiguous.
+	Odd Ambiguities
+
+	capable bool // it can carry executable content
 }
 
 // Sink takes the text that a reader of the message would see. The walker
@@ -87,6 +91,7 @@ type Walker struct {
 	held     []byte // the beginning of a line that may be a delimiter
 	lastCRLF int    // octets of line end that the body stopped with
 	leaf     leaf
+	stray    int // octets of strayLine that the body stopped with
 }
 
 // tree is what a walker and the walkers of encoded messages inside share.
@@ -236,7 +241,42 @@ func (w *Walker) plain(p []byte) int {
 func (w *Walker) body(p []byte) {
 	w.offset += int64(len(p))
 	w.lastCRLF = trailingCRLF(p, w.lastCRLF)
+	if !w.leaf.open || w.leaf.plain {
+		w.lookForFields(p)
+	}
 	w.leaf.write(w, p)
+}
+
+const strayLine = "\ncontent-"
+
+// lookForFields notes lines of a text, preamble or epilogue that look like the
+// header section of a part: some client may find a part there.
+func (w *Walker) lookForFields(p []byte) {
+	if w.Odd.Has(StrayFields) {
+		return
+	}
+	for len(p) > 0 {
+		if w.stray == 0 {
+			i := bytes.IndexByte(p, '\n')
+			if i < 0 {
+				return
+			}
+			p = p[i:]
+		}
+		n := 0
+		for n < len(p) && w.stray < len(strayLine) && (p[n]|0x20 == strayLine[w.stray] || p[n] == strayLine[w.stray]) {
+			n, w.stray = n+1, w.stray+1
+		}
+		switch {
+		case w.stray == len(strayLine):
+			w.Odd.Add(StrayFields)
+			return
+		case n == len(p):
+			return
+		}
+		w.stray = 0
+		p = p[n:]
+	}
 }
 
 // trailingCRLF is how many octets of line end p ends with; before is the
@@ -268,6 +308,7 @@ func (w *Walker) delimiter(line []byte) bool {
 	w.lastCRLF = 0
 	f := &w.frames[i]
 	w.bol = true
+	w.stray = 1
 	if closing {
 		f.closed = true
 		w.state = inBody

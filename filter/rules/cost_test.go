@@ -49,7 +49,7 @@ func newPipeline(t testing.TB) *pipeline {
 func (p *pipeline) facts(data []byte) *filter.Facts {
 	n, _ := mail.HeaderLength(data)
 	h := mail.ParseHeader(data[:n])
-	tx := &filter.Transaction{Header: &h, Envelope: &mail.Envelope{}, Facts: &filter.Facts{}}
+	tx := &filter.Transaction{Header: &h, Envelope: &mail.Envelope{}, Facts: &filter.Facts{}, Content: mail.Bytes(data)}
 	s := p.check.Start(context.Background(), tx)
 	for body := data[n:]; len(body) > 0; {
 		m := min(len(body), 64<<10)

@@ -71,7 +71,9 @@ func TestReplay(t *testing.T) {
 func (p *pipeline) pieces(data []byte, n int) *filter.Facts {
 	size, _ := mail.HeaderLength(data)
 	h := mail.ParseHeader(data[:size])
-	s := p.check.Start(context.Background(), &filter.Transaction{Header: &h, Envelope: &mail.Envelope{Arrived: someTime}})
+	s := p.check.Start(context.Background(), &filter.Transaction{
+		Header: &h, Envelope: &mail.Envelope{Arrived: someTime}, Content: mail.Bytes(data),
+	})
 	for body := data[size:]; len(body) > 0; {
 		m := min(n, len(body))
 		s.Write(body[:m:m])

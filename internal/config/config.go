@@ -30,6 +30,7 @@ type Config struct {
 	DKIM      []DKIM     `toml:"dkim"`
 	ARC       ARC        `toml:"arc"`
 	Overrides []Override `toml:"dmarc_override"`
+	Structure Structure  `toml:"structure"`
 	Checks    Checks     `toml:"checks"`
 	Rules     Rules      `toml:"rules"`
 	Learn     Learn      `toml:"learn"`
@@ -141,6 +142,13 @@ type DMARC struct {
 	Reject string `toml:"reject" default:"corroborated" enum:"corroborated|always|never"`
 }
 
+// Structure is what a message may lead to whose parts clients could disagree
+// about, or that has more of them than are looked at.
+type Structure struct {
+	OnAmbiguous string `toml:"on_ambiguous" default:"reject" enum:"reject|quarantine|tag"`
+	OnLimit     string `toml:"on_limit" default:"reject" enum:"reject|quarantine|tag"`
+}
+
 // Checks switches checks off by name.
 type Checks struct {
 	Disabled []string `toml:"disabled"`
@@ -174,6 +182,8 @@ type Domain struct {
 	DMARC  DMARC         `toml:"dmarc" inherit:"dmarc"`
 	DNS    DNSPolicy     `toml:"dns" inherit:"dns"`
 	ClamAV ScannerPolicy `toml:"clamav" inherit:"clamav"`
+
+	Structure Structure `toml:"structure" inherit:"structure"`
 	// OnError and OnOversize are short for the values in clamav and dns, which
 	// are what counts.
 	OnError    string `toml:"on_error" enum:"defer|accept|quarantine" sets:"clamav.on_error dns.on_error"`

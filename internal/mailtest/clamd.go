@@ -54,13 +54,26 @@ const (
 type Clamd struct {
 	Socket string // as in "unix:" + Socket
 	dir    string
+	offset string // of EICAR in what is scanned; "*" is any
 	cmd    *exec.Cmd
 	ended  chan struct{} // closed once the process was waited for
+}
+
+// StartStrictClamd is StartClamd with a database that knows EICAR only where a
+// file begins with it, as the databases of real life do.
+func StartStrictClamd(t testing.TB, conf ...string) *Clamd {
+	t.Helper()
+	return startClamd(t, "0", conf)
 }
 
 // StartClamd runs the real clamd on a Unix socket in a scratch directory. Each
 // line of conf goes into its clamd.conf, such as "StreamMaxLength 1M".
 func StartClamd(t testing.TB, conf ...string) *Clamd {
+	t.Helper()
+	return startClamd(t, "*", conf)
+}
+
+func startClamd(t testing.TB, offset string, conf []string) *Clamd {
 	t.Helper()
 	path, err := exec.LookPath("clamd")
 	if err != nil {
@@ -69,7 +82,7 @@ func StartClamd(t testing.TB, conf ...string) *Clamd {
 	if _, err := os.Stat(path); err != nil {
 		SkipHarness(t, "clamd is not installed (package clamav-daemon)")
 	}
-	c := &Clamd{dir: scratch(t)}
+	c := &Clamd{dir: scratch(t), offset: offset}
 	c.Socket = filepath.Join(c.dir, "sock")
 	c.writeFiles(t, conf)
 	t.Cleanup(c.Kill)
@@ -120,10 +133,10 @@ func (c *Clamd) writeFiles(t testing.TB, conf []string) {
 }
 
 // signature is one line of an extended signature database: name, any file type
-// (0), any offset (*), the bytes in hex.
+// (0), offset, the bytes in hex.
 func (c *Clamd) signature() string {
 	name := strings.TrimSuffix(EICARSignature, ".UNOFFICIAL")
-	return fmt.Sprintf("%s:0:*:%s\n", name, hex.EncodeToString(EICAR()))
+	return fmt.Sprintf("%s:0:%s:%s\n", name, c.offset, hex.EncodeToString(EICAR()))
 }
 
 func currentUser(t testing.TB) string {
