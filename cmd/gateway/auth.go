@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -116,6 +117,7 @@ type spfTrace struct {
 
 type keyTrace struct {
 	Selector string   `json:"selector"`
+	Record   string   `json:"record,omitempty"`
 	Bits     int      `json:"bits,omitempty"`
 	DNSSEC   bool     `json:"dnssec"`
 	Problems []string `json:"problems"`
@@ -180,6 +182,7 @@ func (t *authTrace) traceKey(ctx context.Context, selector string) keyTrace {
 		wrong("several records: verifiers may take any of them")
 		return k
 	}
+	k.Record = printable(txts[0])
 	key, err := dkimcore.ParseKey(txts[0])
 	if key != nil {
 		k.Bits = key.Bits
@@ -219,6 +222,34 @@ func (t *authTrace) traceDMARC(ctx context.Context) {
 	if r.Record != nil && len(r.Record.RUA) == 0 {
 		wrong("no rua=: nobody will tell you of failures")
 	}
+	if r.Record != nil {
+		for _, uri := range r.Record.RUA {
+			if problem := t.unauthorized(ctx, r.Domain, uri); problem != "" {
+				wrong(problem)
+			}
+		}
+	}
+}
+
+// unauthorized tells why reports will not go to an address outside of the
+// domain: its domain has to say that it wants them (RFC 9990 section 4).
+func (t *authTrace) unauthorized(ctx context.Context, domain, uri string) string {
+	address, ok := strings.CutPrefix(strings.ToLower(uri), "mailto:")
+	_, host, _ := strings.Cut(address, "@")
+	host, _, _ = strings.Cut(host, "!") // a size, which RFC 7489 had
+	host = mail.CanonicalDomain(host)
+	if !ok || host == "" || mail.WithinDomain(host, domain) || mail.WithinDomain(domain, host) {
+		return ""
+	}
+	name := domain + "._report._dmarc." + host
+	txts, err := t.dns.LookupTXT(ctx, name)
+	switch {
+	case dns.IsTemporary(err):
+		return err.Error()
+	case err == nil && slices.ContainsFunc(txts, func(s string) bool { return strings.HasPrefix(s, "v=DMARC1") }):
+		return ""
+	}
+	return fmt.Sprintf("rua=%s is elsewhere, and %s does not say that it wants these reports: none will come", printable(uri), name)
 }
 
 func (t *authTrace) problems() int {
@@ -243,7 +274,7 @@ func (t *authTrace) print(w io.Writer, asJSON bool) (int, error) {
 	printRecord(w, t.SPF.Record, t.SPF.Problems)
 	for _, k := range t.DKIM {
 		fmt.Fprintf(w, "dkim    selector %s, %d bits%s\n", k.Selector, k.Bits, dnssec(k.DNSSEC))
-		printRecord(w, "", k.Problems)
+		printRecord(w, k.Record, k.Problems)
 	}
 	fmt.Fprintf(w, "dmarc   %s when nothing passes, policy %s of %s%s\n", t.DMARC.Result, or(t.DMARC.Policy, "-"), or(t.DMARC.Found, "-"), dnssec(t.DMARC.DNSSEC))
 	printRecord(w, t.DMARC.Record, t.DMARC.Problems)

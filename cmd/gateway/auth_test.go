@@ -30,6 +30,9 @@ const authZone = `
 	soft.example                 TXT "v=spf1 a"
 	soft.example                 A   192.0.2.9
 	_dmarc.soft.example          TXT "v=DMARC1; p=reject; t=y; rua=mailto:d@soft.example"
+	told.example                 TXT "v=spf1 -all"
+	_dmarc.told.example          TXT "v=DMARC1; p=reject; rua=mailto:d@reports.example,mailto:d@nobody.example!10m"
+	told.example._report._dmarc.reports.example TXT "v=DMARC1"
 	evil.example                 TXT "v=spf1 \027[31m -all"
 	!ad good.example
 	!ad _spf.good.example
@@ -74,6 +77,7 @@ func TestAuthTrace(t *testing.T) {
 		{"open.example", "pass", "fail", "everybody passes|p=none|no rua", 10, "v=spf1 +all", "none"},
 		{"loop.example", "permerror", "none", "look-ups|cannot be used", 10, "v=spf1 include", ""},
 		{"soft.example", "neutral", "fail", "should end in|t=y", 10, "v=spf1 a", "reject"},
+		{"told.example", "fail", "fail", "rua=mailto:d@nobody.example!10m is elsewhere, and told.example._report._dmarc.nobody.example does not say", 10, "v=spf1 -all", "reject"},
 		{"nothing.example", "none", "none", "no record: receivers|no record: anybody", 10, "", ""},
 		{"down.example", "temperror", "temperror", "temporary failure|temporary failure", 10, "", ""},
 	} {
@@ -127,7 +131,7 @@ func TestAuthTraceKeys(t *testing.T) {
 			t.Errorf("%s: %q, want %q", k.Selector, p, want[i])
 		}
 	}
-	if got.DKIM[0].Bits != 256 {
+	if got.DKIM[0].Bits != 256 || !strings.HasPrefix(got.DKIM[0].Record, "v=DKIM1; k=ed25519; p=11q") {
 		t.Errorf("%+v", got.DKIM[0])
 	}
 }

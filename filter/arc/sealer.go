@@ -22,7 +22,8 @@ func NewSealer(key *dkimcore.PrivateKey) *Sealer { return &Sealer{key} }
 // they are relayed. chain is what was found out about it as it came, and results
 // makes the ARC-Authentication-Results field for an instance. Nothing is appended where a set would be of no
 // use: behind cv=fail, behind instance 50, after a chain that only DNS kept
-// from being checked, or beside ARC fields that belong to no set.
+// from being checked, beside ARC fields that belong to no set, or where
+// redaction had to take a field out of one.
 func (s *Sealer) AppendSet(dst []byte, h *mail.Header, body *dkimcore.BodyHash, chain *filter.ARCFacts, results func(instance int) []byte, now time.Time) []byte {
 	sets, reason := collect(h, now)
 	cv := chain.Result
@@ -33,7 +34,7 @@ func (s *Sealer) AppendSet(dst []byte, h *mail.Header, body *dkimcore.BodyHash, 
 	switch {
 	case cv == "" || chain.Temporary || n > MaxSets,
 		cv == string(None) && hasARC(h),
-		cv == string(Pass) && reason != "",
+		cv == string(Pass) && (reason != "" || len(sets) == 0 || checkStructure(sets) != ""),
 		len(sets) > 0 && sets[len(sets)-1].ended():
 		return dst
 	case cv == string(Fail):

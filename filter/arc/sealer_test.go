@@ -125,6 +125,45 @@ func TestSealNot(t *testing.T) {
 	}
 }
 
+// TestSealRedacted: a chain that was intact as it came and has lost a field
+// since then is left alone.
+func TestSealRedacted(t *testing.T) {
+	key, err := dkimcore.NewPrivateKey("example.org", "rsa", keys().rsa)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ := dkimcore.HashBody(mail.Bytes(goodBody))
+	whole := mail.ParseHeader([]byte(newChain().grow(2).header() + "\r\n"))
+	for _, cv := range []string{"none", "pass", "fail"} {
+		for skip := range whole.Fields {
+			var raw []byte
+			for i, f := range whole.Fields {
+				if i != skip {
+					raw = append(raw, f.Raw...)
+				}
+			}
+			h := mail.ParseHeader(append(raw, "\r\n"...))
+			out := NewSealer(key).AppendSet(nil, &h, body, &filter.ARCFacts{Result: cv}, func(int) []byte {
+				return []byte("ARC-Authentication-Results: i=3; x\r\n")
+			}, time.Now())
+			if isARC(whole.Fields[skip]) && cv != "fail" && out != nil {
+				t.Errorf("cv=%s without %s: sealed", cv, whole.Fields[skip].Name())
+			}
+		}
+	}
+}
+
+// FuzzVouched: nobody is vouched for without the words.
+func FuzzVouched(f *testing.F) {
+	f.Add(" i=1; mx.example; dmarc=pass header.from=example.org")
+	f.Add(" i=1; (a \\) b) x; dmarc=pass reason=\"a; b\" header.from=\"example.org\"")
+	f.Fuzz(func(t *testing.T, body string) {
+		if d := vouched([]byte(body)); d != "" && (!strings.Contains(strings.ToLower(body), "dmarc=pass") || strings.ContainsAny(d, " ;\r\n")) {
+			t.Errorf("%q vouches for %q", body, d)
+		}
+	})
+}
+
 // startMailDKIM asks filter/dkim/testdata/maildkim.pl.
 func startMailDKIM(t *testing.T) func(m []byte) string {
 	const perl = "/usr/bin/perl"
