@@ -51,8 +51,8 @@ func (g *gateway) startMetrics(context.Context) error {
 // problems is what /readyz says: what the parts have reported, and the queue
 // as it is this moment.
 func (g *gateway) problems() []metrics.Problem {
-	if g.queue != nil {
-		if err := g.queue.Health(); err != nil {
+	if q := g.opened.Load(); q != nil {
+		if err := q.Health(); err != nil {
 			g.ready.Set("queue", metrics.Failed, err.Error())
 		} else {
 			g.ready.Set("queue", metrics.OK, "")
@@ -103,6 +103,7 @@ func (g *gateway) startQueue(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	g.opened.Store(g.queue)
 	g.onStop("queue", func(context.Context) error { return g.queue.Close() })
 	g.relay = newRouter(g.relayOptions(g.cfg), tlsPolicy(g.cfg), g.queue.Reroutes())
 	g.onStop("relay", func(context.Context) error { return g.relay.Close() })

@@ -31,6 +31,7 @@ type gateway struct {
 	verify  *verifiers
 	history *history.Log
 	queue   *queue.Queue
+	opened  atomic.Pointer[queue.Queue] // for /readyz, which answers during the start
 	relay   *router
 	teacher *teacher
 	certs   *smtpd.Certificates
@@ -69,6 +70,7 @@ func start(ctx context.Context, cfg *config.Config, log *slog.Logger, o startOpt
 	ctx = context.WithoutCancel(ctx) // parts end by stop, in order, not all at once
 	g := &gateway{cfg: cfg, log: log, ready: metrics.NewReadiness(), failed: make(chan error, 8), mxPort: o.mxPort}
 	g.setOwn(cfg)
+	g.ready.Set("start", metrics.Failed, "starting: what is in the spool is being read")
 	for _, notice := range cfg.Notices() {
 		log.Warn(notice)
 	}
@@ -80,6 +82,7 @@ func start(ctx context.Context, cfg *config.Config, log *slog.Logger, o startOpt
 			return nil, errors.Join(err, g.stop(ctx))
 		}
 	}
+	g.ready.Set("start", metrics.OK, "")
 	smtpd.Notify("READY=1")
 	log.Info("ready", "version", version, "hostname", string(cfg.Hostname), "rules", g.judge.settings.Pipeline.RulesHash())
 	return g, nil
