@@ -35,7 +35,8 @@ const (
 
 // The limits.
 const (
-	MaxSignatures = 5       // whose keys are looked up and that are checked
+	MaxSignatures = 10      // that are checked
+	MaxKeys       = 5       // that are looked up for them
 	MaxHeader     = 1 << 20 // octets of header section
 )
 
@@ -149,21 +150,40 @@ func (v *Verification) lookup(r Resolver) dkimcore.TXT {
 }
 
 // choose picks the signatures that are worth a key look-up. Those of a domain
-// related to the author's come first, as DMARC needs them: whoever puts junk
-// on top of a message cannot push the signature that counts over the limit.
+// related to the author's come first, as DMARC needs them, and of these the
+// lowest and the topmost in turns: whoever puts junk on top of a message, or
+// below its fields, cannot push the signature that counts over the limit.
 func (v *Verification) choose(authors []string) {
+	var keys []string
 	for _, related := range []bool{true, false} {
-		for _, s := range v.sigs {
+		for _, s := range alternating(v.sigs) {
 			if s.done() || s.relatedTo(authors) != related {
 				continue
 			}
-			if len(v.chosen) == MaxSignatures {
+			name := s.KeyName()
+			known := slices.Contains(keys, name)
+			if len(v.chosen) == MaxSignatures || !known && len(keys) == MaxKeys {
 				s.end(Neutral, "too many signatures")
 				continue
+			}
+			if !known {
+				keys = append(keys, name)
 			}
 			v.chosen = append(v.chosen, s)
 		}
 	}
+}
+
+// alternating is the list from both ends: the last, the first, the last but
+// one, the second.
+func alternating(list []*signature) []*signature {
+	out := make([]*signature, 0, len(list))
+	for low, high := 0, len(list)-1; low <= high; low, high = low+1, high-1 {
+		if out = append(out, list[high]); low < high {
+			out = append(out, list[low])
+		}
+	}
+	return out
 }
 
 func (s *signature) relatedTo(authors []string) bool {

@@ -227,11 +227,42 @@ func TestSignatureLimit(t *testing.T) {
 	if results[70].Status != Pass {
 		t.Errorf("the author's signature: %+v", results[70])
 	}
-	if count[Neutral] != 16 || count[PermError] != 54 {
+	if count[Neutral] != 11 || count[PermError] != 59 {
 		t.Errorf("%v", count)
 	}
 	if len(counting.names) != 2 {
 		t.Errorf("look-ups %v", counting.names)
+	}
+}
+
+// TestHostileOrder: signatures in the author's own name, above and below, do
+// not hide the one that is good, and no more keys are asked for than allowed.
+func TestHostileOrder(t *testing.T) {
+	keys := newTestKeys(t)
+	good := handSign(keys.ed25519, goodTags, ruleBody)
+	junk := func(n int, selector string) string {
+		var b strings.Builder
+		for i := range n {
+			b.WriteString(strings.Replace(good, "s=ed", "s="+fmt.Sprintf(selector, i), 1))
+		}
+		return b.String()
+	}
+	for _, c := range []struct {
+		what, above, below string
+		names              int
+	}{
+		{"many above", junk(100, "x%d"), "", 5},
+		{"many below", "", junk(100, "x%d"), 5},
+		{"on both sides", junk(2, "x%d"), junk(1, "y%d"), 4},
+		{"with the very key", strings.Repeat(strings.Replace(good, "b=", "b=AAAA", 1), 100), "", 1},
+		{"with the very key on both sides", strings.Repeat(strings.Replace(good, "b=", "b=AAAA", 1), 4), strings.Repeat(strings.Replace(good, "b=", "b=AAAA", 1), 4), 1},
+	} {
+		counting := &counter{Resolver: keys.resolver()}
+		m := c.above + good + c.below + ruleFields + "\r\n" + ruleBody
+		results := Verify(context.Background(), counting, []byte(m), time.Now())
+		if !slices.ContainsFunc(results, func(r Result) bool { return r.Status == Pass }) || len(counting.names) != c.names {
+			t.Errorf("%s: %d look-ups, %v", c.what, len(counting.names), statuses(results))
+		}
 	}
 }
 
