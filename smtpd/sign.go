@@ -2,6 +2,7 @@ package smtpd
 
 import (
 	"slices"
+	"strings"
 
 	"mailweir/filter"
 	"mailweir/filter/authres"
@@ -71,10 +72,11 @@ func (h *heads) signatures(b []byte, header *mail.Header, edits []privacy.Edit) 
 	return dkimcore.AppendSignatures(b, h.sign.keys, header, body, h.tx.env.Arrived)
 }
 
-// seal appends our ARC Set, when we seal.
-func (h *heads) seal(b []byte, header *mail.Header, o authres.Options) []byte {
+// seal appends our ARC Set, when we seal. Where redaction has masked a field of
+// an older set there is no chain any more that one could be added to.
+func (h *heads) seal(b []byte, header *mail.Header, edits []privacy.Edit, o authres.Options) []byte {
 	s := h.tx.s.set.Sealer
-	if s == nil {
+	if s == nil || slices.ContainsFunc(edits, masksARC) {
 		return b
 	}
 	body := h.bodyHash()
@@ -84,6 +86,10 @@ func (h *heads) seal(b []byte, header *mail.Header, o authres.Options) []byte {
 	return s.AppendSet(b, header, body, &h.j.Facts.ARC, func(instance int) []byte {
 		return authres.AppendARC(nil, instance, h.tx.s.set.Hostname, h.j.Facts.Auth, o)
 	}, h.tx.env.Arrived)
+}
+
+func masksARC(e privacy.Edit) bool {
+	return e.Kind != privacy.KeptSigned && strings.HasPrefix(strings.ToLower(e.Name), "arc-")
 }
 
 // bodyHash hashes the body, once for all header sections. Nil when it cannot be

@@ -79,7 +79,7 @@ func (h *heads) build(key headKey, v filter.Verdict) []byte {
 	hide := o.HidesClient()
 	b := make([]byte, 0, len(header.Raw)+1024)
 	results := authres.Options{Redact: hide, UTF8: h.tx.env.UTF8}
-	b = h.seal(b, header, results)
+	b = h.seal(b, header, result.Edits, results)
 	b = authres.Append(b, set.Hostname, h.j.Facts.Auth, results)
 	b = appendSpam(b, h.j.Symbols, v, key.flagged)
 	if set.ReceivedSPF && !hide {
