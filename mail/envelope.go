@@ -13,6 +13,10 @@ type Client struct {
 	Name string     // forward-confirmed host name from XCLIENT or DNS; "" when there is none
 	Helo string     // the argument of HELO or EHLO, checked for syntax, else ""
 
+	// Outbound tells that the listener is for mail that our own users send.
+	Outbound bool
+	User     string // logged in as (RFC 4954), else ""
+
 	ESMTP bool    // greeted with EHLO
 	TLS   TLSInfo // the zero TLSInfo without TLS
 
@@ -25,11 +29,18 @@ type Client struct {
 type TLSInfo struct {
 	Version string // "TLSv1.3"; "" without TLS
 	Cipher  string // IANA name of the cipher suite
+	// Certificate is whom the client's certificate names, where the listener
+	// knows its issuer.
+	Certificate string
 }
 
 // Protocol is the value of the with-clause (RFC 3848, RFC 6531 section 4.3).
 func (c *Client) Protocol(utf8 bool) string {
 	switch {
+	case c.User != "" && utf8:
+		return "UTF8SMTPSA"
+	case c.User != "":
+		return "ESMTPSA" // nobody logs in without TLS
 	case utf8 && c.TLS.Version != "":
 		return "UTF8SMTPS"
 	case utf8:

@@ -174,7 +174,7 @@ func (c *conclusion) hold(s rcptState, reason string) {
 	c.held = append(c.held, s)
 	c.q.o.Metrics.undelivered.Inc()
 	c.q.o.Logger.Error("queue: undeliverable, and no DSN may be sent: held", "id", c.e.id,
-		"recipient", c.m.Envelope.Recipients[s.index].Path, "next_hop", s.nextHop, "reply", s.reply.String())
+		"next_hop", s.nextHop, "code", s.reply.Code) // whom it is about, `gateway queue show` tells
 }
 
 // record appends it all in one batch, the DSNs first: a message never ends

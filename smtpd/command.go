@@ -19,13 +19,15 @@ type command struct {
 	junk bool
 }
 
-// commands is the table of what we understand. AUTH, TURN, ETRN and the like
-// are unknown to an MX (RFC 5321 section 4.5.1 has the minimum).
+// commands is the table of what we understand. TURN, ETRN and the like are
+// unknown to an MX (RFC 5321 section 4.5.1 has the minimum), and so is AUTH to
+// all but listeners for outgoing mail.
 func commands() map[string]command {
 	return map[string]command{
 		"HELO":     {(*conn).checkHelo, (*conn).doHelo, true},
 		"EHLO":     {(*conn).checkHelo, (*conn).doEhlo, true},
 		"STARTTLS": {(*conn).checkStartTLS, (*conn).doStartTLS, true},
+		"AUTH":     {(*conn).checkAuth, (*conn).doAuth, true},
 		"XCLIENT":  {(*conn).checkXclient, (*conn).doXclient, false},
 		"MAIL":     {(*conn).checkMail, (*conn).doMail, false},
 		"RCPT":     {(*conn).checkRcpt, (*conn).doRcpt, false},
@@ -49,6 +51,8 @@ type arguments struct {
 	named  xclientNames // XCLIENT
 	chunk  int64        // BDAT: its size
 	last   bool         // BDAT: LAST
+
+	initial []byte // AUTH: the initial response
 }
 
 // dispatch serves one command line.
@@ -253,6 +257,9 @@ func (c *conn) doEhlo() {
 		"\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES\nCHUNKING\nDSN"
 	if c.srv.tls != nil && c.client.TLS.Version == "" {
 		text += "\nSTARTTLS"
+	}
+	if c.offersAuth() {
+		text += "\nAUTH PLAIN"
 	}
 	if c.trusted {
 		text += "\nXCLIENT NAME ADDR PORT PROTO HELO"

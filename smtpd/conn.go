@@ -45,11 +45,12 @@ type conn struct {
 	cmd     arguments // of the command at hand, filled in by its check
 	msg     message
 
-	errors   int // 5yz replies since the last accepted message
-	junk     int // commands that brought nothing forward since the last message
-	badLines int
-	closing  bool // close after what is in out
-	linger   bool // ... and see to it that the client gets it
+	authFailures int
+	errors       int // 5yz replies since the last accepted message
+	junk         int // commands that brought nothing forward since the last message
+	badLines     int
+	closing      bool // close after what is in out
+	linger       bool // ... and see to it that the client gets it
 }
 
 // mailState is what the engine itself must know of a mail transaction.
@@ -74,6 +75,7 @@ func newConn(s *Server, nc net.Conn, li *listener, limits *Limits) *conn {
 		c.peerAddr = ap.Addr().Unmap().WithZone("")
 		c.client = mail.Client{Addr: c.peerAddr, Port: ap.Port()}
 	}
+	c.client.Outbound = li.Outbound
 	c.trusted = li.trusts(c.peerAddr)
 	return c
 }

@@ -13,6 +13,7 @@ import (
 	"mailweir/filter/arc"
 	"mailweir/filter/privacy"
 	"mailweir/internal/dkimcore"
+	"mailweir/internal/password"
 	"mailweir/internal/recipients"
 	"mailweir/mail"
 )
@@ -30,6 +31,8 @@ type Settings struct {
 	ReceivedSPF  bool
 	Signer       *dkimcore.Signer // nil signs nothing
 	Sealer       *arc.Sealer      // nil seals nothing
+	// Outbound is for listeners for outgoing mail; nil where there are none.
+	Outbound *Outbound
 }
 
 // Domain is one of the domains that we accept mail for.
@@ -41,6 +44,28 @@ type Domain struct {
 	// Recipients knows who exists; nil accepts every local-part.
 	Recipients Verifier
 }
+
+// Outbound is what holds for mail that our own users send.
+type Outbound struct {
+	// Pipeline judges it: what it asks about strangers is switched off.
+	Pipeline *filter.Pipeline
+	// Domain is policy and redaction, for all recipients.
+	Domain *Domain
+	// Login knows the passwords; nil: none are taken.
+	Login Login
+	// Senders is whose addresses may be used: SendersOwn, SendersLogin, SendersAny.
+	Senders string
+}
+
+// The values of Outbound.Senders.
+const (
+	SendersOwn   = "own"   // addresses in our domains
+	SendersLogin = "login" // the same; and who is logged in by an address, that address alone
+	SendersAny   = "any"
+)
+
+// Login checks passwords.
+type Login func(ctx context.Context, client netip.Addr, user, password string) password.Result
 
 // Verifier tells whether a recipient exists.
 type Verifier interface {
@@ -58,12 +83,39 @@ type Gateway struct {
 	recorder Recorder
 	log      *slog.Logger
 	m        *SessionMetrics
+	names    Names
 	settings atomic.Pointer[Settings]
 }
 
+// Names says how clients and addresses appear in the log. It is safe for
+// concurrent use.
+type Names interface {
+	// Client is for an address of a client; Host for its name or HELO; Mail
+	// for a mail address or a log-in.
+	Client(at time.Time, addr string) string
+	Host(at time.Time, name string) string
+	Mail(at time.Time, address string) string
+}
+
+// PlainNames show everything as it is.
+type PlainNames struct{}
+
+// Client implements Names.
+func (PlainNames) Client(_ time.Time, s string) string { return s }
+
+// Host implements Names.
+func (PlainNames) Host(_ time.Time, s string) string { return s }
+
+// Mail implements Names.
+func (PlainNames) Mail(_ time.Time, s string) string { return s }
+
+// NameLogs sets how clients and addresses appear in the log; before it is
+// called everything appears as it is. Only before the first session.
+func (g *Gateway) NameLogs(n Names) { g.names = n }
+
 // NewGateway makes the opener of sessions that hand over to acceptor.
 func NewGateway(s *Settings, a Acceptor, r Recorder, log *slog.Logger, m *SessionMetrics) *Gateway {
-	g := &Gateway{acceptor: a, recorder: r, log: log, m: m}
+	g := &Gateway{acceptor: a, recorder: r, log: log, m: m, names: PlainNames{}}
 	g.settings.Store(s)
 	return g
 }

@@ -212,6 +212,10 @@ func (c *conn) mailParam(key, value string, hasValue bool) *Reply {
 			return &replyBadArgument
 		}
 		o.UTF8 = true
+	case "AUTH": // RFC 4954 section 5: who submitted it is not passed on
+		if c.authenticator() == nil || !hasValue {
+			return &replyUnknownParam
+		}
 	case "RET":
 		switch ret := smtp.DSNReturn(strings.ToUpper(value)); ret {
 		case smtp.DSNReturnFull, smtp.DSNReturnHeaders:

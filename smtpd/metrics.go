@@ -19,6 +19,7 @@ type Metrics struct {
 	errors      map[connError]prometheus.Counter
 	received    prometheus.Counter
 	early       prometheus.Counter
+	auth        map[authResult]prometheus.Counter
 	shutdown    prometheus.Counter
 }
 
@@ -32,6 +33,15 @@ const (
 	connProxyError     connResult = "proxy_error"
 	connTLSError       connResult = "tls_error"
 	connRefused        connResult = "refused" // by the session: Opener.Open failed
+)
+
+// authResult is what became of an AUTH that had credentials.
+type authResult string
+
+const (
+	authOK       authResult = "ok"
+	authFailed   authResult = "failed"
+	authDeferred authResult = "deferred" // too many guesses, or no time
 )
 
 // connError is why a session ended other than by QUIT or a plain close.
@@ -56,7 +66,7 @@ var (
 	tlsFailed   = tlsResult{"none", "error"}
 	connResults = []connResult{connAccepted, connTooMany, connTooManyNetwork, connProxyError, connTLSError, connRefused}
 	connErrors  = []connError{errorTimeout, errorIO, errorTooMany, errorSync, errorSyntax, errorOversize, errorTruncated}
-	replyCodes  = []int{214, 220, 221, 250, 252, 354, 421, 450, 451, 452, 454, 500, 501, 502, 503, 504, 521, 550, 551, 552, 553, 554, 555, 556}
+	replyCodes  = []int{214, 220, 221, 235, 250, 252, 334, 354, 421, 450, 451, 452, 454, 500, 501, 502, 503, 504, 521, 530, 535, 538, 550, 551, 552, 553, 554, 555, 556}
 )
 
 // NewMetrics registers the engine's metrics with reg.
@@ -88,6 +98,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	handshakes := counterVec(reg, "tls_handshakes_total", "TLS handshakes with clients, by version and result.", "version", "result")
 	for _, r := range tlsResults {
 		m.tls[r] = handshakes.WithLabelValues(r.version, r.result)
+	}
+	logins := counterVec(reg, "auth_total", "Log-ins with a password on listeners for outgoing mail, by result.", "result")
+	m.auth = make(map[authResult]prometheus.Counter)
+	for _, r := range []authResult{authOK, authFailed, authDeferred} {
+		m.auth[r] = logins.WithLabelValues(string(r))
 	}
 	m.panics = counter(reg, "panics_total", "Sessions that ended with a panic: each is a bug.")
 	m.received = counter(reg, "received_bytes_total", "Octets read from clients, after decryption.")

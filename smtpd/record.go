@@ -81,7 +81,7 @@ func (tx *transaction) conclude(j *filter.Judgement, d filter.Decision, reply *s
 		}
 	}
 	tx.count(reply)
-	logline.Log(tx.s.gw.log, tx.done, slog.LevelInfo, "transaction", (*transactionLine)(tx))
+	logline.Log(tx.s.gw.log, tx.done, slog.LevelInfo, "transaction", newTransactionLine(tx))
 	tx.s.gw.recorder.Append(tx.env.ID, "verdict", tx.done, r)
 }
 

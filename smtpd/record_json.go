@@ -8,23 +8,70 @@ import (
 	"mailweir/internal/jsonx"
 )
 
-// transactionLine is the transaction's one line in the log.
-type transactionLine transaction
+// transactionLine is the transaction's one line in the log: what of it is
+// public as it is, what tells of people as Names will have it.
+type transactionLine struct {
+	*transaction
+	client, helo, user, reversePath string
+	accepted                        []RecipientVerdict
+	refused                         []RefusedRecipient
+}
+
+func newTransactionLine(tx *transaction) *transactionLine {
+	names, at, r := tx.s.gw.names, tx.done, &tx.record
+	l := &transactionLine{
+		transaction: tx, accepted: r.Accepted, refused: r.Refused,
+		client: names.Client(at, r.Client), helo: names.Host(at, r.Helo),
+		user: names.Mail(at, tx.env.Client.User), reversePath: names.Mail(at, r.ReversePath),
+	}
+	for k, v := range r.Accepted {
+		if name := names.Mail(at, v.Address); name != v.Address {
+			if k == 0 {
+				l.accepted = make([]RecipientVerdict, len(r.Accepted))
+			}
+			l.accepted[k] = RecipientVerdict{name, v.Action}
+		}
+	}
+	for k, v := range r.Refused {
+		if name := names.Mail(at, v.Address); name != v.Address {
+			if k == 0 {
+				l.refused = make([]RefusedRecipient, len(r.Refused))
+			}
+			l.refused[k] = RefusedRecipient{name, v.Reply}
+		}
+	}
+	return l
+}
+
+// The classes of lines, which can be kept for different times.
+const (
+	ClassMail  = "mail"
+	ClassAbuse = "abuse" // what was refused
+)
+
+// Class implements logline.Classed.
+func (l *transactionLine) Class() string {
+	if len(l.record.Reply) > 0 && l.record.Reply[0] == '5' {
+		return ClassAbuse
+	}
+	return ClassMail
+}
 
 // AppendFields implements logline.Line.
 func (l *transactionLine) AppendFields(o *jsonx.Object) {
 	r := &l.record
 	o.String("id", l.env.ID.String())
-	o.String("client", r.Client)
-	o.String("helo", r.Helo)
-	o.String("reverse_path", r.ReversePath)
-	jsonx.List(o, "recipients", r.Accepted, (*RecipientVerdict).AppendJSON)
+	o.String("client", l.client)
+	o.String("helo", l.helo)
+	o.String("reverse_path", l.reversePath)
+	jsonx.List(o, "recipients", l.accepted, (*RecipientVerdict).AppendJSON)
 	o.String("action", string(r.Action))
 	o.String("reason", r.Reason)
 	o.Float("score", r.Score)
 	o.String("reply", r.Reply)
 	o.Value("timings", &r.Timings)
-	jsonx.ListIf(o, "refused", r.Refused, (*RefusedRecipient).AppendJSON)
+	o.StringIf("user", l.user)
+	jsonx.ListIf(o, "refused", l.refused, (*RefusedRecipient).AppendJSON)
 	if r.Facts != nil {
 		o.Int("size", r.Facts.Size)
 		o.Strings("symbols", symbolNames(r.Symbols))
@@ -37,18 +84,21 @@ func (l *transactionLine) LogValue() slog.Value {
 	r := &l.record
 	attrs := []slog.Attr{
 		slog.String("id", l.env.ID.String()),
-		slog.String("client", r.Client),
-		slog.String("helo", r.Helo),
-		slog.String("reverse_path", r.ReversePath),
-		slog.Any("recipients", r.Accepted),
+		slog.String("client", l.client),
+		slog.String("helo", l.helo),
+		slog.String("reverse_path", l.reversePath),
+		slog.Any("recipients", l.accepted),
 		slog.String("action", string(r.Action)),
 		slog.String("reason", r.Reason),
 		slog.Float64("score", r.Score),
 		slog.String("reply", r.Reply),
 		slog.Any("timings", r.Timings),
 	}
-	if len(r.Refused) > 0 {
-		attrs = append(attrs, slog.Any("refused", r.Refused))
+	if l.user != "" {
+		attrs = append(attrs, slog.String("user", l.user))
+	}
+	if len(l.refused) > 0 {
+		attrs = append(attrs, slog.Any("refused", l.refused))
 	}
 	if r.Facts != nil {
 		attrs = append(attrs, slog.Int64("size", r.Facts.Size), slog.Any("symbols", symbolNames(r.Symbols)))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,7 +17,8 @@ import (
 // A record encodes as encoding/json encodes it, and its log line as slog does.
 func TestRecordJSON(t *testing.T) {
 	for seed := range uint64(300) {
-		tx := &transaction{}
+		tx := &transaction{s: &Session{gw: &Gateway{names: PlainNames{}}}}
+		tx.env.Client.User = []string{"", "anna@example.org"}[seed%2]
 		tx.env.ID = mail.NewID(time.Now())
 		if seed > 0 {
 			mailtest.Fill(&tx.record, seed)
@@ -30,7 +32,38 @@ func TestRecordJSON(t *testing.T) {
 		if got := append(tx.record.AppendJSON(nil), '\n'); !bytes.Equal(got, want.Bytes()) {
 			t.Fatalf("seed %d:\n%s\nwant\n%s", seed, got, &want)
 		}
-		sameLine(t, (*transactionLine)(tx))
+		sameLine(t, newTransactionLine(tx))
+		tx.s.gw.names = starNames{}
+		sameLine(t, newTransactionLine(tx))
+	}
+}
+
+// starNames hide everything.
+type starNames struct{}
+
+func (starNames) Client(_ time.Time, s string) string { return strings.Repeat("*", min(1, len(s))) }
+func (starNames) Host(_ time.Time, s string) string   { return strings.Repeat("*", min(1, len(s))) }
+func (starNames) Mail(_ time.Time, s string) string   { return strings.Repeat("*", min(1, len(s))) }
+
+// What tells of people goes into a line as Names will have it, and into no
+// other place of it.
+func TestLineNames(t *testing.T) {
+	tx := &transaction{s: &Session{gw: &Gateway{names: starNames{}}}}
+	tx.env.Client.User = "canary-user"
+	tx.record = Record{
+		Client: "canary-client", Helo: "canary-helo", ReversePath: "canary@sender.example",
+		Accepted: []RecipientVerdict{{Address: "canary@a.example"}, {Address: "canary@b.example"}},
+		Refused:  []RefusedRecipient{{Address: "canary@c.example", Reply: "550 no"}},
+		Facts:    &filter.Facts{Client: filter.ClientFacts{Address: "canary-facts"}},
+		Symbols:  []filter.Symbol{{Name: "SYM", Detail: "canary-detail"}},
+	}
+	var out bytes.Buffer
+	logline.Log(slog.New(logline.NewHandler(&out, slog.LevelInfo)), time.Now(), slog.LevelInfo, "transaction", newTransactionLine(tx))
+	if strings.Contains(out.String(), "canary") || !strings.Contains(out.String(), "550 no") {
+		t.Error(out.String())
+	}
+	if tx.record.Accepted[0].Address != "canary@a.example" || tx.record.Refused[0].Address != "canary@c.example" {
+		t.Error("the record of the history was changed")
 	}
 }
 

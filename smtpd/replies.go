@@ -56,6 +56,21 @@ var (
 	replyXclientRefused  = Reply{550, ec(5, 7, 0), "XCLIENT is for listed proxies only", false}
 	replyXclientArgument = Reply{501, ec(5, 5, 4), "Bad XCLIENT attribute", false}
 
+	// Outgoing mail (RFC 4954 section 6).
+	replyNeedTLS       = Reply{538, ec(5, 7, 11), "Send STARTTLS first: passwords are taken through TLS only", false}
+	replyAuthTwice     = Reply{503, ec(5, 5, 1), "Logged in already", false}
+	replyMechanism     = Reply{504, ec(5, 5, 4), "Only AUTH PLAIN is known here", false}
+	replyAuthSyntax    = Reply{501, ec(5, 5, 2), "Cannot decode the credentials: base64 of NUL user NUL password is expected", false}
+	replyAuthTooLong   = Reply{500, ec(5, 5, 6), "Authentication line too long", false}
+	replyAuthCancelled = Reply{501, ec(5, 0, 0), "Authentication cancelled", false}
+	replyAuthOK        = Reply{235, ec(2, 7, 0), "Authentication succeeded", false}
+	replyAuthWrong     = Reply{535, ec(5, 7, 8), "User or password is wrong", false}
+	replyAuthThrottled = Reply{454, ec(4, 7, 0), "Too many wrong passwords from your network, try again in 15 minutes", false}
+	replyAuthBusy      = Reply{454, ec(4, 7, 0), "Temporary authentication failure, try again later", false}
+	replyAuthRequired  = Reply{530, ec(5, 7, 0), "Authentication required: log in with AUTH through TLS to send mail", false}
+	replySenderDenied  = Reply{553, ec(5, 7, 1), "Sender address is not one that you may use here", false}
+	replyFromDenied    = Reply{550, ec(5, 7, 1), "The From field has an address that may not be used here", false}
+
 	// Data.
 	replyStart          = Reply{354, smtp.NoEnhancedCode, "End data with <CR><LF>.<CR><LF>", false}
 	replyChunk          = Reply{250, ec(2, 0, 0), "Chunk ok", false}

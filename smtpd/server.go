@@ -3,6 +3,7 @@ package smtpd
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net"
@@ -41,6 +42,12 @@ type ListenerOptions struct {
 	ProxyProtocol bool
 	// ImplicitTLS starts with the handshake (RFC 8314 section 3).
 	ImplicitTLS bool
+	// Outbound is a listener for mail that our own users send: sessions hear
+	// of it in mail.Client, and AUTH is offered through TLS.
+	Outbound bool
+	// ClientCAs are the issuers of certificates that tell who a client is; nil:
+	// clients are not asked for one, which some mail systems cannot stand.
+	ClientCAs *x509.CertPool
 }
 
 // Server accepts connections and drives one session for each.
@@ -71,7 +78,18 @@ type Server struct {
 // listener is one listener with what may change while it serves.
 type listener struct {
 	ListenerOptions
-	proxies atomic.Pointer[[]netip.Prefix]
+	proxies   atomic.Pointer[[]netip.Prefix]
+	clientCAs atomic.Pointer[x509.CertPool]
+}
+
+// tls is the server's configuration, as this listener needs it.
+func (l *listener) tls(config *tls.Config) *tls.Config {
+	if l.clientCAs.Load() == nil {
+		return config
+	}
+	config = config.Clone()
+	config.ClientAuth = tls.RequestClientCert // certify judges it
+	return config
 }
 
 // trusts reports whether peer may speak for others.
@@ -131,11 +149,22 @@ func (s *Server) SetTrustedProxies(l net.Listener, proxies []netip.Prefix) {
 	}
 }
 
+// SetClientCAs replaces the issuers of clients' certificates of a listener, for
+// handshakes from now on.
+func (s *Server) SetClientCAs(l net.Listener, pool *x509.CertPool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if li := s.listeners[l]; li != nil {
+		li.clientCAs.Store(pool)
+	}
+}
+
 // Serve accepts connections on l until Shutdown or Close, then returns
 // ErrServerClosed. It closes l.
 func (s *Server) Serve(l net.Listener, lo ListenerOptions) error {
 	li := &listener{ListenerOptions: lo}
 	li.proxies.Store(&lo.TrustedProxies)
+	li.clientCAs.Store(lo.ClientCAs)
 	if !s.addListener(l, li) {
 		l.Close()
 		return ErrServerClosed

@@ -28,15 +28,15 @@ type Session struct {
 // connect starts the checks of the connect phase.
 func (s *Session) connect(set *Settings) {
 	s.set = set
-	s.client.Own = s.client.Addr.IsValid() && set.Own(s.client.Addr)
-	s.conn = set.Pipeline.Connect(s.ctx, s.client)
+	s.client.Own = s.client.Addr.IsValid() && set.Own(s.client.Addr) || s.mayBecomeOwn()
+	s.conn = s.pipeline().Connect(s.ctx, s.client)
 }
 
 // Greet implements Greeter.
 func (s *Session) Greet(client mail.Client) {
 	own := s.client.Own
 	s.client = client
-	s.client.Own = own
+	s.client.Own = own || s.mayBecomeOwn()
 }
 
 // Mail implements smtp.Session: it begins a transaction.
@@ -54,6 +54,11 @@ func (s *Session) Mail(from string, opts *smtp.MailOptions) error {
 		s.gw.m.refused("no_space", 452)
 		return replyNoSpace.With(id)
 	}
+	if s.client.Outbound {
+		if reply := s.maySend(mail.Path(from), id); reply != nil {
+			return reply
+		}
+	}
 	tx := &transaction{s: s, begin: now, sizeHint: opts.Size}
 	tx.env = mail.Envelope{
 		ID: id, Arrived: now, Client: s.client, ReversePath: mail.Path(from),
@@ -69,6 +74,10 @@ func (s *Session) Mail(from string, opts *smtp.MailOptions) error {
 func (s *Session) Rcpt(to string, opts *smtp.RcptOptions) error {
 	tx, path := s.tx, mail.Path(to)
 	d := s.set.domainOf(path)
+	if d == nil && s.client.Outbound {
+		tx.add(path, s.set.Outbound.Domain, opts)
+		return nil
+	}
 	if d == nil {
 		return tx.refuse(path, replyRelayDenied.With(tx.env.ID), "relay_denied")
 	}
@@ -85,6 +94,9 @@ func (s *Session) Rcpt(to string, opts *smtp.RcptOptions) error {
 		default:
 			return tx.refuse(path, replyVerifyFailed.With(tx.env.ID), "verify_unavailable")
 		}
+	}
+	if s.client.Outbound {
+		d = s.set.Outbound.Domain
 	}
 	tx.add(path, d, opts)
 	return nil

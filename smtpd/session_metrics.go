@@ -75,6 +75,8 @@ var refusalCodes = map[string][]int{
 	"refused_data":       {replyBare.Code, replyTooBig.Code, replyTooManyHops.Code},
 	"not_queued":         {replyNotQueued.Code, replyNoSpace.Code},
 	"no_space":           {replyNoSpace.Code},
+	"auth_required":      {replyAuthRequired.Code},
+	"sender_denied":      {replySenderDenied.Code, replyFromDenied.Code},
 }
 
 func (m *SessionMetrics) message(result, action string) {

@@ -52,7 +52,7 @@ func (c *conn) doStartTLS() {
 // the server shuts down meanwhile, there is nothing that could be said in a way
 // that the client understands.
 func (c *conn) startTLS() bool {
-	t := tls.Server(c.unread(), c.srv.tls)
+	t := tls.Server(c.unread(), c.li.tls(c.srv.tls))
 	c.yields.Store(closing)
 	defer c.yields.Store(serving)
 	c.tcp.SetDeadline(c.deadline(c.limits.HandshakeTimeout))
@@ -68,6 +68,7 @@ func (c *conn) startTLS() bool {
 	state := t.ConnectionState()
 	c.nc = t
 	c.client.TLS = mail.TLSInfo{Version: tlsVersion(state.Version), Cipher: tls.CipherSuiteName(state.CipherSuite)}
+	c.certify(state.PeerCertificates)
 	c.srv.metrics.handshake(c.client.TLS.Version)
 	return true
 }

@@ -78,6 +78,16 @@ func (h *heads) build(key headKey, v filter.Verdict) []byte {
 	h.report(key, result.Edits)
 	hide := o.HidesClient()
 	b := make([]byte, 0, len(header.Raw)+1024)
+	if client.Outbound { // strangers need not know how we judge our own mail
+		fields := appendMissing(nil, h.tx, header)
+		if len(fields) > 0 {
+			complete := mail.ParseHeader(append(fields, header.Raw...))
+			header = &complete
+		}
+		b = appendReceived(b, h.tx, client.Name, hide)
+		b = h.signatures(b, header, result.Edits)
+		return appendForeign(b, header, set.Hostname)
+	}
 	results := authres.Options{Redact: hide, UTF8: h.tx.env.UTF8}
 	b = h.seal(b, header, result.Edits, results)
 	b = authres.Append(b, set.Hostname, h.j.Facts.Auth, results)
@@ -97,6 +107,9 @@ func (set *Settings) Redaction(class privacy.Class, signed string, client *mail.
 		ClientOwn: client.Own, Client: *client, Authserv: set.Hostname,
 	}
 }
+
+// dateFormat is the date-time of RFC 5322 section 3.3.
+const dateFormat = time.RFC1123Z
 
 // ownFields are ours alone: copies that come in are removed, or a sender could
 // speak for us.
@@ -157,7 +170,7 @@ func appendReceived(b []byte, tx *transaction, name string, hide bool) []byte {
 		b = append(b, '>')
 	}
 	b = append(b, ";\r\n\t"...)
-	b = tx.env.Arrived.AppendFormat(b, time.RFC1123Z)
+	b = tx.env.Arrived.AppendFormat(b, dateFormat)
 	return append(b, "\r\n"...)
 }
 

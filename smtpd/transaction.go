@@ -76,6 +76,9 @@ func (tx *transaction) finish() error {
 	if j.Header.Count("Received") > tx.s.set.MaxHops {
 		return tx.fail(TooManyHops(tx.env.ID))
 	}
+	if tx.env.Client.Outbound && !tx.s.fromAllowed(j.Header) {
+		return tx.fail(tx.refuseFrom())
+	}
 	d := tx.decide(j)
 	reply := ReplyFor(d.Verdict, tx.env.ID)
 	if reply.Code == 250 {

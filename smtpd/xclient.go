@@ -92,6 +92,7 @@ func (a *arguments) xclientAddr(value string, unknown bool) bool {
 func (c *conn) doXclient() {
 	c.closeSession()
 	c.client, c.named = c.cmd.client, c.cmd.named
+	c.client.User, c.client.TLS.Certificate = "", "" // the proxy's own
 	c.greeted, c.tx = false, mailState{}
 	c.errors, c.junk, c.badLines = 0, 0, 0
 	c.ends = time.Now().Add(c.limits.SessionTimeout)

@@ -2,11 +2,14 @@ package main
 
 import (
 	"log/slog"
+	"strings"
 	"time"
 
+	"mailweir/internal/events"
 	"mailweir/internal/jsonx"
 	"mailweir/internal/logline"
 	"mailweir/queue"
+	"mailweir/smtpd"
 )
 
 // attemptRecord is what is kept and logged of a delivery attempt.
@@ -35,26 +38,63 @@ func (g *gateway) observe(a queue.Attempt) {
 		r.Next = &a.Next
 	}
 	now := time.Now()
-	logline.Log(g.log, now, slog.LevelInfo, "delivery", &deliveryLine{&a, r})
+	logline.Log(g.log, now, slog.LevelInfo, "delivery", g.deliveryLine(now, &a, r))
 	g.history.Append(a.ID, "attempt", now, r)
+	g.events.Finished(&events.Event{
+		ID: a.ID, At: now, Sender: string(a.ReversePath), Recipient: r.Recipient,
+		Outcome: events.Outcome{State: endOf(r), Reply: r.Reply, NextHop: r.NextHop, Done: now},
+	})
+}
+
+// endOf is the state after an attempt as events have it: "pending" alone would
+// not tell that nothing more is tried.
+func endOf(r *attemptRecord) string {
+	if r.Hold != "" {
+		return "held"
+	}
+	return r.State
 }
 
 // deliveryLine is an attempt's line in the log.
 type deliveryLine struct {
-	a *queue.Attempt
-	r *attemptRecord
+	a                             *queue.Attempt
+	r                             *attemptRecord
+	reversePath, recipient, reply string
 }
+
+func (g *gateway) deliveryLine(now time.Time, a *queue.Attempt, r *attemptRecord) *deliveryLine {
+	l := &deliveryLine{
+		a: a, r: r, reply: r.Reply,
+		reversePath: g.names.Mail(now, string(a.ReversePath)), recipient: g.names.Mail(now, r.Recipient),
+	}
+	if l.recipient != r.Recipient {
+		l.reply = codes(r.Reply) // servers repeat addresses in their text
+	}
+	return l
+}
+
+// codes is the part of a reply that is no text.
+func codes(reply string) string {
+	end := 0
+	for end < len(reply) && (reply[end] == ' ' || reply[end] == '.' || '0' <= reply[end] && reply[end] <= '9') {
+		end++
+	}
+	return strings.TrimSpace(reply[:end])
+}
+
+// Class implements logline.Classed.
+func (l *deliveryLine) Class() string { return smtpd.ClassMail }
 
 // AppendFields implements logline.Line.
 func (l *deliveryLine) AppendFields(o *jsonx.Object) {
 	o.String("id", l.a.ID.String())
-	o.String("reverse_path", string(l.a.ReversePath))
-	o.String("recipient", l.r.Recipient)
+	o.String("reverse_path", l.reversePath)
+	o.String("recipient", l.recipient)
 	o.String("result", l.r.Result)
 	o.String("state", l.r.State)
 	o.String("hold", l.r.Hold)
 	o.String("next_hop", l.r.NextHop)
-	o.String("reply", l.r.Reply)
+	o.String("reply", l.reply)
 	o.Int("attempts", int64(l.r.Attempts))
 	o.Int("delay_ms", l.r.DelayMS)
 	o.Int("duration_ms", l.r.DurationMS)
@@ -64,13 +104,13 @@ func (l *deliveryLine) AppendFields(o *jsonx.Object) {
 func (l *deliveryLine) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.String("id", l.a.ID.String()),
-		slog.String("reverse_path", string(l.a.ReversePath)),
-		slog.String("recipient", l.r.Recipient),
+		slog.String("reverse_path", l.reversePath),
+		slog.String("recipient", l.recipient),
 		slog.String("result", l.r.Result),
 		slog.String("state", l.r.State),
 		slog.String("hold", l.r.Hold),
 		slog.String("next_hop", l.r.NextHop),
-		slog.String("reply", l.r.Reply),
+		slog.String("reply", l.reply),
 		slog.Int("attempts", l.r.Attempts),
 		slog.Int64("delay_ms", l.r.DelayMS),
 		slog.Int64("duration_ms", l.r.DurationMS),

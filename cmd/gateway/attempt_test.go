@@ -29,8 +29,8 @@ func TestAttemptJSON(t *testing.T) {
 		}
 		var line, slogs bytes.Buffer
 		at := time.Now()
-		logline.Log(slog.New(logline.NewHandler(&line, slog.LevelInfo)), at, slog.LevelInfo, "delivery", &deliveryLine{a, r})
-		logline.Log(slog.New(slog.NewJSONHandler(&slogs, nil)), at, slog.LevelInfo, "delivery", &deliveryLine{a, r})
+		logline.Log(slog.New(logline.NewHandler(&line, slog.LevelInfo)), at, slog.LevelInfo, "delivery", &deliveryLine{a, r, string(a.ReversePath), r.Recipient, r.Reply})
+		logline.Log(slog.New(slog.NewJSONHandler(&slogs, nil)), at, slog.LevelInfo, "delivery", &deliveryLine{a, r, string(a.ReversePath), r.Recipient, r.Reply})
 		if !bytes.Equal(line.Bytes(), slogs.Bytes()) {
 			t.Fatalf("\n%s\nwant\n%s", &line, &slogs)
 		}

@@ -127,9 +127,11 @@ func startDemo(ctx context.Context, std stdio, verbose bool) (d *demo, err error
 	}
 	log := slog.New(slog.DiscardHandler)
 	if verbose {
-		if log, d.endLog, err = newLogger(std, cfg); err != nil {
+		logs, err := newLogs(std, cfg)
+		if err != nil {
 			return d, err
 		}
+		log, d.endLog = logs.logger, logs.end
 	}
 	d.gw, err = start(ctx, cfg, log, startOptions{tee: d})
 	if err == nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"log/slog"
@@ -33,6 +34,7 @@ import (
 	"mailweir/internal/dkimcore"
 	"mailweir/internal/dns"
 	"mailweir/internal/fsx"
+	"mailweir/internal/password"
 	"mailweir/mail"
 	"mailweir/metrics"
 	"mailweir/smtpd"
@@ -48,6 +50,7 @@ type judge struct {
 	scanner  *clamav.Client // nil without [clamav]
 	lists    *dnsbl.Lists
 	models   *bayes.Models
+	clients  *x509.CertPool // issuers of certificates that may send
 
 	stop context.CancelFunc // of the background loops
 	wg   sync.WaitGroup
@@ -68,6 +71,7 @@ type judgeOptions struct {
 	// signer has the keys to sign with; nil signs nothing: `check` does not read
 	// private keys.
 	signer *dkimcore.Signer
+	guard  *password.Guard // nil: a new one
 	// verify makes the verifiers of recipients; nil accepts all: `check` asks
 	// no next hop.
 	verify func(*config.Domain) (smtpd.Verifier, error)
@@ -140,10 +144,16 @@ func (j *judge) build(cfg *config.Config, o judgeOptions) error {
 		Signer:       o.signer,
 		Sealer:       sealer(cfg, o.signer),
 		Domains:      make(map[string]*smtpd.Domain, len(cfg.Domains)+1),
-		Pipeline: filter.New(filter.Options{
+	}
+	pipeline := func(off map[string]string) *filter.Pipeline {
+		return filter.New(filter.Options{
 			Chain: chain(c), Scorer: func() filter.Scorer { return scorer }, Off: off,
 			Limits: limits, Pool: o.m.pool, MaxListing: maxListing(cfg), Metrics: o.m.filter,
-		}),
+		})
+	}
+	j.settings.Pipeline = pipeline(off)
+	if err := j.outbound(cfg, o, pipeline(outboundOff(off))); err != nil {
+		return err
 	}
 	return j.domains(cfg, o)
 }

@@ -9,6 +9,7 @@ import (
 
 	"mailweir/internal/config"
 	"mailweir/internal/dns"
+	"mailweir/internal/events"
 	"mailweir/internal/fsx"
 	"mailweir/internal/history"
 	"mailweir/mail"
@@ -27,13 +28,17 @@ func (g *gateway) startState(context.Context) error {
 		return err
 	}
 	g.onStop("history", func(context.Context) error { return g.history.Close() })
+	if g.events, err = events.Open(eventsDir(g.cfg), g.cfg.Events.Keep, g.log); err != nil {
+		return err
+	}
+	g.onStop("events", func(context.Context) error { return g.events.Close() })
 	return nil
 }
 
 func (g *gateway) startMetrics(context.Context) error {
 	registry := metrics.NewRegistry(version)
 	g.m = newGatewayMetrics(registry)
-	registry.MustRegister(g.history)
+	registry.MustRegister(g.history, g.events)
 	if g.cfg.Metrics.Address == "" {
 		return nil
 	}
@@ -86,7 +91,7 @@ func (g *gateway) newJudge(ctx context.Context, cfg *config.Config, resolver *dn
 		return nil, err
 	}
 	return newJudge(ctx, cfg, judgeOptions{
-		log: g.log, m: g.m.judge, ready: g.ready, resolver: resolver, signer: signer,
+		log: g.log, m: g.m.judge, ready: g.ready, resolver: resolver, signer: signer, guard: g.guard,
 		verify: func(d *config.Domain) (smtpd.Verifier, error) { return g.verify.make(cfg, d) },
 	})
 }
@@ -136,11 +141,12 @@ func (g *gateway) startServer(o startOptions) error {
 		return fmt.Errorf("tls: %w", err)
 	}
 	g.m.certificate(g.certs)
-	var recorder smtpd.Recorder = g.history
+	var recorder smtpd.Recorder = both{g.history, eventRecorder{g.events, g.names}}
 	if o.tee != nil {
-		recorder = both{g.history, o.tee}
+		recorder = both{recorder, o.tee}
 	}
 	g.session = smtpd.NewGateway(g.judge.settings, acceptor{g.queue}, recorder, g.log, g.m.session)
+	g.session.NameLogs(g.names)
 	g.server = smtpd.NewServer(smtpd.Options{
 		Hostname: string(g.cfg.Hostname), Limits: limits(g.cfg), TLS: g.certs.Config(),
 		Exempt: g.isOwn, Logger: g.log, Metrics: g.m.smtpd,
@@ -154,10 +160,12 @@ func (g *gateway) startServer(o startOptions) error {
 	}
 	for k, l := range g.listeners {
 		c := g.cfg.Listeners[k]
+		clientCAs := g.judge.clientCAs(c.Role)
 		g.log.Info("listening", "address", l.Addr().String())
 		g.background("smtpd", func() error {
 			err := g.server.Serve(l, smtpd.ListenerOptions{
 				TrustedProxies: c.TrustedProxies, ProxyProtocol: c.ProxyProtocol, ImplicitTLS: c.ImplicitTLS,
+				Outbound: c.Role == config.RoleOutbound, ClientCAs: clientCAs,
 			})
 			if errors.Is(err, smtpd.ErrServerClosed) {
 				return nil

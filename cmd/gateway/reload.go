@@ -45,6 +45,7 @@ func (g *gateway) apply(cfg *config.Config) error {
 	g.relay.reload(g.relayOptions(cfg), tlsPolicy(cfg))
 	g.server.SetLimits(limits(cfg))
 	for k, l := range g.listeners {
+		g.server.SetClientCAs(l, next.clientCAs(cfg.Listeners[k].Role))
 		g.server.SetTrustedProxies(l, cfg.Listeners[k].TrustedProxies)
 	}
 	// Sessions under way keep the old parts until their next transaction.
@@ -88,7 +89,7 @@ func sameSockets(old, cfg *config.Config) error {
 	listeners := len(old.Listeners) == len(cfg.Listeners)
 	for k := 0; listeners && k < len(cfg.Listeners); k++ {
 		a, b := old.Listeners[k], cfg.Listeners[k]
-		listeners = a.Address == b.Address && a.ProxyProtocol == b.ProxyProtocol && a.ImplicitTLS == b.ImplicitTLS
+		listeners = a.Address == b.Address && a.ProxyProtocol == b.ProxyProtocol && a.ImplicitTLS == b.ImplicitTLS && a.Role == b.Role
 	}
 	return errors.Join(
 		fixed("a listener", listeners),
@@ -96,5 +97,8 @@ func sameSockets(old, cfg *config.Config) error {
 		fixed("hostname", old.Hostname == cfg.Hostname),
 		fixed("metrics.address", old.Metrics.Address == cfg.Metrics.Address),
 		fixed("[queue]", old.Queue == cfg.Queue),
+		fixed("[log]", old.Log == cfg.Log),
+		fixed("privacy.logs", old.Privacy.Logs == cfg.Privacy.Logs),
+		fixed("privacy.log_addresses", old.Privacy.LogAddresses == cfg.Privacy.LogAddresses),
 	)
 }

@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"log/slog"
 	"net"
 	"os"
 	"os/signal"
@@ -13,7 +11,6 @@ import (
 	"time"
 
 	"mailweir/internal/config"
-	"mailweir/internal/logline"
 	"mailweir/smtpd"
 )
 
@@ -56,11 +53,13 @@ func runCommand(ctx context.Context, std stdio, args []string) (int, error) {
 	if err != nil {
 		return exitError, err
 	}
-	log, end, err := newLogger(std, cfg)
+	logs, err := newLogs(std, cfg)
 	if err != nil {
 		return exitError, err
 	}
-	defer end()
+	defer logs.end()
+	defer logs.expireHourly()()
+	log := logs.logger
 	defer tuneMemory()()
 	if err := slackenTimers(); err != nil {
 		log.Debug("timers stay exact, which costs CPU under load", "reason", err)
@@ -69,7 +68,7 @@ func runCommand(ctx context.Context, std stdio, args []string) (int, error) {
 	if err != nil {
 		return exitError, err
 	}
-	g, err := start(ctx, cfg, log, startOptions{inherited: inherited})
+	g, err := start(ctx, cfg, log, startOptions{inherited: inherited, names: logs.names})
 	if err != nil {
 		return exitError, err
 	}
@@ -82,19 +81,6 @@ func runCommand(ctx context.Context, std stdio, args []string) (int, error) {
 
 func loadConfig(path string) (*config.Config, error) {
 	return config.Load(path, config.Known{Checks: checkNames})
-}
-
-// newLogger makes the log on standard error. end writes what still waits.
-func newLogger(std stdio, cfg *config.Config) (log *slog.Logger, end func() error, err error) {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(cfg.Log.Level)); err != nil {
-		return nil, nil, fmt.Errorf("log.level: %w", err)
-	}
-	if cfg.Log.Format == "text" {
-		return slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: level})), func() error { return nil }, nil
-	}
-	w := logline.NewWriter(std.err)
-	return slog.New(logline.NewHandler(w, level)), w.Close, nil
 }
 
 // serve runs until ctx ends or a part fails, and then stops in order.
@@ -162,6 +148,7 @@ func sameAddress(bound, configured string) bool {
 func spoolDir(cfg *config.Config) string   { return filepath.Join(string(cfg.DataDir), "spool") }
 func historyDir(cfg *config.Config) string { return filepath.Join(string(cfg.DataDir), "history") }
 func learnedDir(cfg *config.Config) string { return filepath.Join(string(cfg.DataDir), "learned") }
+func eventsDir(cfg *config.Config) string  { return filepath.Join(string(cfg.DataDir), "events") }
 func tlsDir(cfg *config.Config) string     { return filepath.Join(string(cfg.DataDir), "tls") }
 func controlPath(cfg *config.Config) string {
 	return filepath.Join(string(cfg.DataDir), "control.sock")

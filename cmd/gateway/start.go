@@ -13,7 +13,9 @@ import (
 	"mailweir/internal/config"
 	"mailweir/internal/dkimcore"
 	"mailweir/internal/dns"
+	"mailweir/internal/events"
 	"mailweir/internal/history"
+	"mailweir/internal/password"
 	"mailweir/metrics"
 	"mailweir/queue"
 	"mailweir/smtpd"
@@ -30,6 +32,7 @@ type gateway struct {
 	judge   *judge
 	verify  *verifiers
 	history *history.Log
+	events  *events.Store
 	queue   *queue.Queue
 	opened  atomic.Pointer[queue.Queue] // for /readyz, which answers during the start
 	relay   *router
@@ -37,6 +40,8 @@ type gateway struct {
 	certs   *smtpd.Certificates
 	session *smtpd.Gateway
 	server  *smtpd.Server
+	guard   *password.Guard
+	names   smtpd.Names
 	own     atomic.Pointer[[]netip.Prefix]  // own_networks, for the engine
 	signer  atomic.Pointer[dkimcore.Signer] // for the queue
 	mxPort  uint16                          // startOptions.mxPort
@@ -61,6 +66,7 @@ func (g *gateway) onStop(name string, fn func(context.Context) error) {
 type startOptions struct {
 	inherited []net.Listener // sockets that systemd passed
 	tee       smtpd.Recorder // sees every record too; nil: none
+	names     smtpd.Names    // in the log; nil: everything as it is
 	mxPort    uint16         // of mail exchangers; 0: 25, which a test cannot listen on
 }
 
@@ -68,7 +74,10 @@ type startOptions struct {
 // is accepted before everything behind it is there.
 func start(ctx context.Context, cfg *config.Config, log *slog.Logger, o startOptions) (*gateway, error) {
 	ctx = context.WithoutCancel(ctx) // parts end by stop, in order, not all at once
-	g := &gateway{cfg: cfg, log: log, ready: metrics.NewReadiness(), failed: make(chan error, 8), mxPort: o.mxPort}
+	g := &gateway{cfg: cfg, log: log, ready: metrics.NewReadiness(), failed: make(chan error, 8), mxPort: o.mxPort, guard: password.NewGuard(), names: o.names}
+	if g.names == nil {
+		g.names = smtpd.PlainNames{}
+	}
 	g.setOwn(cfg)
 	g.ready.Set("start", metrics.Failed, "starting: what is in the spool is being read")
 	for _, notice := range cfg.Notices() {

@@ -36,12 +36,14 @@ type Config struct {
 	Learn     Learn      `toml:"learn"`
 	Domains   []Domain   `toml:"domain"`
 	Relay     Relay      `toml:"relay"`
+	Outbound  Submission `toml:"outbound"`
 	Queue     Queue      `toml:"queue"`
 	ClamAV    ClamAV     `toml:"clamav"`
 	DNSBL     []DNSBL    `toml:"dnsbl"`
 	Allow     []Allow    `toml:"allow"`
 	Privacy   Privacy    `toml:"privacy"`
 	History   History    `toml:"history"`
+	Events    Events     `toml:"events"`
 	Log       Log        `toml:"log"`
 	Metrics   Metrics    `toml:"metrics"`
 
@@ -60,6 +62,9 @@ type Listener struct {
 	TrustedProxies []netip.Prefix `toml:"trusted_proxies"`
 	ProxyProtocol  bool           `toml:"proxy_protocol" default:"false"`
 	ImplicitTLS    bool           `toml:"implicit_tls" default:"false"`
+	// Role "outbound" takes mail of our own users, for everybody; Outbound is
+	// the rest of it.
+	Role string `toml:"role" default:"mx" enum:"mx|outbound"`
 }
 
 // TLS names the certificate; without it the gateway makes its own.
@@ -203,6 +208,15 @@ type Relay struct {
 	OutboundAllow       []netip.Prefix `toml:"outbound_allow"` // loopback and the like that DNS may name
 }
 
+// Submission is who may send through listeners with the role "outbound", and
+// as whom: clients in own_networks, with a certificate, or with a password.
+type Submission struct {
+	Passwords Path   `toml:"passwords"` // lines of `gateway passwd`; absent: no AUTH
+	ClientCA  Path   `toml:"client_ca"` // absent: no client certificates
+	Senders   string `toml:"senders" default:"own" enum:"own|login|any"`
+	Redact    string `toml:"redact" default:"all" enum:"none|own|all"`
+}
+
 // Queue is when to try again and when to give up.
 type Queue struct {
 	RetryFirst time.Duration `toml:"retry_first" default:"5m" min:"1s" max:"1d"`
@@ -260,6 +274,10 @@ type Privacy struct {
 	Redact       string         `toml:"redact" default:"own" enum:"none|own|all"`
 	OwnNetworks  []netip.Prefix `toml:"own_networks"`
 	SignedFields string         `toml:"signed_fields" default:"keep" enum:"keep|redact"`
+	// Logs and LogAddresses are how clients, and mail addresses, appear in the
+	// log: as they are, or as what a key of the day makes of them.
+	Logs         string `toml:"logs" default:"pseudonymous" enum:"plain|pseudonymous"`
+	LogAddresses string `toml:"log_addresses" default:"plain" enum:"plain|pseudonymous"`
 }
 
 // History is how long `gateway why` can explain a verdict.
@@ -267,10 +285,22 @@ type History struct {
 	Keep time.Duration `toml:"keep" default:"7d" min:"1s" max:"3650d"`
 }
 
-// Log is the program's own log, on standard error.
+// Events is how long `gateway trace` can tell what became of a message.
+type Events struct {
+	Keep time.Duration `toml:"keep" default:"30d" min:"1d" max:"3650d"`
+}
+
+// Log is the program's own log, on standard error, or in files of a day.
 type Log struct {
 	Level  string `toml:"level" default:"info" enum:"debug|info|warn|error"`
 	Format string `toml:"format" default:"json" enum:"json|text"`
+	// Dir has a day's lines about messages in files; absent: all is on standard
+	// error.
+	Dir Path `toml:"dir"`
+	// Keep is for files of mail, and for the keys of pseudonyms; KeepAbuse for
+	// files of refused mail.
+	Keep      time.Duration `toml:"keep" default:"30d" min:"1s" max:"3650d"`
+	KeepAbuse time.Duration `toml:"keep_abuse" default:"90d" min:"1s" max:"3650d"`
 }
 
 // Metrics is the HTTP server of /metrics, /healthz and /readyz.

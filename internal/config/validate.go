@@ -28,6 +28,8 @@ func (d *decoder) validate(c *Config, known Known, whole bool) {
 	v.domains()
 	v.scores()
 	v.loops()
+	v.outbound()
+	v.log()
 	v.limits()
 	v.queue()
 	v.dns()
@@ -265,5 +267,11 @@ func (v *validator) scoreOrder(path string, low, high threshold) {
 	default:
 		*high.value = *low.value
 		v.origins[highPath] = origin{from: lowPath}
+	}
+}
+
+func (v *validator) log() {
+	if v.c.Log.Dir != "" && v.c.Log.Format == "text" {
+		v.at("log.dir", "is for lines in JSON", `write format = "json", or leave dir out`)
 	}
 }

@@ -47,6 +47,8 @@ func (v *validator) files() {
 	for i, k := range v.c.DKIM {
 		v.readable(fmt.Sprintf("dkim[%d].key", i), k.Key)
 	}
+	v.readable("outbound.passwords", v.c.Outbound.Passwords)
+	v.readable("outbound.client_ca", v.c.Outbound.ClientCA)
 	if v.c.DataDir == "" || v.known.SkipFiles {
 		return
 	}

@@ -74,3 +74,17 @@ func (w *writer) expire() {
 		w.l.log.Info("old history is deleted", "day", string(d))
 	}
 }
+
+// Days are the files that dir has, with the moment that their day ends. An
+// empty or missing directory is no error.
+func Days(dir string) (map[string]time.Time, error) {
+	list, err := days(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	files := make(map[string]time.Time, len(list))
+	for _, d := range list {
+		files[filepath.Join(dir, d.file())] = d.end()
+	}
+	return files, err
+}

@@ -31,11 +31,21 @@ func Log(log *slog.Logger, at time.Time, level slog.Level, msg string, line Line
 	h.Handle(ctx, r)               // slog drops these errors too
 }
 
+// Router is an output that has one of its own for classes of lines.
+type Router interface {
+	io.Writer
+	For(class string) io.Writer
+}
+
+// Classed is a Line that belongs into a class.
+type Classed interface{ Class() string }
+
 // NewHandler makes a handler that writes JSON, one Write a line. When out has
 // a Flush, an error is out before Handle returns.
 func NewHandler(out io.Writer, level slog.Leveler) slog.Handler {
 	h := &handler{Handler: slog.NewJSONHandler(out, &slog.HandlerOptions{Level: level}), out: out}
 	h.flush, _ = out.(interface{ Flush() })
+	h.router, _ = out.(Router)
 	return h
 }
 
@@ -43,8 +53,9 @@ func NewHandler(out io.Writer, level slog.Leveler) slog.Handler {
 // the embedded handler's: it loses the short way, and nothing else.
 type handler struct {
 	slog.Handler
-	out   io.Writer
-	flush interface{ Flush() }
+	out    io.Writer
+	flush  interface{ Flush() }
+	router Router // nil: all lines go to out
 }
 
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
@@ -84,7 +95,11 @@ func (h *handler) write(r slog.Record, line Line) error {
 	o.String(slog.MessageKey, r.Message)
 	line.AppendFields(&o)
 	b := append(o.End(), '\n')
-	_, err := h.out.Write(b)
+	out := h.out
+	if c, ok := line.(Classed); ok && h.router != nil {
+		out = h.router.For(c.Class())
+	}
+	_, err := out.Write(b)
 	if *buf = b; cap(b) <= 16<<10 {
 		buffers.Put(buf)
 	}

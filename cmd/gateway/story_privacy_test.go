@@ -1,0 +1,199 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+const privacyConfig = `
+hostname = "mx.example.org"
+data_dir = "{{.Dir}}/data"
+[[listener]]
+address         = "{{.Listen}}"
+trusted_proxies = ["127.0.0.0/8"]
+[dns]
+servers = ["{{.DNS}}"]
+[metrics]
+address = "{{.Metrics}}"
+[[domain]]
+name      = "example.org"
+next_hops = ["{{.Sink}}"]
+[privacy]
+redact        = "all"
+log_addresses = "pseudonymous"
+[log]
+dir = "{{.Dir}}/log"
+[relay]
+outbound = "{{.Sink2}}"
+`
+
+// TestCanaryClient: a client's address, name and HELO, and the addresses of a
+// message, in everything that leaves the gateway or stays on its disk where
+// that is promised: the next hop, the DSN, log, metrics and spool. Who knows an
+// address finds its lines.
+func TestCanaryClient(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, t.TempDir())
+	config := w.write("gateway.toml", privacyConfig)
+	w.sinks["Sink"].reply("RCPT refused@", "550 5.1.1 no refused@example.org here")
+	w.start()
+	const ip, helo = "203.0.113.77", "canary-helo.isp.example"
+	big := "X-Originating-IP: " + ip + "\r\nReceived: from " + helo + " (canary-name.isp.example [" + ip + "]) by a.example; Sat, 21 Nov 2026 10:00:00 +0000\r\n" +
+		"From: <anna@sender.example>\r\nSubject: minutes\r\n\r\n" + strings.Repeat("a line of some length, to make the message large\r\n", 4000)
+	for _, to := range []string{"bob@example.org", "refused@example.org"} {
+		for _, size := range []int{400, len(big)} {
+			sendAs(t, w, ip, helo, to, big[:size])
+		}
+	}
+	if got, err := w.sinks["Sink"].wait(2, patience); err != nil {
+		t.Fatal(err)
+	} else {
+		noCanary(t, "next hop", got[0].Data, ip, "canary")
+		noCanary(t, "next hop", got[1].Data, ip, "canary")
+	}
+	if err := w.gw.terminate(); err != nil { // not stop: it looks for transactions on standard error
+		t.Fatal(err)
+	}
+	noCanary(t, "standard error", []byte(strings.Join(w.gw.lines(), "\n")), ip, "canary", "bob@", "refused@", "anna@")
+	spool := readTree(t, w.path("data/spool"))
+	noCanary(t, "spool", spool, ip, "canary")
+	logs := readTree(t, w.path("log"))
+	noCanary(t, "log", logs, ip, "canary", "bob@", "refused@", "anna@")
+	if !bytes.Contains(logs, []byte(`"client":"ip-`)) || !bytes.Contains(logs, []byte(`"recipient":"mail-`)) {
+		t.Errorf("no pseudonyms in\n%s", logs)
+	}
+	for address, want := range map[string]int{ip: 4, helo: 4, "refused@example.org": 4, "BOB@example.org": 4, "203.0.113.78": 0} {
+		var out bytes.Buffer
+		code := dispatch(context.Background(), stdio{nil, &out, os.Stderr}, []string{"log", "find", "--config", config, "--address", address})
+		if got := strings.Count(out.String(), "\n"); got != want || (code == exitOK) != (want > 0) {
+			t.Errorf("log find %s: %d lines, exit %d, want %d\n%s", address, got, code, want, &out)
+		}
+	}
+	traceStory(t, w, config)
+	verifyStory(t, w, config)
+}
+
+// traceStory: the events know what became of the four messages, and not from
+// where they came.
+func traceStory(t *testing.T, w *world, config string) {
+	t.Helper()
+	noCanary(t, "events", readTree(t, w.path("data/events")), "203.0.113.77", "canary")
+	for _, c := range []struct {
+		args string
+		want int
+		with string
+	}{
+		{"--to bob@example.org", 2, "queued"}, {"--to refused@example.org", 2, "held"}, {"--from anna@sender.example", 4, ""},
+		{"--domain example.org --since 1h", 4, ""}, {"--domain sender.example --limit 3", 3, ""}, {"--to nobody@example.org", 0, ""}, {"--until 2020-01-01", 0, ""},
+	} {
+		var out bytes.Buffer
+		code := dispatch(context.Background(), stdio{nil, &out, os.Stderr}, append([]string{"trace", "--config", config}, strings.Fields(c.args)...))
+		lines := strings.Count(out.String(), "\n")
+		if lines != c.want || (code == exitOK) != (c.want > 0) || c.with == "held" && strings.Count(out.String(), c.with) != c.want || c.with == "queued" && !strings.Contains(out.String(), "relayed") {
+			t.Errorf("trace %s: exit %d, want %d lines\n%s", c.args, code, c.want, &out)
+		}
+	}
+}
+
+// verifyStory: what is too old on the disk is found, and so is what nobody knows.
+func verifyStory(t *testing.T, w *world, config string) {
+	t.Helper()
+	verify := func() (string, int) {
+		var out bytes.Buffer
+		code := dispatch(context.Background(), stdio{nil, &out, os.Stderr}, []string{"log", "verify-retention", "--config", config})
+		return out.String(), code
+	}
+	if out, code := verify(); code != exitOK || !strings.Contains(out, "pseudonym keys") || !strings.Contains(out, "mail log") {
+		t.Errorf("verify-retention: exit %d\n%s", code, out)
+	}
+	old := w.path("log/mail-2020-01-02.log")
+	notes := w.path("log/notes.txt")
+	for _, name := range []string{old, notes} {
+		if err := os.WriteFile(name, []byte("x\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, code := verify(); code != exitError || !strings.Contains(out, "TOO OLD  "+old) || !strings.Contains(out, "UNKNOWN  "+notes) {
+		t.Errorf("verify-retention with an old file: exit %d\n%s", code, out)
+	}
+	w.start() // drops it
+	if _, err := os.Stat(old); !os.IsNotExist(err) {
+		t.Errorf("the old file is still there: %v", err)
+	}
+	noCanary(t, "metrics", metricsText(t, w), "203.0.113.77", "canary", "bob@")
+}
+
+func sendAs(t *testing.T, w *world, ip, helo, to, message string) {
+	t.Helper()
+	cl, err := w.dial("Listen")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.close()
+	cl.reply()
+	cl.do("EHLO proxy.example")
+	cl.do("XCLIENT ADDR=%s NAME=canary-name.isp.example", ip)
+	for _, line := range []string{"EHLO " + helo, "MAIL FROM:<anna@sender.example>", "RCPT TO:<" + to + ">", "DATA"} {
+		if got, err := cl.do("%s", line); err != nil || got[0] > '3' {
+			t.Fatalf("%s: %s, %v", line, got, err)
+		}
+	}
+	cl.data([]byte(strings.TrimSuffix(message, "\r\n") + "\r\n"))
+	if got, err := cl.reply(); err != nil || !strings.HasPrefix(got, "250") {
+		t.Fatalf("%s, %v", got, err)
+	}
+}
+
+// noCanary makes sure that there was something to look at.
+func noCanary(t *testing.T, where string, data []byte, canaries ...string) {
+	t.Helper()
+	if len(data) < 100 {
+		t.Errorf("%s: only %d bytes", where, len(data))
+	}
+	for _, c := range canaries {
+		if i := bytes.Index(data, []byte(c)); i >= 0 {
+			t.Errorf("%s has %q: ...%s...", where, c, data[max(0, i-100):min(len(data), i+100)])
+		}
+	}
+}
+
+// readTree is the content of all files below dir.
+func readTree(t *testing.T, dir string) []byte {
+	t.Helper()
+	var all []byte
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		all = append(all, b...)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func metricsText(t *testing.T, w *world) []byte {
+	t.Helper()
+	client := http.Client{Timeout: 10 * time.Second}
+	r, err := client.Get(fmt.Sprintf("http://%s/metrics", w.names["Metrics"]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}

@@ -1,0 +1,132 @@
+package events
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+const (
+	// backlog is how many rows may wait for the writer.
+	backlog = 8192
+	// flushEvery is what a crash loses at most, and the time of one commit.
+	flushEvery = time.Second
+	// openDays bounds the databases that are open: today's, and those of
+	// messages that are delivered late.
+	openDays = 4
+	// marker stands in the directory while a gateway writes.
+	marker = "open"
+)
+
+// Store is the writing side. It is safe for concurrent use.
+type Store struct {
+	dir     string
+	keep    time.Duration
+	log     *slog.Logger
+	written prometheus.Counter
+	dropped *prometheus.CounterVec
+	crashes prometheus.Counter
+
+	mu     sync.RWMutex // held for reading while in is sent to
+	closed bool
+	in     chan change
+	done   chan struct{}
+}
+
+// change is one thing to write.
+type change struct {
+	*Event
+	outcome bool // not a new row, but the end of one
+	tries   int  // how often the row was not there yet
+}
+
+// The reasons of losses.
+const (
+	lostBacklog = "backlog"
+	lostWrite   = "write"
+	lostClosed  = "closed"
+)
+
+// Open makes dir where it is missing, drops days that are older than keep, and
+// starts the writer. The Store is a prometheus.Collector.
+func Open(dir string, keep time.Duration, log *slog.Logger) (*Store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("events: %w", err)
+	}
+	if err := drop(dir, keep, time.Now()); err != nil {
+		return nil, err
+	}
+	s := &Store{dir: dir, keep: keep, log: log, in: make(chan change, backlog), done: make(chan struct{})}
+	s.written = prometheus.NewCounter(prometheus.CounterOpts{Name: "mailweir_events_written_total", Help: "Rows and outcomes written to the events."})
+	s.dropped = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mailweir_events_dropped_total", Help: "Rows and outcomes missing from the events; mail is not affected."}, []string{"reason"})
+	s.crashes = prometheus.NewCounter(prometheus.CounterOpts{Name: "mailweir_events_crashes_total", Help: "Starts after a run that did not end in order: its last one or two seconds are missing."})
+	for _, r := range []string{lostBacklog, lostWrite, lostClosed} {
+		s.dropped.WithLabelValues(r)
+	}
+	if _, err := os.Stat(filepath.Join(dir, marker)); err == nil {
+		s.crashes.Inc()
+		log.Warn("events: the last run did not end in order: what it had not written in its last second or two is missing")
+	}
+	if err := os.WriteFile(filepath.Join(dir, marker), nil, 0o600); err != nil {
+		return nil, fmt.Errorf("events: %w", err)
+	}
+	w := &writer{s: s, days: map[string]*dayDB{}}
+	go func() {
+		defer close(s.done)
+		w.run()
+	}()
+	return s, nil
+}
+
+// Received adds a row. It never waits; e must not change any more.
+func (s *Store) Received(e *Event) { s.send(change{Event: e}) }
+
+// Finished notes the Outcome of the recipient in e. It may come before the row,
+// by a second or two; one that never gets a row, as a DSN of our own, becomes
+// one.
+func (s *Store) Finished(e *Event) { s.send(change{Event: e, outcome: true}) }
+
+func (s *Store) send(c change) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		s.dropped.WithLabelValues(lostClosed).Inc()
+		return
+	}
+	select {
+	case s.in <- c:
+	default:
+		s.dropped.WithLabelValues(lostBacklog).Inc()
+	}
+}
+
+// Close writes what waits and ends the writer.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if !s.closed {
+		s.closed = true
+		close(s.in)
+	}
+	s.mu.Unlock()
+	<-s.done
+	if err := os.Remove(filepath.Join(s.dir, marker)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("events: %w", err)
+	}
+	return nil
+}
+
+// Describe implements prometheus.Collector.
+func (s *Store) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(s, ch) }
+
+// Collect implements prometheus.Collector.
+func (s *Store) Collect(ch chan<- prometheus.Metric) {
+	s.written.Collect(ch)
+	s.dropped.Collect(ch)
+	s.crashes.Collect(ch)
+}
