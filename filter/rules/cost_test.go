@@ -5,17 +5,21 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"mailweir/filter"
+	"mailweir/filter/bayes"
 	"mailweir/filter/content"
 	"mailweir/filter/mime"
 	"mailweir/filter/rules"
+	"mailweir/internal/fsx"
 	"mailweir/internal/pattern"
 	"mailweir/mail"
 )
@@ -30,10 +34,11 @@ func cpu() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// pipeline runs a message through mime, content and rules.
+// pipeline runs a message through mime, content, the learned filter and rules.
 type pipeline struct {
-	set   *rules.Rules
-	check *mime.Check
+	set     *rules.Rules
+	check   *mime.Check
+	learned *bayes.Check // nil: untaught
 }
 
 func newPipeline(t testing.TB) *pipeline {
@@ -42,7 +47,14 @@ func newPipeline(t testing.TB) *pipeline {
 		t.Fatal(err)
 	}
 	reader := content.New(func() *pattern.Set { return set.Patterns() })
-	return &pipeline{set, mime.New(func(tx *filter.Transaction) mime.Text { return reader.Open(tx) }, nil)}
+	return &pipeline{set: set, check: mime.New(func(tx *filter.Transaction) mime.Text { return reader.Open(tx) }, nil)}
+}
+
+// newTaughtPipeline has the learned filter as well.
+func newTaughtPipeline(t testing.TB) *pipeline {
+	p := newPipeline(t)
+	p.learned = p.taught(t)
+	return p
 }
 
 // facts is everything up to the rules.
@@ -62,7 +74,75 @@ func (p *pipeline) facts(data []byte) *filter.Facts {
 	return facts
 }
 
-func (p *pipeline) run(data []byte) []filter.Symbol { return p.set.Eval(p.facts(data)) }
+func (p *pipeline) run(data []byte) []filter.Symbol {
+	facts := p.facts(data)
+	if p.learned == nil {
+		return p.set.Eval(facts)
+	}
+	report := p.learned.Run(context.Background(), &filter.Transaction{Envelope: &mail.Envelope{}, Facts: facts})
+	facts.Symbols = append(facts.Symbols, report.Symbols...)
+	return p.set.Eval(facts)
+}
+
+// taught is a learned filter. What it was taught does not matter for its cost:
+// the table of weights is as large as ever.
+func (p *pipeline) taught(t testing.TB) *bayes.Check {
+	disk := fsx.NewMem()
+	store, err := bayes.Open(context.Background(), disk, bayes.Dir("learned", ""), 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	for i := range 20 {
+		store.Learn(p.facts(letter(4<<10+40*i)), true, time.Now())
+		store.Learn(p.facts(textLetter(4<<10+40*i)), false, time.Now())
+	}
+	if err := store.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	return bayes.NewCheck(bayes.NewModels(disk, "learned", slog.New(slog.DiscardHandler)), 1)
+}
+
+// TestCost tells the median cost of messages about 4 KB and 64 KB long of a
+// corpus (-corpus DIR), of which each is run a few times and the best counts.
+func TestCost(t *testing.T) {
+	if *corpusDir == "" {
+		t.Skip("no corpus: give a folder with -corpus DIR")
+	}
+	p := newTaughtPipeline(t)
+	for _, size := range []int{4 << 10, 64 << 10} {
+		var cost []time.Duration
+		for _, data := range corpusOf(t, size*3/4, size*3/2) {
+			best := time.Hour
+			for range 5 {
+				begin := time.Now()
+				p.run(data)
+				best = min(best, time.Since(begin))
+			}
+			cost = append(cost, best)
+		}
+		slices.Sort(cost)
+		if n := len(cost); n > 0 {
+			t.Logf("%d messages of about %d KB: median %v, nine of ten below %v", n, size>>10, cost[n/2], cost[n*9/10])
+		}
+	}
+}
+
+// corpusOf reads the messages of the corpus between two sizes.
+func corpusOf(t testing.TB, low, high int) (all [][]byte) {
+	files, _ := filepath.Glob(filepath.Join(*corpusDir, "*", "*.eml"))
+	more, _ := filepath.Glob(filepath.Join(*corpusDir, "*", "*", "*.eml"))
+	for _, name := range append(files, more...) {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if data = crlf(data); low <= len(data) && len(data) < high {
+			all = append(all, data)
+		}
+	}
+	return all
+}
 
 // letter is an ordinary message: plain and HTML text, an attachment for the
 // rest of the size.
@@ -112,24 +192,24 @@ func benchmark(b *testing.B, data []byte, f func(data []byte)) {
 }
 
 func BenchmarkLetter4K(b *testing.B) {
-	p := newPipeline(b)
+	p := newTaughtPipeline(b)
 	benchmark(b, letter(4<<10), func(data []byte) { p.run(data) })
 }
 func BenchmarkLetter64K(b *testing.B) {
-	p := newPipeline(b)
+	p := newTaughtPipeline(b)
 	benchmark(b, letter(64<<10), func(data []byte) { p.run(data) })
 }
 func BenchmarkText4K(b *testing.B) {
-	p := newPipeline(b)
+	p := newTaughtPipeline(b)
 	benchmark(b, textLetter(4<<10), func(data []byte) { p.run(data) })
 }
 func BenchmarkText64K(b *testing.B) {
-	p := newPipeline(b)
+	p := newTaughtPipeline(b)
 	benchmark(b, textLetter(64<<10), func(data []byte) { p.run(data) })
 }
 
 func BenchmarkEval(b *testing.B) {
-	p := newPipeline(b)
+	p := newTaughtPipeline(b)
 	data := textLetter(4 << 10)
 	facts := p.facts(data)
 	benchmark(b, data, func([]byte) { p.set.Eval(facts) })
@@ -140,17 +220,8 @@ func BenchmarkCorpus(b *testing.B) {
 	if *corpusDir == "" {
 		b.Skip("no corpus: give a folder with -corpus DIR")
 	}
-	p := newPipeline(b)
-	var all [][]byte
-	files, _ := filepath.Glob(filepath.Join(*corpusDir, "*", "*.eml"))
-	more, _ := filepath.Glob(filepath.Join(*corpusDir, "*", "*", "*.eml"))
-	for _, name := range append(files, more...) {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			b.Fatal(err)
-		}
-		all = append(all, data)
-	}
+	p := newTaughtPipeline(b)
+	all := corpusOf(b, 0, 1<<30)
 	start, n := cpu(), 0
 	for b.Loop() {
 		p.run(all[n%len(all)])
