@@ -58,10 +58,14 @@ func (s *Signature) Parse(f mail.Field) (tags []Tag, reason string) {
 // Value is the field's body, as it came.
 func (s *Signature) Value() string { return s.value }
 
-// ReadSigner reads whose signature it is: d= and s=.
+// ReadSigner reads what tells the signature from others, whatever else is wrong
+// with it: d=, s=, a= and the text of b=.
 func (s *Signature) ReadSigner(tags []Tag) {
 	d, _ := Lookup(tags, "d")
 	sel, _ := Lookup(tags, "s")
+	a, _ := Lookup(tags, "a")
+	b, _ := Lookup(tags, "b")
+	s.Algorithm, s.Encoded = Squeeze(a.Value), Squeeze(b.Value)
 	// Signers fold where the grammar does not let them, so white space goes.
 	s.Domain, s.Selector = mail.CanonicalDomain(Squeeze(d.Value)), Squeeze(sel.Value)
 }
@@ -104,13 +108,10 @@ func (s *Signature) ReadFields(tags []Tag) {
 	}
 }
 
-// ReadSignature reads a= and b=.
+// ReadSignature reads a= and b=, after ReadSigner.
 func (s *Signature) ReadSignature(tags []Tag) string {
-	a, _ := Lookup(tags, "a")
-	s.Algorithm = Squeeze(a.Value)
 	b, ok := Lookup(tags, "b")
 	s.blank = [2]int{b.Start, b.End}
-	s.Encoded = Squeeze(b.Value)
 	switch s.Algorithm {
 	case "rsa-sha256":
 		s.keyType = "rsa"
