@@ -30,6 +30,7 @@ type Record struct {
 	Symbols  []filter.Symbol    `json:"symbols,omitempty"` // weighed
 	Rules    string             `json:"rules_hash,omitempty"`
 	Edits    []privacy.Edit     `json:"privacy,omitempty"`
+	Signed   []string           `json:"signed,omitempty"` // "selector._domainkey.domain" of our signatures
 	Facts    *filter.Facts      `json:"facts,omitempty"`
 	Timings  Timings            `json:"timings"`
 

@@ -77,6 +77,7 @@ func (l *transactionLine) AppendFields(o *jsonx.Object) {
 		o.Strings("symbols", symbolNames(r.Symbols))
 	}
 	jsonx.ListIf(o, "privacy", r.Edits, (*privacy.Edit).AppendJSON)
+	o.StringsIf("signed", r.Signed)
 }
 
 // LogValue implements slog.LogValuer, for the text format.
@@ -105,6 +106,9 @@ func (l *transactionLine) LogValue() slog.Value {
 	}
 	if len(r.Edits) > 0 {
 		attrs = append(attrs, slog.Any("privacy", r.Edits))
+	}
+	if len(r.Signed) > 0 {
+		attrs = append(attrs, slog.Any("signed", r.Signed))
 	}
 	return slog.GroupValue(attrs...)
 }
@@ -135,6 +139,7 @@ func (r *Record) AppendJSON(b []byte) []byte {
 	jsonx.ListIf(&o, "symbols", r.Symbols, (*filter.Symbol).AppendJSON)
 	o.StringIf("rules_hash", r.Rules)
 	jsonx.ListIf(&o, "privacy", r.Edits, (*privacy.Edit).AppendJSON)
+	o.StringsIf("signed", r.Signed)
 	if r.Facts != nil {
 		o.Value("facts", r.Facts)
 	}

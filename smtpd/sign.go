@@ -69,6 +69,11 @@ func (h *heads) signatures(b []byte, header *mail.Header, edits []privacy.Edit) 
 	if body == nil {
 		return b
 	}
+	if h.signed == nil {
+		for _, k := range h.sign.keys {
+			h.signed = append(h.signed, k.Name())
+		}
+	}
 	return dkimcore.AppendSignatures(b, h.sign.keys, header, body, h.tx.env.Arrived)
 }
 

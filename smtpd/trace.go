@@ -24,7 +24,9 @@ type heads struct {
 	list  [][]byte
 	keys  []headKey
 	edits []privacy.Edit
-	err   error // the body could not be read to be signed
+	// signed are the names of the keys of our DKIM signatures.
+	signed []string
+	err    error // the body could not be read to be signed
 }
 
 // headKey is all that a recipient's header section depends on.

@@ -155,7 +155,7 @@ func (tx *transaction) compose(j *filter.Judgement, d filter.Decision, content m
 		m.Envelope.Recipients = append(m.Envelope.Recipients, r)
 	}
 	m.Heads = heads.list
-	tx.record.Edits = heads.edits
+	tx.record.Edits, tx.record.Signed = heads.edits, heads.signed
 	return m, heads.err
 }
 

@@ -189,4 +189,7 @@ func explainVerdict(w io.Writer, at string, r *smtpd.Record) {
 	for _, e := range r.Edits {
 		fmt.Fprintf(w, "    privacy: %s %s\n", e.Name, e.Kind)
 	}
+	for _, name := range r.Signed {
+		fmt.Fprintf(w, "    signed: %s\n", name)
+	}
 }
