@@ -55,6 +55,7 @@ func commands() []command {
 		{"config", "check|show --config FILE", "test a config file, or show what it comes to", configCommand},
 		{"queue", "list|summary|show|why|flush|hold|release|delete|bounce|reroute --config FILE [ID...|FILTER...]", "look at the queue and work on it", queueCommand},
 		{"quarantine", "list|show|release|delete --config FILE [ID...|FILTER...]", "look at what is held, and let it go or drop it", quarantineCommand},
+		{"privacy", "export|erase --config FILE ADDRESS", "show or erase what is kept of a mail address", privacyCommand},
 		{"trace", "--config FILE [--id ID] [--from|--to ADDRESS] [--domain DOMAIN] [--since TIME]", "find out what became of messages", traceCommand},
 		{"why", "--config FILE ID", "explain what became of a message", whyCommand},
 		{"log", "find|verify-retention --config FILE [--address ADDRESS]", "find an address in the log, or prove that nothing is kept too long", logCommand},

@@ -78,6 +78,7 @@ func TestCanaryClient(t *testing.T) {
 		}
 	}
 	traceStory(t, w, config)
+	eraseStory(t, w, config)
 	verifyStory(t, w, config)
 }
 
@@ -100,6 +101,49 @@ func traceStory(t *testing.T, w *world, config string) {
 		if lines != c.want || (code == exitOK) != (c.want > 0) || c.with == "held" && strings.Count(out.String(), c.with) != c.want || c.with == "queued" && !strings.Contains(out.String(), "relayed") {
 			t.Errorf("trace %s: exit %d, want %d lines\n%s", c.args, code, c.want, &out)
 		}
+	}
+}
+
+// eraseStory: an address is exported, erased, and then in no file but the spool,
+// where the queue's own deletion ends; another one is all there.
+func eraseStory(t *testing.T, w *world, config string) {
+	t.Helper()
+	run := func(args ...string) (string, int) {
+		var out bytes.Buffer
+		code := dispatch(context.Background(), stdio{strings.NewReader(""), &out, os.Stderr}, append([]string{"privacy"}, append(args, "--config", config)...))
+		return out.String(), code
+	}
+	got, code := run("export", "bob@example.org")
+	for class, want := range map[string]int{"event": 2, "history": 4, "log": 4, "queue": 0} {
+		if n := strings.Count(got, `{"class":"`+class+`"`); n != want || code != exitOK {
+			t.Errorf("export: exit %d, %d of class %s, want %d\n%s", code, n, class, want, got)
+		}
+	}
+	if _, code := run("erase", "bob@example.org"); code != exitError {
+		t.Errorf("erase without --yes: exit %d", code)
+	}
+	got, code = run("erase", "bob@example.org", "--yes")
+	if code != exitOK || !strings.Contains(got, "events: 2 erased") || !strings.Contains(got, "history: 4 lines erased") {
+		t.Errorf("erase: exit %d\n%s", code, got)
+	}
+	if got, code = run("erase", "bob@example.org", "--yes"); code != exitOK || !strings.Contains(got, "events: 0 erased") || !strings.Contains(got, "log: 0 lines") {
+		t.Errorf("erase again: exit %d\n%s", code, got)
+	}
+	if got, code = run("export", "bob@example.org"); code != exitError || got != "" {
+		t.Errorf("export of what is erased: exit %d\n%s", code, got)
+	}
+	for _, dir := range []string{"data/events", "data/history", "log"} {
+		noCanary(t, dir, readTree(t, w.path(dir)), "bob@example.org", "example.org@bob")
+	}
+	if got, code = run("erase", "refused@example.org", "--yes"); code != exitError || !strings.Contains(got, "stays: 2 held messages") {
+		t.Errorf("erase of held messages without a gateway: exit %d\n%s", code, got)
+	}
+	w.start()
+	if got, code = run("erase", "refused@example.org", "--yes"); code != exitError || !strings.Contains(got, "messages: 2 deleted") || !strings.Contains(got, "stays: the text") {
+		t.Errorf("erase of held messages: exit %d\n%s", code, got)
+	}
+	if err := w.gw.terminate(); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -1,0 +1,132 @@
+package logfile
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+)
+
+// Mentions tells lines that have one of some addresses in them, whatever the
+// case: "bob@example.org" is not in "jbob@example.org" or "bob@example.org.uk".
+type Mentions struct{ words [][]byte }
+
+// NewMentions looks for these; "" is none.
+func NewMentions(words ...string) *Mentions {
+	m := &Mentions{}
+	for _, w := range words {
+		if w != "" {
+			m.words = append(m.words, []byte(strings.ToLower(w)))
+		}
+	}
+	return m
+}
+
+// In reports whether a line has one of them.
+func (m *Mentions) In(line []byte) bool {
+	line = bytes.ToLower(line)
+	for _, w := range m.words {
+		for from := 0; ; {
+			i := bytes.Index(line[from:], w)
+			if i < 0 {
+				break
+			}
+			i += from
+			if !inAddress(line, i-1) && !inAddress(line, i+len(w)) {
+				return true
+			}
+			from = i + 1
+		}
+	}
+	return false
+}
+
+// inAddress reports an octet that would make the address at its side a longer
+// one.
+func inAddress(line []byte, i int) bool {
+	if i < 0 || i >= len(line) {
+		return false
+	}
+	c := line[i]
+	switch {
+	case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '_', c == '+', c == '@':
+		return true
+	case c == '.': // one at the end of a sentence is no part of it
+		return i+1 < len(line) && isAlnum(line[i+1])
+	}
+	return false
+}
+
+func isAlnum(c byte) bool { return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' }
+
+// Each calls f with the lines of a file that mention one of m. A file that is
+// gone has none.
+func Each(path string, m *Mentions, f func(line []byte) error) error {
+	file, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	return lines(file, func(_ int64, line []byte) error {
+		if m.In(line) {
+			return f(line)
+		}
+		return nil
+	})
+}
+
+// Erase overwrites with blanks, where they are, the lines that mention one of
+// m, and gives their number: others may append to the file meanwhile, and no
+// copy is made. What is not yet in the file is not erased: who writes in
+// batches is asked again later.
+func Erase(path string, m *Mentions) (n int, err error) {
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	err = lines(file, func(at int64, line []byte) error {
+		if !m.In(line) {
+			return nil
+		}
+		n++
+		_, err := file.WriteAt(bytes.Repeat([]byte{' '}, len(line)), at)
+		return err
+	})
+	if n > 0 {
+		err = errors.Join(err, file.Sync())
+	}
+	return n, errors.Join(err, file.Close())
+}
+
+// maxLine is the longest line that is read whole. Longer ones are looked at
+// piece by piece.
+const maxLine = 2 << 20
+
+// lines calls f with each line, without its line end, and where it begins.
+func lines(file io.Reader, f func(at int64, line []byte) error) error {
+	r := bufio.NewReaderSize(file, maxLine)
+	for at := int64(0); ; {
+		line, err := r.ReadSlice('\n')
+		if n := len(line); n > 0 {
+			if err := f(at, bytes.TrimSuffix(line, []byte{'\n'})); err != nil {
+				return err
+			}
+			at += int64(n)
+		}
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil && !errors.Is(err, bufio.ErrBufferFull):
+			return err
+		}
+	}
+}
