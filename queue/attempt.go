@@ -43,7 +43,7 @@ func (q *Queue) attempt(u unit) {
 			u.d.fault = outs[0].Reply
 			u.d.waits = u.e
 		}
-		u.d.took(took)
+		q.learn(u.d, took, outs)
 		q.feedback(u.d, outs)
 	}
 	b, report := q.conclude(u.e, m, outs, unrouted)

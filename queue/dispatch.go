@@ -22,7 +22,8 @@ type dispatch struct {
 	serial   uint64
 	dests    map[mail.Destination]*dest
 	dead     map[*dest]struct{}
-	revived  []*dest // what waits for them is to be brought forward
+	known    map[mail.Destination]struct{} // strangers that have answered
+	revived  []*dest                       // what waits for them is to be brought forward
 	lanes    [lanes]lane
 	turn     int
 	stopping bool
@@ -77,7 +78,7 @@ func (f *fifo) pop() *entry {
 }
 
 func (d *dispatch) init(q *Queue) {
-	d.dests, d.dead = map[mail.Destination]*dest{}, map[*dest]struct{}{}
+	d.dests, d.dead, d.known = map[mail.Destination]*dest{}, map[*dest]struct{}{}, map[mail.Destination]struct{}{}
 	for i := range d.lanes {
 		d.lanes[i].most = laneName(i).most(q.o.Workers)
 	}

@@ -150,8 +150,9 @@ func (q *Queue) scrub(pace func(int64) bool) {
 		return true
 	})
 	q.mu.Unlock()
+	buf := make([]byte, min(len(big), 1)*scrubPiece)
 	for _, id := range big {
-		if !q.scrubBig(id, pace) {
+		if !q.scrubBig(id, buf, pace) {
 			return
 		}
 	}
@@ -195,7 +196,7 @@ func (q *Queue) scrubSegment(s *segment, pace func(int64) bool) bool {
 }
 
 // scrubBig verifies the file of a large message.
-func (q *Queue) scrubBig(id mail.ID, pace func(int64) bool) bool {
+func (q *Queue) scrubBig(id mail.ID, buf []byte, pace func(int64) bool) bool {
 	m, err := q.Message(id)
 	if err != nil {
 		return true // over, or found damaged when it is handled
@@ -203,7 +204,6 @@ func (q *Queue) scrubBig(id mail.ID, pace func(int64) bool) bool {
 	r, err := m.Body.Open()
 	if err == nil {
 		defer r.Close()
-		buf := make([]byte, scrubPiece)
 		for err == nil {
 			var n int
 			n, err = r.Read(buf)

@@ -2,9 +2,11 @@ package queue
 
 import (
 	"time"
+
+	"mailweir/mail"
 )
 
-// Destinations that may have another attempt stand in one of three rings. Each
+// Destinations that may have another attempt stand in one of four rings. Each
 // ring has its share of the turns, and a number of attempts at a time that it
 // cannot exceed: thousands of domains elsewhere take little from our own next
 // hops, and those that keep us waiting little from the others elsewhere.
@@ -20,38 +22,65 @@ type laneName int
 
 const (
 	laneOwn   laneName = iota // next hops of our own
-	laneOther                 // mail exchangers of strangers
-	laneSlow                  // the same, whose last attempt took longer than slowAfter
+	laneKnown                 // exchangers of strangers that have answered before
+	laneNew                   // others of strangers
+	laneSlow                  // those of strangers whose last attempt took longer than slowAfter
 	lanes
 )
 
-// slowAfter is how long an attempt for a stranger may take before the next one
-// has to wait in the slow lane. Tarpits answer each command after minutes.
-const slowAfter = time.Minute
+const (
+	// slowAfter is how long an attempt for a stranger may take before the next
+	// one has to wait in the slow lane. Tarpits answer each command after
+	// minutes.
+	slowAfter = time.Minute
+	// maxKnown bounds how many strangers are known: who is forgotten is new.
+	maxKnown = 8192
+)
 
 // turns is who gets which, as long as there is somebody in the lane.
-var turns = [...]laneName{laneOwn, laneOther, laneOwn, laneSlow, laneOwn, laneOther, laneOwn}
+var turns = [...]laneName{laneOwn, laneKnown, laneOwn, laneNew, laneOwn, laneKnown, laneOwn, laneSlow}
 
 // most is the attempts at a time of a lane: together more than there are
-// workers, and none can have all.
+// workers, and none can have all. Strangers have half of them at most.
 func (l laneName) most(workers int) int {
 	switch l {
-	case laneOther:
-		return max(1, workers/4)
-	case laneSlow:
+	case laneOwn:
+		return max(1, workers-workers/8)
+	case laneKnown:
 		return max(1, workers/4)
 	}
-	return max(1, workers-workers/8)
+	return max(1, workers/8)
 }
 
 func (q *Queue) lane(d *dest) laneName {
-	switch {
-	case q.near(d):
+	if q.near(d) {
 		return laneOwn
-	case d.slow:
+	}
+	if d.slow {
 		return laneSlow
 	}
-	return laneOther
+	if _, ok := q.known[d.name]; ok {
+		return laneKnown
+	}
+	return laneNew
+}
+
+// learn notes how an attempt for a stranger went.
+func (q *Queue) learn(d *dest, took time.Duration, outs []mail.Outcome) {
+	if q.near(d) {
+		return
+	}
+	d.slow = took > slowAfter
+	if d.slow || !reached(outs) {
+		return
+	}
+	if _, ok := q.known[d.name]; !ok && len(q.known) >= maxKnown {
+		for other := range q.known { // any
+			delete(q.known, other)
+			break
+		}
+	}
+	q.known[d.name] = struct{}{}
 }
 
 // offer puts d into its ring when it may have another attempt.
@@ -144,6 +173,3 @@ func (q *Queue) finish(u unit) {
 		q.dropDest(u.d)
 	}
 }
-
-// took notes how long an attempt took.
-func (d *dest) took(t time.Duration) { d.slow = t > slowAfter }
