@@ -152,8 +152,13 @@ func (h *nextHop) up() {
 		return
 	}
 	var err error
-	if h.sink, err = mailtest.StartSink(mailtest.SinkOptions{Address: h.address, On: h.on}); err != nil {
-		h.t.Fatal(err)
+	for begin := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+		if h.sink, err = mailtest.StartSink(mailtest.SinkOptions{Address: h.address, On: h.on}); err == nil {
+			break
+		}
+		if time.Since(begin) > patience { // others may have had the port for a moment
+			h.t.Fatal(err)
+		}
 	}
 	h.read = 0
 }

@@ -51,7 +51,7 @@ func powerCut(t *testing.T, mutant, kind string, cycles int, mail ...traffic) (f
 	if again > bound {
 		t.Errorf("%d relayed again after one power cut, the bound is %d", again, bound)
 	}
-	if acked < cuts*20 && len(faults) == 0 {
+	if acked < cuts*20 && len(faults) == 0 && !raceDetector {
 		t.Errorf("only %d messages: the harness does not press", acked)
 	}
 	return faults

@@ -19,20 +19,23 @@ import (
 // durable are the calls that the spool is made of.
 var durable = []string{"write", "pwrite64", "pwritev", "fdatasync", "fsync", "rename", "renameat", "unlink", "unlinkat", "fallocate", "openat"}
 
-// point is one fault: the N-th call of that name. strace counts for each
-// thread by itself.
+// point is one fault: the N-th call of that name, counted from the start, or
+// from after some messages. strace counts for each thread by itself, so only
+// from near by a place is reached for certain.
 type point struct {
 	name   string
 	n      int
 	effect string // "signal=KILL", "error=EIO"
-	late   bool   // counted from when the gateway is ready
+	after  int    // messages; fromStart
 }
 
+const fromStart = -1
+
 func (p point) String() string {
-	if p.late {
-		return p.inject() + ",late"
+	if p.after == fromStart {
+		return p.inject()
 	}
-	return p.inject()
+	return fmt.Sprintf("%s,after=%d", p.inject(), p.after)
 }
 
 func (p point) inject() string { return fmt.Sprintf("inject=%s:%s:when=%d", p.name, p.effect, p.n) }
@@ -64,12 +67,11 @@ func runTraced(t testing.TB, mutant string, p *point) *traced {
 	}
 	r.w.traced = true
 	tracerEnds := func() {}
-	if p != nil && p.late {
+	if p != nil && p.after != fromStart {
 		r.w.mustStart()
-		tracerEnds = attach(t, args, r.w.cmd.Process.Pid)
-		r.send()
+		r.send(p.after, func() { tracerEnds = attach(t, args, r.w.cmd.Process.Pid) })
 	} else if r.w.start(args...) {
-		r.send()
+		r.send(0, func() {})
 	}
 	select {
 	case <-r.w.ended:
@@ -124,13 +126,18 @@ func allTraced(pid int) bool {
 }
 
 // send sends the messages one after the other, and gives the relay a moment.
-func (r *traced) send() {
+// then is called after so many of them.
+func (r *traced) send(after int, then func()) {
 	c, err := dial(r.w.listen)
 	if err != nil {
+		then()
 		return
 	}
 	defer c.nc.Close()
 	for k := range messagesInRun {
+		if k == after {
+			then()
+		}
 		size := 240 << 10
 		if k%5 == 0 {
 			size = 300 << 10
@@ -152,8 +159,15 @@ func (r *traced) verify() []string {
 	return r.w.book.faults()
 }
 
-// points are all that a run without a fault shows, of the given calls.
+// points are all numbers of the given calls that a thread of a run without a
+// fault comes to, from the start; and the first few from after every other
+// message, in the long form from after each.
 func points(calls []*call, names []string, effects ...string) (list []point) {
+	const few = 6
+	step := 2
+	if *torture {
+		step = 1
+	}
 	perThread := map[string]int{}
 	most := map[string]int{}
 	for _, c := range calls {
@@ -162,9 +176,14 @@ func points(calls []*call, names []string, effects ...string) (list []point) {
 		most[c.name] = max(most[c.name], perThread[key])
 	}
 	for _, name := range names {
-		for n := range most[name] {
-			for _, e := range effects {
-				list = append(list, point{name, n + 1, e, false}, point{name, n + 1, e, true})
+		for after := fromStart; after < messagesInRun; after += step {
+			for n := range most[name] {
+				if after != fromStart && n >= few {
+					break
+				}
+				for _, e := range effects {
+					list = append(list, point{name, n + 1, e, after})
+				}
 			}
 		}
 	}
@@ -175,15 +194,12 @@ func points(calls []*call, names []string, effects ...string) (list []point) {
 const all = 0
 
 // passes is how often all points are run: no two runs spread over the threads
-// alike, and other places are hit each time.
-func passes(ci int) int {
-	switch {
-	case *torture:
-		return 20
-	case raceDetector:
-		return 1
+// alike.
+func passes() int {
+	if *torture {
+		return 10
 	}
-	return ci
+	return 1
 }
 
 // sample is n of list: each call gets its turn, at a place of its list by
@@ -215,7 +231,7 @@ func killedAtCalls(t *testing.T, mutant string, names []string, n int) (faults [
 	dry := runTraced(t, mutant, nil).calls
 	var mu sync.Mutex
 	hit, acked, runs := map[string]int{}, 0, 0
-	places := map[string]bool{}
+	places := map[point]bool{}
 	one := func(t *testing.T, p point) (reached bool) {
 		r := runTraced(t, mutant, &p)
 		found := r.verify()
@@ -224,7 +240,7 @@ func killedAtCalls(t *testing.T, mutant string, names []string, n int) (faults [
 		runs++
 		if !r.alive {
 			hit[p.name]++
-			places[fmt.Sprint(place(r.calls, p.name), p.late)] = true
+			places[p] = true
 		}
 		for _, f := range found {
 			faults = append(faults, p.String()+": "+f)
@@ -236,7 +252,7 @@ func killedAtCalls(t *testing.T, mutant string, names []string, n int) (faults [
 		return !r.alive
 	}
 	if list := points(dry, names, "signal=KILL"); n == all {
-		eachPoint(t, passes(4), list, one)
+		eachPoint(t, passes(), list, one)
 	} else {
 		list = sample(list, n)
 		for k := 0; k < len(list) && !t.Failed(); k++ {
@@ -250,7 +266,7 @@ func killedAtCalls(t *testing.T, mutant string, names []string, n int) (faults [
 			})
 		}
 	}
-	t.Logf("%d runs, killed at %v: %d different places of a run of %d calls; %d acknowledged, %d lost or altered",
+	t.Logf("%d runs, killed at %v: %d different points around the %d calls of a run; %d acknowledged, %d lost or altered",
 		runs, hit, len(places), ofSpool(dry), acked, len(faults))
 	if len(hit) < 5 && mutant == "" && !raceDetector {
 		t.Errorf("only these calls were hit: %v", hit)
@@ -260,12 +276,15 @@ func killedAtCalls(t *testing.T, mutant string, names []string, n int) (faults [
 
 // eachPoint runs f passes times for the points of list, those of each call and effect in
 // their order, several calls at a time. f tells whether a thread came as far as
-// that; after three that none reached there is no more of that call. What is
+// that; after two that none reached there is no more of that call. What is
 // left after a failure is not run.
 func eachPoint(t *testing.T, passes int, list []point, f func(t *testing.T, p point) (reached bool)) {
 	rows := map[string][]point{}
 	for _, p := range list {
-		key := fmt.Sprint(p.name, p.effect, p.late)
+		if raceDetector && p.after != messagesInRun/2-1 {
+			continue // the gateway is built without it
+		}
+		key := fmt.Sprint(p.name, p.effect, p.after)
 		rows[key] = append(rows[key], p)
 	}
 	var failed atomic.Bool
@@ -274,7 +293,7 @@ func eachPoint(t *testing.T, passes int, list []point, f func(t *testing.T, p po
 			for key, row := range rows {
 				t.Run(fmt.Sprint(pass, key), func(t *testing.T) {
 					t.Parallel()
-					for missed := 0; len(row) > 0 && missed < 3 && !failed.Load(); row = row[1:] {
+					for missed := 0; len(row) > 0 && missed < 2 && !failed.Load(); row = row[1:] {
 						missed++
 						if !t.Run(row[0].String(), func(t *testing.T) {
 							if f(t, row[0]) {
@@ -298,17 +317,6 @@ func ofSpool(calls []*call) (n int) {
 		}
 	}
 	return n
-}
-
-// place is where in the whole run the last call of that name was.
-func place(calls []*call, name string) string {
-	n := 0
-	for _, c := range calls {
-		if c.name == name {
-			n++
-		}
-	}
-	return fmt.Sprintf("%s %d", name, n)
 }
 
 // TestFailingCalls lets syncs and writes of the spool fail. Nothing of the
@@ -337,7 +345,7 @@ func failingCalls(t *testing.T, mutant string, n int) (faults []string) {
 		return a.failed > 0
 	}
 	if n == all {
-		eachPoint(t, passes(1), list, one)
+		eachPoint(t, passes(), list, one)
 	} else {
 		for _, p := range sample(list, n) {
 			t.Run(p.String(), func(t *testing.T) { one(t, p) })
