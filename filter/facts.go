@@ -121,6 +121,7 @@ type DMARCFacts struct {
 	// Override is why a failure has no consequences here: "forwarded",
 	// "mailing_list", "trusted_forwarder", "local_policy", or "" for none.
 	Override string `json:"override,omitempty"`
+	Record   string `json:"record,omitempty"` // what the domain published, where an aggregate report will be made
 }
 
 // ARCFacts is the chain validation result of RFC 8617.

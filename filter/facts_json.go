@@ -130,6 +130,7 @@ func (d *DMARCFacts) AppendJSON(b []byte) []byte {
 	o.BoolIf("testing", d.Testing)
 	o.BoolIf("dnssec", d.DNSSEC)
 	o.StringIf("override", d.Override)
+	o.StringIf("record", d.Record)
 	return o.End()
 }
 

@@ -29,6 +29,7 @@ type Intake struct {
 	sum  uint32 // of all that was written, once there is a file
 	err  error  // sticky, of the file
 	done bool
+	own  bool // generated, not accepted
 }
 
 // Begin makes room for one message. sizeHint is the size that the client
@@ -172,7 +173,7 @@ func (i *Intake) Commit(ctx context.Context, m *mail.Message) error {
 		i.q.o.Metrics.refusedNotDurable.Inc()
 		return err
 	}
-	b, err := i.q.submit(m, big, inline)
+	b, err := i.q.submit(m, big, inline, i.own)
 	if err != nil || i.q.o.hooks.ackBeforeWrite {
 		return err
 	}
@@ -187,6 +188,21 @@ func (i *Intake) Commit(ctx context.Context, m *mail.Message) error {
 	}
 	i.q.o.Metrics.commit.Observe(time.Since(start).Seconds())
 	return nil
+}
+
+// Generate makes a message of our own durable that is no DSN. Its errors are
+// those of Begin and Commit. The accounts have it as generated.
+func (q *Queue) Generate(env *mail.Envelope, head, body []byte) error {
+	i, err := q.Begin(context.Background(), int64(len(head)+len(body)))
+	if err != nil {
+		return err
+	}
+	if _, err := i.Write(body); err != nil {
+		i.Abort()
+		return err
+	}
+	i.own = true
+	return i.Commit(context.Background(), &mail.Message{Envelope: *env, Heads: [][]byte{head}, Body: i.Content()})
 }
 
 // checkMessage refuses what the format cannot hold; the caller's fault.
@@ -250,7 +266,7 @@ func (i *Intake) prefixSum(n int64) (uint32, error) {
 
 // submit appends the ACCEPT record to the batch that is being filled: the one
 // copy of the message on its way to the disk.
-func (q *Queue) submit(m *mail.Message, big *bigRef, inline []byte) (*batch, error) {
+func (q *Queue) submit(m *mail.Message, big *bigRef, inline []byte, own bool) (*batch, error) {
 	body := int64(len(inline))
 	if big != nil {
 		body = big.size
@@ -283,7 +299,7 @@ func (q *Queue) submit(m *mail.Message, big *bigRef, inline []byte) (*batch, err
 	dst := appendRecordHeader(b.tail(), recAccept, 0, env.ID, 0)
 	dst = appendCopy(dst, env, now, nil, m.Heads, big)
 	dst = append(dst, inline...)
-	b.add(dst, fixup{op: fixAccept, e: e})
+	b.add(dst, fixup{op: fixAccept, e: e, own: own})
 	l.mu.Unlock()
 	l.signal()
 	return b, nil

@@ -370,7 +370,7 @@ func allowEntries(list []config.Allow) []allow.Entry {
 }
 
 func dmarcOptions(cfg *config.Config) dmarc.Options {
-	o := dmarc.Options{TrustedSealers: texts(cfg.ARC.TrustedSealers)}
+	o := dmarc.Options{TrustedSealers: texts(cfg.ARC.TrustedSealers), Reports: cfg.DMARC.Reports.Email != ""}
 	for _, v := range cfg.Overrides {
 		o.Overrides = append(o.Overrides, dmarc.Override{
 			Network: v.Network, Domain: string(v.Domain), Author: string(v.Author), Reason: v.Reason,

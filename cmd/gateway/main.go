@@ -51,6 +51,7 @@ func commands() []command {
 		{"learn", "--config FILE --spam|--ham|--forget FILE|DIR|-...", "teach the learned filter what is spam and what is ham", learnCommand},
 		{"auth", "trace --config FILE DOMAIN", "show SPF, DKIM and DMARC of a domain, and what is wrong with them", authCommand},
 		{"dkim", "keygen --domain DOMAIN --selector NAME | check --config FILE", "make a key to sign mail with; compare keys with DNS", dkimCommand},
+		{"dmarc", "reports list|show|send --config FILE [--day DAY] [DOMAIN...]", "look at DMARC aggregate reports, and send them", dmarcCommand},
 		{"demo", "[--serve]", "gateway and sink on loopback, with a few messages sent through", demoCommand},
 		{"config", "check|show --config FILE", "test a config file, or show what it comes to", configCommand},
 		{"queue", "list|summary|show|why|flush|hold|release|delete|bounce|reroute --config FILE [ID...|FILTER...]", "look at the queue and work on it", queueCommand},

@@ -7,6 +7,7 @@ import (
 	"mailweir/internal/dns"
 	"mailweir/queue"
 	"mailweir/relay"
+	"mailweir/report"
 	"mailweir/smtpd"
 )
 
@@ -17,6 +18,7 @@ type gatewayMetrics struct {
 	session *smtpd.SessionMetrics
 	queue   *queue.Metrics
 	relay   *relay.Metrics
+	report  *report.Metrics
 	reloads struct {
 		done, failed prometheus.Counter
 		ok, at       prometheus.Gauge
@@ -27,7 +29,7 @@ type gatewayMetrics struct {
 func newGatewayMetrics(reg prometheus.Registerer) *gatewayMetrics {
 	m := &gatewayMetrics{
 		judge: newInstruments(reg), smtpd: smtpd.NewMetrics(reg), session: smtpd.NewSessionMetrics(reg),
-		queue: queue.NewMetrics(reg), relay: relay.NewMetrics(reg), registry: reg,
+		queue: queue.NewMetrics(reg), relay: relay.NewMetrics(reg), report: report.NewMetrics(reg), registry: reg,
 	}
 	reloads := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "mailweir_config_reloads_total", Help: "Reloads of the config by result."}, []string{"result"})

@@ -41,6 +41,7 @@ func (g *gateway) apply(cfg *config.Config) error {
 	g.certs.Adopt(certs)
 	g.setOwn(cfg)
 	g.teacher.learn.Store(&cfg.Learn)
+	g.reports.Configure(reportSettings(cfg, resolver))
 	g.session.Reload(next.settings)
 	g.relay.reload(g.relayOptions(cfg), tlsPolicy(cfg))
 	g.server.SetLimits(limits(cfg))

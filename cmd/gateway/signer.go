@@ -30,8 +30,8 @@ func loadSigner(cfg *config.Config) (*dkimcore.Signer, error) {
 	return dkimcore.NewSigner(keys), errors.Join(errs...)
 }
 
-// signDSN signs a message of our own, with the keys that are in force now.
-func (g *gateway) signDSN(head, body []byte) []byte {
+// signOwn signs a message of our own, with the keys that are in force now.
+func (g *gateway) signOwn(head, body []byte) []byte {
 	h := mail.ParseHeader(head)
 	var keys []*dkimcore.PrivateKey
 	if a := dmarc.ParseAuthors(&h); len(a.Domains) == 1 {

@@ -18,6 +18,7 @@ import (
 	"mailweir/internal/password"
 	"mailweir/metrics"
 	"mailweir/queue"
+	"mailweir/report"
 	"mailweir/smtpd"
 )
 
@@ -37,6 +38,7 @@ type gateway struct {
 	opened  atomic.Pointer[queue.Queue] // for /readyz, which answers during the start
 	relay   *router
 	teacher *teacher
+	reports *report.Reporter
 	certs   *smtpd.Certificates
 	session *smtpd.Gateway
 	server  *smtpd.Server
@@ -84,7 +86,7 @@ func start(ctx context.Context, cfg *config.Config, log *slog.Logger, o startOpt
 		log.Warn(notice)
 	}
 	for _, step := range []func(context.Context) error{
-		g.startState, g.startMetrics, g.startJudge, g.startQueue, g.startTeacher, g.startControl,
+		g.startState, g.startMetrics, g.startJudge, g.startQueue, g.startTeacher, g.startReports, g.startControl,
 		func(context.Context) error { return g.startServer(o) },
 	} {
 		if err := step(ctx); err != nil {

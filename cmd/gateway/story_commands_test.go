@@ -43,6 +43,9 @@ import (
 //	body [NAME] N FILE      its body is that of FILE, octet for octet
 //	whole [NAME] N FILE     it ends in all of FILE: ours is only on top
 //	wholes FILE...          whole of all messages of Sink, in any order
+//	backdate                today's history becomes that of $YESTERDAY; the gateway
+//	                        must not run
+//	report [NAME] N         stdout: its parts, the compressed one unpacked
 //	dsn [NAME] N            stdout: its parts, as a report (RFC 3464)
 //	sink-reply [NAME] WHEN REPLY
 //	                        "RCPT bob@" "550 5.1.1 No"; REPLY "" is its own; also
@@ -73,6 +76,8 @@ var storyCommands = map[string]func(ts *testscript.TestScript, neg bool, args []
 	"sink":        plain(cmdSink),
 	"got":         cmdGot,
 	"dsn":         cmdDSN,
+	"report":      cmdReport,
+	"backdate":    cmdBackdate,
 	"body":        plain(cmdBody),
 	"whole":       plain(cmdWhole),
 	"wholes":      plain(cmdWholes),

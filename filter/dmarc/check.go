@@ -36,6 +36,9 @@ func (c *Check) Run(ctx context.Context, tx *filter.Transaction) filter.Report {
 		res.Override, res.OverrideBy = c.o.override(tx, res.Author)
 		facts.Override = res.Override
 	}
+	if c.o.Reports {
+		facts.Record = res.reportable()
+	}
 	report := filter.Report{
 		State:   filter.OK,
 		Symbols: []filter.Symbol{{Name: res.symbol(), Detail: res.detail()}},
@@ -46,6 +49,16 @@ func (c *Check) Run(ctx context.Context, tx *filter.Transaction) filter.Report {
 		report.State, report.Cause = filter.DNSFailure(ctx, res.cause())
 	}
 	return report
+}
+
+// reportable is the policy record that asks for reports, "" without one. The
+// owner of a public suffix does not get to know who writes to whom below it
+// (RFC 9990, "Feedback Leakage").
+func (r *Result) reportable() string {
+	if r.Record == nil || len(r.Record.RUA) == 0 || r.Record.PSD == 'y' && r.Domain != r.Author {
+		return ""
+	}
+	return r.Record.String()
 }
 
 // cause is what is behind a temperror.

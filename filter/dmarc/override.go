@@ -13,6 +13,9 @@ type Options struct {
 	Overrides []Override
 	// TrustedSealers are the domains whose ARC seals are believed, canonical.
 	TrustedSealers []string
+	// Reports keeps in the facts what an aggregate report needs: the policy
+	// record, where it asks for one.
+	Reports bool
 }
 
 // Override lets failures pass without consequences. One of Network, Domain and

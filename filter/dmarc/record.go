@@ -108,6 +108,43 @@ func setPolicy(p *Policy, value string) bool {
 // maxRUA bounds the addresses that are kept of one record.
 const maxRUA = 16
 
+// What of the addresses goes into the text of a record. RFC 9990 leaves it to
+// receivers how many they support.
+const (
+	maxTextRUA = 4
+	maxURI     = 250
+)
+
+// String is the record as text that ParseRecord reads, without what it did not
+// understand, and with a bounded length: what an aggregate report needs of it.
+func (r *Record) String() string {
+	b := []byte("v=DMARC1; p=" + string(r.Policy))
+	add := func(tag, value string) {
+		if value != "" {
+			b = append(append(append(append(b, "; "...), tag...), '='), value...)
+		}
+	}
+	flag := func(tag string, on bool, value string) {
+		if on {
+			add(tag, value)
+		}
+	}
+	add("sp", string(r.Subdomain))
+	add("np", string(r.NonExist))
+	flag("adkim", r.StrictDKIM, "s")
+	flag("aspf", r.StrictSPF, "s")
+	flag("psd", r.PSD != 'u', string(rune(r.PSD)))
+	flag("t", r.Testing, "y")
+	var uris []string
+	for _, u := range r.RUA {
+		if len(u) <= maxURI && len(uris) < maxTextRUA {
+			uris = append(uris, u)
+		}
+	}
+	add("rua", strings.Join(uris, ","))
+	return string(b)
+}
+
 // reportURIs are the syntactically valid URIs of rua (RFC 3986): a scheme, a
 // colon, and something.
 func reportURIs(value string) []string {

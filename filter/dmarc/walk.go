@@ -105,6 +105,11 @@ func (w *walker) organization(domain string) (string, error) {
 	return organizationOf(domain, records), nil
 }
 
+// Organization finds the Organizational Domain of a domain by itself.
+func Organization(ctx context.Context, r Resolver, domain string) (string, error) {
+	return (&walker{ctx: ctx, dns: r}).organization(domain)
+}
+
 func organizationOf(start string, records []found) string {
 	for _, f := range records {
 		if f.record.PSD == 'n' {

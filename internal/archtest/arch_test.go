@@ -26,7 +26,7 @@ func layer(pkg string) int {
 	switch first, _, _ := strings.Cut(pkg, "/"); {
 	case pkg == "cmd/gateway" || first == "bench":
 		return 7
-	case pkg == "smtpd":
+	case pkg == "smtpd" || pkg == "report":
 		return 6
 	case strings.HasPrefix(pkg, "filter/"):
 		return 5

@@ -142,8 +142,15 @@ type Override struct {
 	Reason  string       `toml:"reason" required:"yes" enum:"forwarded|mailing_list|trusted_forwarder|local_policy"`
 }
 
-// DMARC is what a DMARC failure may lead to.
+// DMARC is what a DMARC failure may lead to, and whom we tell about mail in
+// their name.
 type DMARC struct {
+	DMARCPolicy
+	Reports DMARCReports `toml:"reports"`
+}
+
+// DMARCPolicy is the part of [dmarc] that a domain can override.
+type DMARCPolicy struct {
 	Reject string `toml:"reject" default:"corroborated" enum:"corroborated|always|never"`
 }
 
@@ -152,6 +159,13 @@ type DMARC struct {
 type Structure struct {
 	OnAmbiguous string `toml:"on_ambiguous" default:"reject" enum:"reject|quarantine|tag"`
 	OnLimit     string `toml:"on_limit" default:"reject" enum:"reject|quarantine|tag"`
+}
+
+// DMARCReports are the aggregate reports of RFC 9990 that we send.
+type DMARCReports struct {
+	Email        Address `toml:"email"` // absent: no reports
+	Organization string  `toml:"organization"`
+	Contact      string  `toml:"contact"`
 }
 
 // Checks switches checks off by name.
@@ -184,7 +198,7 @@ type Domain struct {
 	Mode   string        `toml:"mode" enum:"enforce|tag" inherit:"mode"`
 	Redact string        `toml:"redact" enum:"none|own|all" inherit:"privacy.redact"`
 	Score  Score         `toml:"score" inherit:"score"`
-	DMARC  DMARC         `toml:"dmarc" inherit:"dmarc"`
+	DMARC  DMARCPolicy   `toml:"dmarc" inherit:"dmarc"`
 	DNS    DNSPolicy     `toml:"dns" inherit:"dns"`
 	ClamAV ScannerPolicy `toml:"clamav" inherit:"clamav"`
 

@@ -32,6 +32,8 @@ type (
 	Server string
 	// ScannerAddr is a socket: "unix:/path" or "host:port".
 	ScannerAddr string
+	// Address is the address of a mailbox.
+	Address string
 	// Code is a return code of a DNSBL, or a prefix of them.
 	Code netip.Prefix
 )
@@ -252,6 +254,16 @@ func (v *Server) UnmarshalText(b []byte) error {
 		return notA("the address of a DNS server", `"127.0.0.1:53"`)
 	}
 	*v = Server(ap.String())
+	return nil
+}
+
+// UnmarshalText takes local-part@domain, in ASCII, without angle brackets.
+func (a *Address) UnmarshalText(b []byte) error {
+	p, err := mail.ParsePath(string(b), false)
+	if err != nil || p.Domain() == "" || p.Domain()[0] == '[' {
+		return notA("an address", `"dmarc@example.org"`)
+	}
+	*a = Address(p)
 	return nil
 }
 

@@ -39,6 +39,7 @@ func (d *decoder) validate(c *Config, known Known, whole bool) {
 	v.overrides()
 	v.allow()
 	v.checks()
+	v.reports()
 	v.tls()
 	v.files()
 }
@@ -196,6 +197,34 @@ func (v *validator) allow() {
 		if v.given(path+".reason") && strings.TrimSpace(a.Reason) == "" {
 			v.at(path+".reason", "is empty", "say for whoever reads it later why this is allowed")
 		}
+	}
+}
+
+// minHistory is what DMARC reports need: a report is made of the history of the
+// day before, and may be made a day late.
+const minHistory = 3 * 24 * time.Hour
+
+func (v *validator) reports() {
+	r := &v.c.DMARC.Reports
+	if r.Email == "" {
+		for _, key := range []string{"organization", "contact"} {
+			if path := "dmarc.reports." + key; v.given(path) && !v.given("dmarc.reports.email") {
+				v.at(path, "says who reports, but email is not set", "write email too, the address that reports come from, or no [dmarc.reports]")
+			}
+		}
+		return
+	}
+	if strings.TrimSpace(r.Organization) == "" {
+		v.at("dmarc.reports.email", "needs an organization to report as", `write for example organization = "Example Ltd"`)
+	}
+	if v.c.Relay.Outbound == "" && !v.failed["relay.outbound"] {
+		v.at("dmarc.reports.email", "needs relay.outbound: reports would be held for ever", `write for example [relay] outbound = "mx"`)
+	}
+	if keep := v.c.History.Keep; keep > 0 && keep < minHistory {
+		v.at("history.keep", fmt.Sprintf("%s is too short for DMARC reports, which are made of the history", FormatDuration(keep)), "keep >= 3d, or no [dmarc.reports]")
+	}
+	if slices.Contains(v.c.Checks.Disabled, "dmarc") {
+		v.at("dmarc.reports.email", "needs the check dmarc, which is disabled", "take it out of checks.disabled, or leave [dmarc.reports] out")
 	}
 }
 

@@ -58,6 +58,21 @@ func Find(dir string, id mail.ID) ([]Entry, error) {
 	return found, nil
 }
 
+// EachLine calls fn for every line of the UTC day of t, in the order they were
+// written; line is only valid during the call, and may be torn. A day without a
+// file has none. It may run while a gateway writes.
+func EachLine(dir string, t time.Time, fn func(line []byte)) error {
+	f, err := os.Open(filepath.Join(dir, dayOf(t).file()))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("history: %w", err)
+	}
+	defer f.Close()
+	return eachLine(f, fn)
+}
+
 // findIn appends the entries of id in one file.
 func findIn(path string, id mail.ID, found []Entry) ([]Entry, error) {
 	f, err := os.Open(path)
