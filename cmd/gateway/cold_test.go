@@ -62,7 +62,13 @@ func TestColdDNS(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			server := dnstest.Start(t, coldZone+fmt.Sprintf("!late *.example %v\n!late *.arpa %[1]v\n", roundTrip))
-			got := cold(t, server, c.mailFrom, c.header+"Subject: x\r\n\r\n")
+			got := time.Hour
+			for range 5 { // a busy machine adds time, and never takes any away
+				got = min(got, cold(t, server, c.mailFrom, c.header+"Subject: x\r\n\r\n"))
+				if int(got/roundTrip) <= c.want {
+					break
+				}
+			}
 			if n := int(got / roundTrip); n != c.want {
 				t.Errorf("%d round trips (%v), want %d: %s", n, got, c.want, c.why)
 			}
