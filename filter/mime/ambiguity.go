@@ -43,6 +43,9 @@ const (
 	ambiguities
 )
 
+// limits are those of the ambiguities that tell of something unseen.
+const limits = 1<<LimitDepth | 1<<LimitParts | 1<<LimitHeader | 1<<LimitReadings
+
 var ambiguityNames = [ambiguities]string{
 	"duplicate_content_type", "duplicate_transfer_encoding", "duplicate_disposition", "duplicate_parameter",
 	"conflicting_boundary", "extended_boundary", "malformed_content_type", "comment_in_parameter",

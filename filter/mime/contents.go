@@ -10,7 +10,7 @@ import (
 const (
 	maxWaiting = 64 << 10 // octets of one content that wait until it is asked for
 	maxQueued  = 1 << 20  // of all together
-	maxPasses  = 4        // over the message, for contents that had to wait longer
+	maxPasses  = 8        // over the message, for contents that had to wait longer
 	pumpPiece  = 32 << 10
 )
 
@@ -28,6 +28,7 @@ type Contents struct {
 	feed  feeder
 	stage int // 0 the plain reading, 1 the others, 2 the end
 	pass  int
+	left  int // of MaxReread, for the next pass
 	buf   []byte
 
 	queue  []*piece
@@ -128,7 +129,11 @@ func (c *Contents) start() {
 	if c.stage == 0 {
 		c.feed = NewWalker(c.header, nil, c)
 	} else {
-		c.feed = NewReadings(c.header, c)
+		r := NewReadings(c.header, c)
+		if c.pass > 0 {
+			r.left = c.left // all passes share it
+		}
+		c.feed = r
 	}
 }
 
@@ -136,17 +141,16 @@ func (c *Contents) start() {
 // next stage.
 func (c *Contents) finish() {
 	c.src = nil
-	const limits = 1<<LimitDepth | 1<<LimitParts | 1<<LimitHeader | 1<<LimitReadings
 	var odd Ambiguities
 	switch w := c.feed.(type) {
 	case *Walker:
 		odd = w.Odd
 	case *Readings:
-		odd = w.Odd
+		odd, c.left = w.Odd, w.left
 	}
 	c.limits |= odd & limits
 	c.pass++
-	if c.missed && c.pass < maxPasses {
+	if c.missed && c.pass < maxPasses && c.limits == 0 {
 		return
 	}
 	if c.missed {

@@ -9,15 +9,17 @@ import (
 // older than MIME: uuencode and its base64 form (POSIX.1 uuencode), yEnc, BinHex
 // (RFC 1741). Clients still show them as attachments.
 type embedded struct {
-	next Content // nil when nobody wants the text
-	take Taker
-	leaf *Leaf // of the text
-	held []byte
-	skip bool // what comes is the rest of a line too long to begin a file
-	file decoder
-	out  Content
-	buf  []byte
-	done func(line []byte) bool // ends the file
+	next  Content // nil when nobody wants the text
+	take  Taker
+	leaf  *Leaf // of the text
+	held  []byte
+	files *int
+	odd   *Ambiguities
+	skip  bool // what comes is the rest of a line too long to begin a file
+	file  decoder
+	out   Content
+	buf   []byte
+	done  func(line []byte) bool // ends the file
 }
 
 // maxLine is how long a line that begins, ends or is part of such a file may be.
@@ -119,6 +121,10 @@ func (x *embedded) uuencoded(line []byte) {
 }
 
 func (x *embedded) begin(reading, name string, d decoder, done func([]byte) bool) {
+	if *x.files++; *x.files > MaxParts {
+		x.odd.Add(LimitParts)
+		return
+	}
 	name = cut(strings.TrimSpace(name))
 	l := Leaf{Part: Part{
 		Depth: x.leaf.Depth + 1, Type: "application/octet-stream", Encoding: reading, Name: name,

@@ -38,7 +38,7 @@ func (l *leaf) begin(w *Walker, part *Part, e *entity) {
 	}
 	if w.take != nil && l.inner == nil {
 		told := Leaf{Part: *part, Names: e.names(part.Name)}
-		l.content = widen(w.take.Begin(&told), w.take, &told)
+		l.content = widen(w.take.Begin(&told), w.take, &told, &w.files, &w.Odd)
 		l.taken = l.content != nil
 	}
 }

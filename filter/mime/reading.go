@@ -82,7 +82,7 @@ func (r *Readings) add(m *meant, how way) {
 		}
 	}
 	if r.take != nil {
-		c.content = widen(r.take.Begin(&c.leaf), r.take, &c.leaf)
+		c.content = widen(r.take.Begin(&c.leaf), r.take, &c.leaf, &r.files, &r.Odd)
 	}
 	r.open = append(r.open, c)
 }

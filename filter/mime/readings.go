@@ -8,7 +8,7 @@ import (
 
 // Limits of the other readings.
 const (
-	maxReadings   = 128      // contents that are read at the same time
+	maxReadings   = 48       // contents that are read at the same time
 	maxStarts     = 2000     // header sections that contents follow
 	maxBoundaries = 32       // that the fields of a message could mean
 	MaxReread     = 64 << 20 // octets that go through decoders for other readings
@@ -42,6 +42,7 @@ type Readings struct {
 // reread is what all levels of one message share.
 type reread struct {
 	starts  int // so far
+	files   int // in encodings older than MIME
 	left    int // of MaxReread
 	Odd     Ambiguities
 	Capable bool // a part is there that could be executed, in some reading
@@ -55,8 +56,12 @@ func NewReadings(h *mail.Header, take Taker) *Readings {
 	return r
 }
 
-// Write takes the next octets of the body.
+// Write takes the next octets of the body. Beyond a limit it takes no more: what
+// was not looked at is said by then, and more of it says nothing new.
 func (r *Readings) Write(p []byte) {
+	if r.Odd&limits != 0 {
+		return
+	}
 	run := 0 // p[run:i] was not given to the open contents yet
 	for i := 0; i < len(p); {
 		n := bytes.IndexByte(p[i:], '\n') + 1
@@ -207,8 +212,8 @@ func (r *Readings) blockLine(line []byte, flush func()) bool {
 	block := r.block
 	r.block = nil
 	r.begin(block)
-	if r.block == nil && (line[0] == ' ' || line[0] == '\t') { // an empty fold; some go on after it
-		r.block = block
+	if r.block == nil && !r.broken && (line[0] == ' ' || line[0] == '\t') { // an empty fold; some go on after it
+		r.block, r.broken = block, true
 	}
 	return false
 }

@@ -140,11 +140,12 @@ func (d *utf7) recode(dst, src []byte) []byte {
 }
 
 // widen adds to the content of a leaf what else a client may make of it.
-func widen(content Content, take Taker, l *Leaf) Content {
+// files counts what is found, odd tells of what exceeds the limit.
+func widen(content Content, take Taker, l *Leaf, files *int, odd *Ambiguities) Content {
 	if !strings.HasPrefix(l.Type, "text") && !strings.HasPrefix(l.Type, "multipart") && l.Encoding != "" {
 		return content
 	}
-	content = &embedded{next: content, take: take, leaf: l}
+	content = &embedded{next: content, take: take, leaf: l, files: files, odd: odd}
 	if set := recoderFor(l.Charset); set != nil {
 		again := *l
 		again.Reading = "in UTF-8"

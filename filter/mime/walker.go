@@ -98,6 +98,7 @@ type Walker struct {
 type tree struct {
 	Parts   []Part
 	Odd     Ambiguities
+	files   int // in encodings older than MIME
 	headers int // octets of parts' header sections so far
 	full    bool
 }

@@ -1,0 +1,131 @@
+package mime
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"mailweir/mail"
+)
+
+var hostile25 = flag.Bool("hostile25", false, "hostile shapes of 25 MB, and their cost")
+
+// hostileShapes are made to find what is worse than linear in the second pass:
+// each fills a message with a unit.
+var hostileShapes = []hostileShape{
+	{"parts", "multipart/mixed; boundary=b", "--b\r\n\r\nx\r\n"},
+	{"parts with fields", "multipart/mixed; boundary=b", "--b\r\nContent-Type: text/html\r\n\r\nx\r\n"},
+	{"closed again", "multipart/mixed; boundary=b", "--b--\r\n\r\nx\r\n"},
+	{"soft starts", "text/plain; charset=(x", "--x\r\nContent-Type: text/plain\r\n\r\n"},
+	{"fields", "text/plain", "Content-Type: a\r\n"},
+	{"fields and text", "text/plain", "Content-Type: a\r\ntext\r\n"},
+	{"fields and blanks", "text/plain", "Content-Type: a\r\n \r\n"},
+	{"fields and empty lines", "text/plain", "Content-Type: a\r\n\r\n"},
+	{"encodings", "text/plain", "Content-Transfer-Encoding: base64\r\n\r\n"},
+	{"many encodings", "text/plain", "Content-Transfer-Encoding: base64\r\nContent-Transfer-Encoding: x\r\n\r\nQUJD\r\n"},
+	{"boundaries", "text/plain", "Content-Type: multipart/mixed; boundary=aaaaaaaaaaa\r\n\r\n--aaaaaaaaaaaa\r\n"},
+	{"boundary words", "multipart/mixed; boundary=b", "--b\r\nContent-Type: " + strings.Repeat("boundary=", 50) + "\r\n\r\n"},
+	{"dashes", "multipart/mixed; boundary=b; boundary=c", "--\r\n"},
+	{"prefixes", "multipart/mixed; boundary=b; boundary=c", "--bx\r\n"},
+	{"dashed lines", "multipart/mixed; boundary=b; boundary=c", "--d\r\n"},
+	{"empty lines", "multipart/mixed; boundary=b; boundary=c", "\r\n"},
+	{"one line", "multipart/mixed; boundary=b; boundary=c", "-"},
+	{"messages", "message/rfc822", "Content-Type: message/rfc822\r\n\r\n"},
+	{"encoded messages", "message/rfc822", "Content-Type: message/rfc822\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"},
+	{"encoded multiparts", "multipart/mixed; boundary=b\r\nContent-Transfer-Encoding: quoted-printable", "--b\r\n\r\nx\r\n"},
+	{"base64", "text/plain\r\nContent-Transfer-Encoding: base64", "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWZnaGlqa2xtbm9wcXJzdHV2d3h5ej*=\r\n"},
+	{"odd base64", "text/plain\r\nContent-Transfer-Encoding: base64", "*"},
+	{"base64 padding", "text/plain\r\nContent-Transfer-Encoding: base64", "QQ==\r\n"},
+	{"base64, lines of 1", "text/plain\r\nContent-Transfer-Encoding: base64", "=Q\r\n"},
+	{"bad escapes", "text/plain\r\nContent-Transfer-Encoding: quoted-printable", "=x"},
+	{"blanks", "text/plain\r\nContent-Transfer-Encoding: quoted-printable", "=x \t \t"},
+	{"unknown encoding", "text/plain\r\nContent-Transfer-Encoding: x", "M86)C86)C86)C86)C\r\n"},
+	{"uuencode", "text/plain; boundary*=x", "begin 644 a\r\n#86)C\r\n"},
+	{"uuencoded files", "text/plain; boundary*=x", "begin 644 a\r\n#86)C\r\nend\r\n"},
+	{"yEnc", "text/plain; boundary*=x", "=ybegin name=a\r\nabc\r\n=yend\r\n"},
+	{"BinHex", "text/plain; boundary*=x", "(This file must be converted with BinHex\r\n:$$$$:\r\n"},
+	{"BinHex runs", "text/plain; boundary*=x\r\n\r\n(This file must be converted with BinHex\r\n:", "$*R\r\n"},
+	{"UTF-7", "text/html; charset=utf-7; boundary*=x", "+AGE"},
+	{"UTF-16", "text/html; charset=utf-16; boundary*=x", "a\x01b\x02"},
+	{"digest", "multipart/digest; boundary=b; boundary=c", "--b\r\n\r\n\r\n"},
+}
+
+type hostileShape struct{ name, head, unit string }
+
+func (s *hostileShape) message(size int) []byte {
+	var b bytes.Buffer
+	b.WriteString("Content-Type: " + s.head + "\r\n")
+	if !strings.Contains(s.head, "\r\n\r\n") {
+		b.WriteString("\r\n")
+	}
+	for b.Len() < size {
+		b.WriteString(s.unit)
+	}
+	return b.Bytes()
+}
+
+// TestHostileContents holds what the scanner's side costs, both passes and all
+// decoders, to 2 s of CPU for 25 MB (and to 80 ms a megabyte, besides what the
+// limits allow any message), and to linear growth.
+func TestHostileContents(t *testing.T) {
+	if testing.Short() || raceDetector {
+		t.Skip("cost says nothing under the race detector, and takes long")
+	}
+	small, large := 256<<10, 2<<20
+	if *hostile25 {
+		small, large = 2<<20, 25<<20
+	}
+	for _, s := range hostileShapes {
+		a, _ := contentsCost(t, s.message(small))
+		b, n := contentsCost(t, s.message(large))
+		t.Logf("%-22s %10s %10s %s", s.name, a, b, n)
+		if limit := 80*time.Millisecond*time.Duration(large)>>20 + 150*time.Millisecond; b > min(limit, 2*time.Second) {
+			t.Errorf("%s: %s for %d octets, at most %s is allowed", s.name, b, large, limit)
+		}
+		if ratio := time.Duration(large / small); b > 2*ratio*a && b > 300*time.Millisecond {
+			t.Errorf("%s: %s for %d times the octets of %s", s.name, b, ratio, a)
+		}
+	}
+}
+
+func contentsCost(t *testing.T, data []byte) (cost time.Duration, what string) {
+	t.Helper()
+	size, _ := mail.HeaderLength(data)
+	h := mail.ParseHeader(data[:size])
+	cost = time.Hour
+	for range 2 {
+		start := cpuTime()
+		c := NewContents(&h, func() io.Reader { return bytes.NewReader(data) })
+		contents, octets := 0, int64(0)
+		for {
+			r, _, err := c.Next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r == nil {
+				break
+			}
+			n, err := io.Copy(io.Discard, r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			contents, octets = contents+1, octets+n
+		}
+		cost = min(cost, cpuTime()-start)
+		what = fmt.Sprintf("%d contents, %d octets %s", contents, octets, c.Incomplete())
+	}
+	return cost, what
+}
+
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
