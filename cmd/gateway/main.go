@@ -57,6 +57,7 @@ func commands() []command {
 		{"queue", "list|summary|show|why|flush|hold|release|delete|bounce|reroute --config FILE [ID...|FILTER...]", "look at the queue and work on it", queueCommand},
 		{"quarantine", "list|show|release|delete --config FILE [ID...|FILTER...]", "look at what is held, and let it go or drop it", quarantineCommand},
 		{"privacy", "export|erase --config FILE ADDRESS", "show or erase what is kept of a mail address", privacyCommand},
+		{"stats", "--config FILE [--since TIME] [--threshold K] [--json]", "count mail by hour, domain and action, without telling of anybody", statsCommand},
 		{"trace", "--config FILE [--id ID] [--from|--to ADDRESS] [--domain DOMAIN] [--since TIME]", "find out what became of messages", traceCommand},
 		{"why", "--config FILE ID", "explain what became of a message", whyCommand},
 		{"log", "find|verify-retention --config FILE [--address ADDRESS]", "find an address in the log, or prove that nothing is kept too long", logCommand},

@@ -78,6 +78,7 @@ func TestCanaryClient(t *testing.T) {
 		}
 	}
 	traceStory(t, w, config)
+	statsStory(t, config)
 	eraseStory(t, w, config)
 	verifyStory(t, w, config)
 }
@@ -100,6 +101,27 @@ func traceStory(t *testing.T, w *world, config string) {
 		lines := strings.Count(out.String(), "\n")
 		if lines != c.want || (code == exitOK) != (c.want > 0) || c.with == "held" && strings.Count(out.String(), c.with) != c.want || c.with == "queued" && !strings.Contains(out.String(), "relayed") {
 			t.Errorf("trace %s: exit %d, want %d lines\n%s", c.args, code, c.want, &out)
+		}
+	}
+}
+
+// statsStory: four recipients are too few to be told of, unless asked for.
+func statsStory(t *testing.T, config string) {
+	t.Helper()
+	for args, want := range map[string]string{
+		"--json":                "\"fewer_than\":10",
+		"--json --threshold 2":  "\"domain\":\"example.org\",\"action\":\"accept\",\"recipients\":",
+		"--threshold 2":         "example.org",
+		"--since 2h --until 1h": "",
+		"--threshold 0":         "",
+	} {
+		var out bytes.Buffer
+		code := dispatch(context.Background(), stdio{nil, &out, os.Stderr}, append([]string{"stats", "--config", config}, strings.Fields(args)...))
+		if !strings.Contains(out.String(), want) || (code == exitOK) != (want != "") {
+			t.Errorf("stats %s: exit %d\n%s", args, code, &out)
+		}
+		if want == "\"fewer_than\":10" && strings.Contains(out.String(), "example.org") {
+			t.Errorf("stats tell of few:\n%s", &out)
 		}
 	}
 }
