@@ -263,3 +263,55 @@ func metricsText(t *testing.T, w *world) []byte {
 	}
 	return b
 }
+
+const loopConfig = `
+hostname = "{{.Name}}.example"
+data_dir = "{{.Dir}}/data-{{.Name}}"
+[[listener]]
+address = "{{.Here}}"
+[dns]
+servers = ["{{.DNS}}"]
+[metrics]
+address = "{{.Ours}}"
+[[domain]]
+name      = "example.org"
+next_hops = ["{{.There}}"]
+[privacy]
+redact = "all"
+`
+
+// TestRedactedLoopStops: two gateways that redact, each the next hop of the
+// other. Redaction leaves the hops to be counted, and the loop ends.
+func TestRedactedLoopStops(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, t.TempDir())
+	w.names["Metrics2"] = freeAddress(t)
+	var gateways []*process
+	for _, side := range [][4]string{{"a", "Listen", "Listen2", "Metrics"}, {"b", "Listen2", "Listen", "Metrics2"}} {
+		w.names["Name"], w.names["Here"], w.names["There"], w.names["Ours"] = side[0], w.names[side[1]], w.names[side[2]], w.names[side[3]]
+		gateways = append(gateways, startProcess(t, w.binary, w.write("loop-"+side[0]+".toml", loopConfig), w.names[side[3]], nil))
+	}
+	cl, err := w.dial("Listen")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.close()
+	cl.reply()
+	for _, line := range []string{"EHLO client.example", "MAIL FROM:<anna@sender.example>", "RCPT TO:<bob@example.org>", "DATA"} {
+		cl.do("%s", line)
+	}
+	cl.data([]byte("From: <anna@sender.example>\r\nSubject: round\r\n\r\nround\r\n"))
+	if got, err := cl.reply(); err != nil || !strings.HasPrefix(got, "250") {
+		t.Fatalf("%s, %v", got, err)
+	}
+	var a, b <-chan struct{} = gateways[0].seen("Too many hops", 0), gateways[1].seen("Too many hops", 0)
+	select {
+	case <-a:
+	case <-b:
+	case <-time.After(3 * patience):
+		t.Error("the loop does not end")
+	}
+	if n := len(gateways[0].lines()) + len(gateways[1].lines()); n > 600 {
+		t.Errorf("%d lines in the logs", n)
+	}
+}
