@@ -57,8 +57,23 @@ type AttachmentFacts struct {
 	Extension string   `json:"extension,omitempty"`
 	Size      int64    `json:"size"` // octets; -1 where it is not known
 	Symbols   []string `json:"symbols,omitempty"`
+	// Offset is where the octets of a part begin in the body of the message;
+	// -1 for what lies in another file, or is seen by one reading only. It is
+	// not kept.
+	Offset int64 `json:"-"`
 	// Shown is the name for whoever has the message before him; it is not kept.
 	Shown string `json:"-"`
+}
+
+// Strips are the classes that are taken out of messages.
+func (p AttachmentPolicy) Strips() []AttachmentClass {
+	var out []AttachmentClass
+	for _, c := range AttachmentClasses() {
+		if p[c] == Strip {
+			out = append(out, c)
+		}
+	}
+	return out
 }
 
 // byAttachments is what the policy says about the gravest class.

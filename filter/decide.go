@@ -213,7 +213,7 @@ func decideListed(symbols []Symbol, listings []Listing, p *DomainPolicy) (Verdic
 }
 
 // severity orders actions; discard never comes out of a sum.
-var severity = map[Action]int{Accept: 0, Tag: 1, Quarantine: 2, Discard: 3, Defer: 4, Reject: 5}
+var severity = map[Action]int{Accept: 0, Tag: 1, Strip: 2, Quarantine: 3, Discard: 4, Defer: 5, Reject: 6}
 
 // take replaces the decision by w when w is graver, and keeps the arithmetic.
 func (v *Verdict) take(w Verdict) {
@@ -225,7 +225,7 @@ func (v *Verdict) take(w Verdict) {
 // soften applies tag mode, and the exemption of postmaster.
 func (v Verdict) soften(p *DomainPolicy) Verdict {
 	switch {
-	case p.TagMode && (v.Action == Reject || v.Action == Quarantine || v.Action == Discard):
+	case p.TagMode && (v.Action == Reject || v.Action == Quarantine || v.Action == Discard || v.Action == Strip):
 		v.Action = Tag
 	case p.Postmaster && v.Action == Reject && v.Reason == ReasonVirus:
 		v.Action = Quarantine

@@ -5,8 +5,11 @@ type Action string
 
 // The actions, mildest first.
 const (
-	Accept     Action = "accept"
-	Tag        Action = "tag"        // 250, relayed with X-Spam-Flag: YES
+	Accept Action = "accept"
+	Tag    Action = "tag" // 250, relayed with X-Spam-Flag: YES
+	// Strip: 250; relayed with other text in place of the attachment, and the
+	// original held like a quarantined one.
+	Strip      Action = "strip"
 	Quarantine Action = "quarantine" // 250, held until an admin releases it
 	Discard    Action = "discard"    // 250, dropped by a rule that says so
 	Defer      Action = "defer"      // 451

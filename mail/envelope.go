@@ -82,7 +82,7 @@ type Recipient struct {
 	// recipient gets.
 	Head int
 	// Hold keeps the recipient in the queue, unrelayed, until an admin
-	// releases it: "quarantine:SYMBOL", "mixed", "undeliverable". "" relays.
+	// releases it: "quarantine:SYMBOL", "strip:SYMBOL", "mixed", "undeliverable". "" relays.
 	Hold string
 }
 

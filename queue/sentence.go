@@ -40,8 +40,11 @@ func (w *Wait) where() string {
 // held: why, what would help, and until when.
 func (w *Wait) held(now time.Time) string {
 	symbol, quarantined := strings.CutPrefix(w.Hold, "quarantine:")
+	taken, stripped := strings.CutPrefix(w.Hold, "strip:")
 	var why string
 	switch {
+	case stripped:
+		why = "it is the original of a message that was relayed without an attachment, because of " + taken
 	case quarantined:
 		why = "it is in quarantine because of " + symbol
 	case w.Hold == "mixed":

@@ -31,8 +31,11 @@ type Record struct {
 	Rules    string             `json:"rules_hash,omitempty"`
 	Edits    []privacy.Edit     `json:"privacy,omitempty"`
 	Signed   []string           `json:"signed,omitempty"` // "selector._domainkey.domain" of our signatures
-	Facts    *filter.Facts      `json:"facts,omitempty"`
-	Timings  Timings            `json:"timings"`
+	// StrippedAs is the ID of the message that was made by taking attachments
+	// out of this one, which is held.
+	StrippedAs string        `json:"stripped_as,omitempty"`
+	Facts      *filter.Facts `json:"facts,omitempty"`
+	Timings    Timings       `json:"timings"`
 
 	verdicts []filter.Verdict
 }

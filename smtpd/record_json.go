@@ -78,6 +78,7 @@ func (l *transactionLine) AppendFields(o *jsonx.Object) {
 	}
 	jsonx.ListIf(o, "privacy", r.Edits, (*privacy.Edit).AppendJSON)
 	o.StringsIf("signed", r.Signed)
+	o.StringIf("stripped_as", r.StrippedAs)
 }
 
 // LogValue implements slog.LogValuer, for the text format.
@@ -110,6 +111,9 @@ func (l *transactionLine) LogValue() slog.Value {
 	if len(r.Signed) > 0 {
 		attrs = append(attrs, slog.Any("signed", r.Signed))
 	}
+	if r.StrippedAs != "" {
+		attrs = append(attrs, slog.String("stripped_as", r.StrippedAs))
+	}
 	return slog.GroupValue(attrs...)
 }
 
@@ -140,6 +144,7 @@ func (r *Record) AppendJSON(b []byte) []byte {
 	o.StringIf("rules_hash", r.Rules)
 	jsonx.ListIf(&o, "privacy", r.Edits, (*privacy.Edit).AppendJSON)
 	o.StringsIf("signed", r.Signed)
+	o.StringIf("stripped_as", r.StrippedAs)
 	if r.Facts != nil {
 		o.Value("facts", r.Facts)
 	}

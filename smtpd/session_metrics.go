@@ -45,7 +45,7 @@ func NewSessionMetrics(reg prometheus.Registerer) *SessionMetrics {
 // the first increment of a series that appears with it is seen by nobody.
 func (m *SessionMetrics) begin() {
 	for _, v := range [][2]string{
-		{"accepted", "accept"}, {"accepted", "tag"}, {"accepted", "quarantine"}, {"accepted", "discard"},
+		{"accepted", "accept"}, {"accepted", "tag"}, {"accepted", "strip"}, {"accepted", "quarantine"}, {"accepted", "discard"},
 		{"deferred", "defer"}, {"rejected", "reject"}, {"aborted", "none"},
 	} {
 		m.messages.WithLabelValues(v[0], v[1])

@@ -43,7 +43,7 @@ func newHeads(tx *transaction, j *filter.Judgement, body mail.Content) *heads {
 
 // index is the header section for a recipient of domain d.
 func (h *heads) index(d *Domain, v filter.Verdict, action filter.Action) int {
-	key := headKey{d.Redact, d.SignedFields, action != filter.Accept, v.Required}
+	key := headKey{d.Redact, d.SignedFields, flagged(v, action), v.Required}
 	for k, have := range h.keys {
 		if have == key {
 			return k
@@ -52,6 +52,12 @@ func (h *heads) index(d *Domain, v filter.Verdict, action filter.Action) int {
 	h.list = append(h.list, h.build(key, v))
 	h.keys = append(h.keys, key)
 	return len(h.list) - 1
+}
+
+// flagged tells what goes out with X-Spam-Flag: what has lost an attachment is
+// no spam by that alone.
+func flagged(v filter.Verdict, action filter.Action) bool {
+	return action != filter.Accept && (action != filter.Strip || v.Score >= v.Required)
 }
 
 // report keeps what redaction did: once for each class, not for each head.

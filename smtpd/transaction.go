@@ -82,7 +82,7 @@ func (tx *transaction) finish() error {
 	d := tx.decide(j)
 	reply := ReplyFor(d.Verdict, tx.env.ID)
 	if reply.Code == 250 {
-		reply = tx.commit(j, d, content)
+		reply = tx.commit(j, &d, content)
 	}
 	tx.conclude(j, d, reply)
 	return reply
@@ -107,7 +107,11 @@ func (d *Domain) PolicyFor(p mail.Path) *filter.DomainPolicy {
 }
 
 // commit stores the message for the recipients that are not discarded.
-func (tx *transaction) commit(j *filter.Judgement, d filter.Decision, content mail.Content) *smtp.SMTPError {
+func (tx *transaction) commit(j *filter.Judgement, d *filter.Decision, content mail.Content) *smtp.SMTPError {
+	copied := tx.strip(j, d, content)
+	if copied != nil {
+		defer copied.close()
+	}
 	m, err := tx.compose(j, d, content)
 	if err != nil {
 		tx.s.gw.log.Error("message not signed, and so not queued", "id", tx.env.ID, "error", err)
@@ -129,17 +133,19 @@ func (tx *transaction) commit(j *filter.Judgement, d filter.Decision, content ma
 		tx.s.gw.log.Error("message not queued", "id", tx.env.ID, "error", err)
 		return tx.storageReply(err)
 	}
+	if copied != nil {
+		if err := copied.commit(ctx); err != nil {
+			tx.s.gw.log.Error("stripped message not queued; its original is held", "id", tx.env.ID, "error", err)
+			return tx.storageReply(err)
+		}
+	}
 	return Queued(tx.env.ID)
 }
 
 // compose makes the stored message: a header section for each class of
 // recipients, the holds, and whether a DSN may go back.
-func (tx *transaction) compose(j *filter.Judgement, d filter.Decision, content mail.Content) (*mail.Message, error) {
-	m := &mail.Message{Envelope: tx.env, Body: mail.Section(content, int64(len(j.Header.Raw)))}
-	heads := newHeads(tx, j, m.Body)
-	m.Envelope.Client.Name = j.Facts.Client.Name
-	m.Envelope.MayReturn = mayReturn(&tx.env, j.Facts)
-	m.Envelope.Recipients = make([]mail.Recipient, 0, len(tx.env.Recipients))
+func (tx *transaction) compose(j *filter.Judgement, d *filter.Decision, content mail.Content) (*mail.Message, error) {
+	m, heads := tx.message(j, mail.Section(content, int64(len(j.Header.Raw))))
 	for k, r := range tx.env.Recipients {
 		action, v := d.Recipients[k], tx.record.verdicts[k]
 		if action == filter.Discard {
@@ -151,12 +157,24 @@ func (tx *transaction) compose(j *filter.Judgement, d filter.Decision, content m
 			r.Hold = "mixed"
 		case action == filter.Quarantine:
 			r.Hold = "quarantine:" + holdSymbol(v)
+		case action == filter.Strip:
+			r.Hold = holdStripped + holdSymbol(v)
 		}
 		m.Envelope.Recipients = append(m.Envelope.Recipients, r)
 	}
 	m.Heads = heads.list
 	tx.record.Edits, tx.record.Signed = heads.edits, heads.signed
 	return m, heads.err
+}
+
+// message begins a message with this body: nobody gets it yet. Its header
+// sections are for it alone, since a seal covers the body.
+func (tx *transaction) message(j *filter.Judgement, body mail.Content) (*mail.Message, *heads) {
+	m := &mail.Message{Envelope: tx.env, Body: body}
+	m.Envelope.Client.Name = j.Facts.Client.Name
+	m.Envelope.MayReturn = mayReturn(&tx.env, j.Facts)
+	m.Envelope.Recipients = make([]mail.Recipient, 0, len(tx.env.Recipients))
+	return m, newHeads(tx, j, body)
 }
 
 // holdSymbol is what decided; a score alone is SCORE.

@@ -50,7 +50,11 @@ func (a attachmentParts) Begin(l *mime.Leaf) mime.Content {
 }
 
 func partOf(l *mime.Leaf) attachment.Part {
-	return attachment.Part{Type: l.Type, Disposition: l.Disposition, Names: l.Names, Reading: l.Reading}
+	p := attachment.Part{Type: l.Type, Disposition: l.Disposition, Names: l.Names, Reading: l.Reading, Offset: l.Offset}
+	if l.Inner() {
+		p.Offset = -1
+	}
+	return p
 }
 
 // walkMessage takes a message apart that lies in an archive.

@@ -97,7 +97,7 @@ type dmarcJSON struct {
 
 func exitFor(a filter.Action) int {
 	switch a {
-	case filter.Tag, filter.Quarantine:
+	case filter.Tag, filter.Strip, filter.Quarantine:
 		return 10
 	case filter.Defer:
 		return 20

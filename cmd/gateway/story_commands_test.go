@@ -54,6 +54,7 @@ import (
 //
 //	eventually PATTERN PROGRAM...  run it until its stdout matches
 //	status N PROGRAM...     run it; the exit status is N
+//	take NAME PATTERN       $NAME is what the pattern's group matches in stdout
 //	keys KEYS [PATH]        each line of stdout is JSON with exactly these keys
 //	metric SERIES VALUE     it comes to the value; also ">=VALUE"
 //	ready PATTERN           what /readyz comes to say, with its code
@@ -87,6 +88,7 @@ var storyCommands = map[string]func(ts *testscript.TestScript, neg bool, args []
 	"eventually":  cmdEventually,
 	"status":      cmdStatus,
 	"keys":        cmdKeys,
+	"take":        cmdTake,
 	"metric":      plain(cmdMetric),
 	"ready":       plain(cmdReady),
 	"log":         cmdLog,

@@ -163,6 +163,14 @@ func run(ts *testscript.TestScript, args []string) (stdout, stderr string, statu
 // cmdKeys compares the keys of the JSON objects in stdout, one a line, with
 // what others rely on: "id,state,..."; of a member with a second argument, such
 // as "recipients".
+func cmdTake(ts *testscript.TestScript, _ bool, args []string) {
+	m := regexp.MustCompile(args[1]).FindStringSubmatch(ts.ReadFile("stdout"))
+	if len(m) != 2 {
+		ts.Fatalf("stdout has nothing for %s", args[1])
+	}
+	ts.Setenv(args[0], m[1])
+}
+
 func cmdKeys(ts *testscript.TestScript, _ bool, args []string) {
 	want := strings.Split(args[0], ",")
 	slices.Sort(want)

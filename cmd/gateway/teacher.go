@@ -78,11 +78,12 @@ func (g *gateway) release(id mail.ID) error {
 }
 
 // read gives the facts of a message that was quarantined as spam, nil for any
-// other: that malware was let through says nothing about its words.
+// other: that malware or an attachment was let through says nothing about the
+// words.
 func (t *teacher) read(id mail.ID) *filter.Facts {
 	item, there := t.g.queue.Get(id)
 	symbol, quarantined := strings.CutPrefix(item.Reason, "quarantine:")
-	if !there || item.State != queue.Held || !quarantined || symbol == filter.SymVirus || !t.learn.Load().Releases {
+	if !there || item.State != queue.Held || !quarantined || symbol == filter.SymVirus || filter.ClassOf(symbol) != "" || !t.learn.Load().Releases {
 		return nil
 	}
 	b := capped{left: teachSize}

@@ -154,6 +154,12 @@ func explainEvent(w io.Writer, e history.Entry) error {
 			fmt.Fprintf(w, ": to %s", a.To)
 		}
 		fmt.Fprintln(w)
+	case "stripped":
+		var s smtpd.Stripped
+		if err := json.Unmarshal(e.Data, &s); err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "%s  made of %s by taking attachments out\n", at, s.From)
 	default:
 		return errors.New("unknown kind of event: " + e.Kind)
 	}
@@ -185,6 +191,9 @@ func explainVerdict(w io.Writer, at string, r *smtpd.Record) {
 		if c.State != "ok" {
 			fmt.Fprintf(w, "    %s was %s: %s\n", c.Name, c.State, c.Cause)
 		}
+	}
+	if r.StrippedAs != "" {
+		fmt.Fprintf(w, "    relayed without the attachment as %s; this one is held\n", r.StrippedAs)
 	}
 	for _, e := range r.Edits {
 		fmt.Fprintf(w, "    privacy: %s %s\n", e.Name, e.Kind)

@@ -41,6 +41,8 @@ type file struct {
 	depth    int    // archives around it
 	path     string // the names of these, for the evidence
 
+	offset int64 // in the body of the message, -1 for what lies deeper
+
 	fact int // in exam.files; -1 beyond maxListed
 	kind filetype.Type
 	ext  string // of the first name
@@ -48,7 +50,10 @@ type file struct {
 
 // part looks at one part of the message.
 func (x *exam) part(i *item, data []byte) {
-	f := &file{names: i.part.Names, declared: i.part.Type, data: data, size: int64(len(data)), cut: i.cut}
+	f := &file{names: i.part.Names, declared: i.part.Type, data: data, size: int64(len(data)), cut: i.cut, offset: i.part.Offset}
+	if i.part.Reading != "" {
+		f.offset = -1
+	}
 	if i.cut {
 		f.size = -1
 	}
@@ -88,10 +93,14 @@ func (x *exam) begin(f *file) {
 		x.metrics.files.Inc()
 	}
 	f.fact = -1
+	if f.depth > 0 {
+		f.offset = -1
+	}
 	if len(x.files) < maxListed {
 		f.fact = len(x.files)
 		x.files = append(x.files, filter.AttachmentFacts{
 			Depth: f.depth, Type: string(f.kind), Extension: f.ext, Size: f.size, Shown: show(f.names),
+			Offset: f.offset,
 		})
 	}
 }

@@ -16,6 +16,7 @@ type Part struct {
 	Disposition string
 	Names       []string // all that some client may show
 	Reading     string   // "" for the plain reading of the message
+	Offset      int64    // of its octets in the body of the message; -1 where they lie elsewhere
 }
 
 // Content takes the octets of a part.

@@ -67,7 +67,8 @@ func (w *Walker) begin() {
 			break
 		}
 	}
-	w.offset += int64(len(w.head))
+	w.headLen = int64(len(w.head))
+	w.offset += w.headLen
 	w.state, w.bol, w.lastCRLF = inBody, true, 0
 	w.head, w.lineAt = w.head[:0], 0
 	w.open(h.Fields, false)
@@ -97,6 +98,7 @@ func (w *Walker) open(fields []mail.Field, top bool) {
 	part := Part{
 		Depth: w.depth, Type: w.mediaType(&e), Encoding: e.encoding,
 		Disposition: cut(firstWord(e.disposition.main)), Name: cut(e.name()), Offset: w.offset,
+		header: w.headLen, inner: w.level > 0,
 	}
 	if len(w.frames) > 0 {
 		part.Depth = w.frames[len(w.frames)-1].depth + 1

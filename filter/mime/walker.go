@@ -32,8 +32,14 @@ type Part struct {
 	// Odd is what makes this part ambiguous.
 	Odd Ambiguities
 
-	capable bool // it can carry executable content
+	capable bool  // it can carry executable content
+	header  int64 // octets of its header section, which ends at Offset
+	inner   bool  // Offset is in an encoded message
 }
+
+// Inner reports that the part lies in an encoded message, so that Offset is no
+// place in the body of the message itself.
+func (p *Part) Inner() bool { return p.inner }
 
 // Sink takes the text that a reader of the message would see. The walker
 // calls it in document order.
@@ -86,6 +92,7 @@ type Walker struct {
 
 	head     []byte // header section of the part that begins
 	lineAt   int    // where the current line of head begins
+	headLen  int64  // octets of the header section that was read last
 	digest   bool   // parts default to message/rfc822 (RFC 2046 section 5.1.5)
 	bol      bool   // the next octet begins a line
 	held     []byte // the beginning of a line that may be a delimiter

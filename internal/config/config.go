@@ -260,13 +260,13 @@ type ScannerPolicy struct {
 // Attachments is what happens to a message with an attachment of a class
 // (filter.AttachmentClass). "accept" leaves it to the scores of the symbols.
 type Attachments struct {
-	Executable string `toml:"executable" default:"reject" enum:"reject|quarantine|tag|accept"`
-	Macro      string `toml:"macro" default:"tag" enum:"reject|quarantine|tag|accept"`
-	Active     string `toml:"active" default:"accept" enum:"reject|quarantine|tag|accept"`
-	Encrypted  string `toml:"encrypted" default:"accept" enum:"reject|quarantine|tag|accept"`
-	Disguised  string `toml:"disguised" default:"quarantine" enum:"reject|quarantine|tag|accept"`
-	Bomb       string `toml:"bomb" default:"reject" enum:"reject|quarantine|tag|accept"`
-	Unreadable string `toml:"unreadable" default:"accept" enum:"reject|quarantine|tag|accept"`
+	Executable string `toml:"executable" default:"reject" enum:"reject|quarantine|strip|tag|accept"`
+	Macro      string `toml:"macro" default:"tag" enum:"reject|quarantine|strip|tag|accept"`
+	Active     string `toml:"active" default:"accept" enum:"reject|quarantine|strip|tag|accept"`
+	Encrypted  string `toml:"encrypted" default:"accept" enum:"reject|quarantine|strip|tag|accept"`
+	Disguised  string `toml:"disguised" default:"quarantine" enum:"reject|quarantine|strip|tag|accept"`
+	Bomb       string `toml:"bomb" default:"reject" enum:"reject|quarantine|strip|tag|accept"`
+	Unreadable string `toml:"unreadable" default:"accept" enum:"reject|quarantine|strip|tag|accept"`
 }
 
 // DNSBL is one zone to ask about clients. A negative score makes it a DNSWL.
