@@ -243,6 +243,7 @@ func (m *Message) Report() filter.Report {
 func (m *Message) Abort() {
 	if m.cancel != nil {
 		m.cancel()
+		m.x.budget.Cancel()
 	}
 	m.mu.Lock()
 	for m.working {

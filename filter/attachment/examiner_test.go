@@ -42,6 +42,9 @@ func TestAbort(t *testing.T) {
 		c.End()
 		m.Abort()
 		e.Open().Abort()
+		if m.x.budget.Check() == nil {
+			t.Error("the work goes on")
+		}
 		if len(e.slots) != 1 {
 			t.Error("the slot of another was given back")
 		}

@@ -2,7 +2,6 @@ package attachment
 
 import (
 	"bytes"
-	"mime"
 	"slices"
 	"strings"
 
@@ -118,15 +117,18 @@ func namedOther(ext string, kind filetype.Type) bool {
 	if kind == filetype.Unknown {
 		return false
 	}
-	t := mime.TypeByExtension("." + ext)
 	switch ext {
 	case "pdf":
 		return kind != filetype.PDF && kind.Group() != filetype.Media
 	case "txt", "csv", "log":
 		return kind.Group() == filetype.Executable && kind != filetype.Script || archive.Known(string(kind)) || kind == filetype.OLE
 	}
-	if strings.HasPrefix(t, "image/") || strings.HasPrefix(t, "audio/") || strings.HasPrefix(t, "video/") {
-		return declaredOther(t, kind)
-	}
-	return false
+	return media[ext] && declaredOther("image/"+ext, kind)
+}
+
+// media are the extensions of pictures, sounds and films.
+var media = map[string]bool{
+	"png": true, "jpg": true, "jpeg": true, "jpe": true, "gif": true, "bmp": true, "tif": true, "tiff": true, "webp": true,
+	"heic": true, "mp3": true, "wav": true, "ogg": true, "m4a": true, "flac": true, "mp4": true, "mov": true, "avi": true,
+	"mpg": true, "mpeg": true, "wmv": true, "webm": true,
 }

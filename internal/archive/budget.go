@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 )
 
@@ -54,7 +55,8 @@ func damaged(err error) error {
 	return fmt.Errorf("%w: %w", ErrDamaged, err)
 }
 
-// Budget is what is left for one message. It is not safe for concurrent use.
+// Budget is what is left for one message. It is not safe for concurrent use,
+// but for Cancel.
 type Budget struct {
 	limits   Limits
 	entries  int
@@ -63,7 +65,12 @@ type Budget struct {
 	left     time.Duration // while the clock stands
 	deadline time.Time     // while it runs
 	over     error         // sticky
+	givenUp  atomic.Bool
 }
+
+// Cancel ends the work at its next step: nobody waits for it any more. It alone
+// may be called beside the others.
+func (b *Budget) Cancel() { b.givenUp.Store(true) }
 
 // NewBudget makes a budget whose clock runs.
 func NewBudget(l Limits) *Budget {
@@ -92,7 +99,7 @@ func (b *Budget) Exceeded() error { return b.over }
 
 // Check fails when the time is over.
 func (b *Budget) Check() error {
-	if b.over == nil && time.Now().After(b.deadline) {
+	if b.over == nil && (b.givenUp.Load() || time.Now().After(b.deadline)) {
 		b.over = &LimitError{"time"}
 	}
 	return b.over

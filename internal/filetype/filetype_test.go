@@ -132,6 +132,9 @@ func TestNameTricks(t *testing.T) {
 		{"invoice.pdf" + strings.Repeat(" ", 60) + ".exe", DoubleExtension | Padding},
 		{"invoice" + strings.Repeat("_", 30) + ".exe", Padding},
 		{"invoice\u202efdp.exe", BidiOverride},
+		{"invoice\u202efdp.txt", BidiOverride},
+		{"\u202bדוח\u202c.pdf", 0},
+		{"\u2067דוח\u2069.exe", BidiOverride},
 		{"חשבונית\u200f.pdf", 0}, // a mark that Hebrew needs
 		{"دفتر\u200cچه.pdf", 0},  // a joiner that Persian needs
 		{"a.e\u200bxe", ZeroWidth},

@@ -93,7 +93,10 @@ func (t Tricks) Has(one Tricks) bool { return t&one != 0 }
 func NameTricks(name string) Tricks {
 	var t Tricks
 	name = Base(name)
-	if strings.ContainsAny(name, "\u202a\u202b\u202d\u202e\u2066\u2067\u2068") {
+	// Overrides have no place in a name; embeddings and isolates do, in
+	// languages that need them, but not in that of a program.
+	if strings.ContainsAny(name, "\u202d\u202e") ||
+		strings.ContainsAny(name, "\u202a\u202b\u2066\u2067\u2068") && DangerousName(Extension(name)) {
 		t |= BidiOverride
 	}
 	if strings.ContainsFunc(name, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
@@ -117,13 +120,16 @@ func NameTricks(name string) Tricks {
 }
 
 // hiddenAt reports invisible characters in the extension or right before its
-// dot. Direction marks are excused: some scripts need them there.
+// dot. What gives a direction is excused: some scripts need them there.
 func hiddenAt(name string) bool {
 	i := strings.LastIndexByte(name, '.')
 	if i < 0 {
 		return false
 	}
-	hidden := func(r rune) bool { return invisible(r) && r != 0x200e && r != 0x200f }
+	direction := func(r rune) bool {
+		return r == 0x200e || r == 0x200f || 0x202a <= r && r <= 0x202e || 0x2066 <= r && r <= 0x2069
+	}
+	hidden := func(r rune) bool { return invisible(r) && !direction(r) }
 	before, _ := utf8.DecodeLastRuneInString(name[:i])
 	return hidden(before) || strings.ContainsFunc(name[i:], hidden)
 }
