@@ -13,9 +13,9 @@ import (
 // q.mu, which is given up meanwhile.
 func (q *Queue) attempt(u unit) {
 	ended := q.trying(u.e)
-	s, memory, err := q.borrow(u.e)
+	s, memory, err := q.lend(u.e)
 	if err != nil {
-		memory.giveBack(nil)
+		memory.giveBack(nil, nil)
 		q.unreadable(u.e, err)
 		q.finish(u)
 		q.mu.Unlock()
@@ -50,7 +50,7 @@ func (q *Queue) attempt(u unit) {
 	q.finish(u)
 	q.mu.Unlock()
 	ended()
-	memory.giveBack(outs)
+	memory.giveBack(s, outs)
 	q.observe(report, u.d.name, took)
 	if q.log.crowded(b) {
 		// Deliveries that are not recorded are made again after a crash:
@@ -115,11 +115,16 @@ func deliver(outs []mail.Outcome, ctx context.Context, d Deliverer, name mail.De
 	return outs
 }
 
-// giveBack ends the claim of an attempt. One that did not go well may have been
-// cut short, and left something behind that still reads.
-func (c *chunk) giveBack(outs []mail.Outcome) {
-	if c != nil && (len(outs) == 0 || slices.ContainsFunc(outs, func(o mail.Outcome) bool { return o.Result != mail.Relayed })) {
+// giveBack ends the claim of an attempt, and what s was opened into. One that
+// did not go well may have been cut short, and left something behind that still
+// reads.
+func (c *chunk) giveBack(s *stored, outs []mail.Outcome) {
+	well := len(outs) > 0 && !slices.ContainsFunc(outs, func(o mail.Outcome) bool { return o.Result != mail.Relayed })
+	if c != nil && !well {
 		c.shared.Store(true)
+	}
+	if s != nil && well {
+		s.discard()
 	}
 	c.release()
 }
@@ -191,21 +196,29 @@ type appendix struct {
 }
 
 func (a *appendix) size() int {
-	n := recordHeaderSize + 20
+	n := recordHeaderSize + 20 + sealedStates
 	for i := range a.states {
 		n += a.states[i].size()
 	}
 	return n
 }
 
-func (a *appendix) write(b *batch) {
+func (a *appendix) write(b *batch, keys *keyring) {
 	var flags uint8
 	op := fixStates
 	if a.last {
 		flags, op = flagLast, fixFinal
 	}
+	k := keys.get(a.e.key)
+	if k != nil {
+		flags |= flagSealed
+	}
 	dst := appendRecordHeader(b.tail(), a.kind, flags, a.e.id, a.e.gen)
-	b.add(appendStates(dst, a.e.since, a.states), fixup{op: op, e: a.e})
+	dst = appendStates(dst, a.e.since, a.states)
+	if k != nil {
+		dst = k.sealStates(dst, recordHeaderSize, a.e.id, a.kind, flags)
+	}
+	b.add(dst, fixup{op: op, e: a.e, states: a.states})
 	b.outcomes++
 }
 
@@ -220,7 +233,7 @@ func (q *Queue) appendWith(list []appendix, dsns []*generated) *batch {
 		n += list[i].size()
 	}
 	for _, g := range dsns {
-		n += g.size()
+		n += g.prepare(q)
 	}
 	if n == 0 {
 		return nil
@@ -236,7 +249,7 @@ func (q *Queue) appendWith(list []appendix, dsns []*generated) *batch {
 		g.write(b)
 	}
 	for i := range list {
-		list[i].write(b)
+		list[i].write(b, &q.keys)
 	}
 	l.nudge()
 	return b

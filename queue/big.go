@@ -14,7 +14,8 @@ import (
 // Large bodies have files of their own, big/<id>: they are written while the
 // message arrives, so that the log stays short and memory free. The body keeps
 // the offset that it arrived at; the header section before it, which may name
-// the client, is overwritten with zeros before the sync.
+// the client, is overwritten with zeros before the sync. Sealed files are in
+// bigseal.go.
 
 func (q *Queue) bigName(id mail.ID) string { return q.bigDir() + "/" + id.String() }
 
@@ -34,6 +35,9 @@ func (c *bigContent) Open() (io.ReadCloser, error) {
 	f, err := c.fs.Open(c.name, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
+	}
+	if c.ref.key != nil {
+		return newSealedReader(f, c.ref), nil
 	}
 	return &bigReader{f: f, ref: c.ref}, nil
 }
@@ -74,8 +78,13 @@ func (r *bigReader) Close() error { return r.f.Close() }
 
 // durableBig makes the file of a large message durable under its final name.
 // ref.offset octets at its start are wiped.
-func (q *Queue) durableBig(f fsx.File, tmp string, id mail.ID, ref bigRef) error {
-	err := writeZeros(f, 0, ref.offset)
+func (q *Queue) durableBig(f fsx.File, sealed *sealedFile, tmp string, id mail.ID, ref bigRef) error {
+	var err error
+	if sealed != nil {
+		err = sealed.finish(ref.offset)
+	} else {
+		err = writeZeros(f, 0, ref.offset)
+	}
 	if err == nil {
 		err = f.Datasync()
 	}

@@ -87,3 +87,26 @@ func TestSlowReaderKeepsItsMemory(t *testing.T) {
 		t.Error("no chunk was given back: the test has shown nothing")
 	}
 }
+
+// TestRelocatedIsReadWhole: a message that is relocated while it lies in memory
+// is read from where it is now; its state, and so its record, has grown.
+func TestRelocatedIsReadWhole(t *testing.T) {
+	q, err := open(fsx.NewMem(), "/spool", Options{MinFreeBytes: 1, Metrics: modelMetrics}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := mustPut(t, q, []byte("body\r\n"), "a@d.example")
+	mustPut(t, q, []byte("another\r\n"), "b@d.example")
+	q.mu.Lock()
+	e := q.entries[id]
+	e.rcpts[0].hold, e.rcpts[0].phase = q.reason("a reason of some length"), phaseHeld
+	before := e.recLen
+	q.relocate(e)
+	q.mu.Unlock()
+	q.flush()
+	if e.recLen <= before {
+		t.Fatalf("a record of %d octets after one of %d", e.recLen, before)
+	}
+	wantContent(t, q, id, []byte("body\r\n"))
+	mustClose(t, q)
+}

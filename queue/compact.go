@@ -21,6 +21,7 @@ const (
 	compactPiece  = 1 << 20
 	expireEvery   = 10 * time.Minute
 	compactEvery  = time.Minute
+	turnEvery     = time.Minute
 	janitorPeriod = time.Minute
 )
 
@@ -28,7 +29,7 @@ func (q *Queue) janitor() {
 	defer q.tasks.Done()
 	t := time.NewTicker(janitorPeriod)
 	defer t.Stop()
-	var compacted, expired time.Time
+	var compacted, expired, turned time.Time
 	for {
 		select {
 		case <-q.stop:
@@ -42,6 +43,10 @@ func (q *Queue) janitor() {
 		if now.Sub(compacted) >= compactEvery {
 			compacted = now
 			q.compact(compactBelow, q.pace)
+		}
+		if now.Sub(turned) >= turnEvery {
+			turned = now
+			q.turnKeys(now, q.pace)
 		}
 		if now.Sub(expired) >= expireEvery {
 			expired = now
@@ -218,22 +223,30 @@ func (q *Queue) relocate(e *entry) int {
 		q.unreadable(e, err)
 		return 0
 	}
+	defer s.discard()
 	states := q.texts(e, s)
 	if e.gone || e.at != at || e.copies == 1<<8-1 {
 		return 0
 	}
+	o := outgoing{
+		kind: recRelocate, id: e.id, gen: e.gen + 1, env: &s.env, since: e.since, states: states,
+		heads: s.heads, big: s.big, body: s.body, size: e.size, content: s.content,
+	}
+	q.sealWith(&o, e)
+	o.prepare()
 	l := q.log
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.usable() != nil {
+		q.unseal(o.number())
 		return 0
 	}
-	n := int(recordHeaderSize + copySize(&s.env, states, s.heads, int64(len(s.body))))
+	n := o.bound()
 	b := l.room(n)
 	e.gen++
-	dst := appendRecordHeader(b.tail(), recRelocate, 0, e.id, e.gen)
-	dst = appendCopy(dst, &s.env, e.since, states, s.heads, s.big)
-	b.add(append(dst, s.body...), fixup{op: fixRelocate, e: e})
+	before := e.key
+	e.key = o.number()
+	b.add(o.append(b.tail()), fixup{op: fixRelocate, e: e, epoch: before})
 	l.nudge()
 	return n
 }

@@ -20,24 +20,24 @@ import (
 //
 //	digest, integers little endian
 //	 0  magic   u64  "MMWQDIG1"    40  batch  u64  the last one
-//	 8  version u32  1             48  durable segment u64 } what its batches
+//	 8  version u32  2             48  durable segment u64 } what its batches
 //	12  key epoch u32  0: plain    56  durable offset  u64 } say of an earlier one
 //	16  epoch   u64  of the        64  batches u32
 //	24  number  u64    segment     68  copies  u32
 //	32  used    u64  end of it     72  others  u32
 //	76  checksum u32  CRC32C of 0..75 and the payload
-//	80  payload: strings: number uvarint, each length uvarint, octets
+//	80  payload, sealed as nonce [12], payload, tag [16]: strings: number uvarint, each length uvarint, octets
 //	    records, as in the segment, in order
 //
 //	record: type u8, flags u8 (1 last, 2 big, 4 null reverse-path), ID [16],
-//	        generation uvarint, offset uvarint (less the one before's),
+//	        generation uvarint, key epoch uvarint, offset uvarint (less the one before's),
 //	        length uvarint, since varint (less the one before's),
 //	        of a copy: size uvarint; number of states uvarint, states
 //	state:  domain's string (of a copy) or recipient uvarint, status u8 (with
 //	        0x80: the last attempt did not reach the next hop), attempts uvarint, next varint ms, strings of hold, reroute uvarint
 const (
 	digestMagic      = 0x3147494451574d4d // "MMWQDIG1"
-	digestVersion    = 1
+	digestVersion    = 2
 	digestHeaderSize = 80
 	digestSuffix     = ".digest"
 
@@ -108,6 +108,7 @@ func (d *digest) add(ev *event) {
 	b := append(d.records, byte(ev.kind), flags)
 	b = append(b, ev.id[:]...)
 	b = binary.AppendUvarint(b, uint64(ev.gen))
+	b = binary.AppendUvarint(b, uint64(ev.epoch))
 	b = binary.AppendUvarint(b, uint64(ev.off-d.off))
 	b = binary.AppendUvarint(b, uint64(ev.len))
 	b = binary.AppendVarint(b, ev.since-d.since)
@@ -139,7 +140,7 @@ func (d *digest) add(ev *event) {
 	d.records = b
 }
 
-func (d *digest) encode() []byte {
+func (d *digest) encode(k *epochKey) []byte {
 	b := make([]byte, digestHeaderSize, digestHeaderSize+len(d.records)+64*len(d.strings))
 	le.PutUint64(b[0:], digestMagic)
 	le.PutUint32(b[8:], digestVersion)
@@ -157,18 +158,27 @@ func (d *digest) encode() []byte {
 		b = appendString(b, s)
 	}
 	b = append(b, d.records...)
+	if k != nil {
+		le.PutUint32(b[12:], k.number)
+		plain := slices.Clone(b[digestHeaderSize:])
+		b = append(b[:digestHeaderSize], make([]byte, nonceSize)...)
+		b = k.seal(append(b, plain...), digestHeaderSize+nonceSize, digestAAD(b))
+	}
 	le.PutUint32(b[76:], digestSum(b))
 	return b
 }
+
+// digestAAD binds the payload of a sealed digest to its segment.
+func digestAAD(b []byte) []byte { return append([]byte{aadDigest}, b[:76]...) }
 
 func digestSum(b []byte) uint32 {
 	return crc32.Update(crc32.Checksum(b[:76], castagnoli), castagnoli, b[digestHeaderSize:])
 }
 
 // decodeDigest reads the digest of the segment with that number and epoch.
-func decodeDigest(b []byte, number, epoch uint64) (*digest, error) {
+func decodeDigest(b []byte, number, epoch uint64, keys *keyring) (*digest, error) {
 	if len(b) < digestHeaderSize || le.Uint64(b) != digestMagic || le.Uint32(b[8:]) != digestVersion ||
-		le.Uint32(b[12:]) != 0 || le.Uint32(b[76:]) != digestSum(b) {
+		le.Uint32(b[76:]) != digestSum(b) {
 		return nil, ErrDamaged
 	}
 	d := &digest{
@@ -179,7 +189,18 @@ func decodeDigest(b []byte, number, epoch uint64) (*digest, error) {
 	if d.number != number || d.epoch != epoch {
 		return nil, ErrDamaged
 	}
-	dec := decoder{b: b[digestHeaderSize:]}
+	payload := b[digestHeaderSize:]
+	if n := le.Uint32(b[12:]); n != 0 {
+		k := keys.get(n)
+		if k == nil {
+			return nil, veiledError{n}
+		}
+		var err error
+		if payload, err = k.open(payload, digestAAD(b)); err != nil {
+			return nil, err
+		}
+	}
+	dec := decoder{b: payload}
 	n := dec.count(1)
 	d.strings = make([]string, 0, n)
 	for range n {
@@ -211,6 +232,7 @@ func (d *digest) each(f func(*event)) error {
 		ev.flags, ev.big, ev.dsn = flags&digestLast, flags&digestBig != 0, flags&digestNull != 0
 		copy(ev.id[:], dec.bytes(len(mail.ID{})))
 		ev.gen = uint32(dec.uvarint())
+		ev.epoch = uint32(dec.uvarint())
 		ev.off += uint32(dec.uvarint())
 		ev.len = uint32(dec.uvarint())
 		ev.since += dec.varint()
@@ -237,7 +259,7 @@ func (d *digest) each(f func(*event)) error {
 			s.hold, s.to = text(), mail.Destination(text())
 			ev.states = append(ev.states, s)
 		}
-		if dec.failed || ev.isCopy() && n == 0 || int64(ev.off)+int64(ev.len) > int64(d.used) {
+		if dec.failed || int64(ev.off)+int64(ev.len) > int64(d.used) {
 			return ErrDamaged
 		}
 		f(&ev)
@@ -271,7 +293,7 @@ func (q *Queue) readDigest(s *segment) *digest {
 	if !ok || h.number != s.number {
 		return nil
 	}
-	d, err := decodeDigest(b, s.number, h.epoch)
+	d, err := decodeDigest(b, s.number, h.epoch, &q.keys)
 	if err != nil || int64(d.used) > s.size {
 		q.o.Logger.Warn("queue: the digest of a segment is of no use, reading all of it", "segment", s.number)
 		return nil
@@ -327,7 +349,7 @@ func (q *Queue) makeDigest(s *segment) {
 	err := s.walk(func(f *frame, off int64, b []byte) error {
 		d.frame(f)
 		return eachRecord(b, s.epoch, off, func(r record, at int64, n uint32) error {
-			ev, err := eventOf(r, at, n)
+			ev, err := q.eventOf(r, at, n)
 			if err == nil && !(q.o.hooks.lossyDigest && r.flags&flagLast != 0) {
 				d.add(ev)
 			}
@@ -335,7 +357,7 @@ func (q *Queue) makeDigest(s *segment) {
 		})
 	})
 	if err == nil {
-		err = q.writeDigest(s.number, d.encode())
+		err = q.writeDigest(s.number, d.encode(q.keys.now()))
 	}
 	q.mu.Lock()
 	s.readers--

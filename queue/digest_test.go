@@ -115,10 +115,10 @@ func TestDigest(t *testing.T) {
 	}
 	f, _ := mem.Open(names[0], os.O_RDONLY, 0)
 	b, _ := io.ReadAll(io.NewSectionReader(f, 0, 1<<20))
-	if _, err := decodeDigest(b, le.Uint64(b[24:]), le.Uint64(b[16:])); err != nil {
+	if _, err := decodeDigest(b, le.Uint64(b[24:]), le.Uint64(b[16:]), &keyring{}); err != nil {
 		t.Errorf("its own: %v", err)
 	}
-	if _, err := decodeDigest(b, le.Uint64(b[24:]), le.Uint64(b[16:])+1); err == nil {
+	if _, err := decodeDigest(b, le.Uint64(b[24:]), le.Uint64(b[16:])+1, &keyring{}); err == nil {
 		t.Error("of another life of the file: believed")
 	}
 }
@@ -225,7 +225,7 @@ func FuzzDigest(f *testing.F) {
 		le.PutUint32(b[68:], copies%64)
 		le.PutUint32(b[72:], others%64)
 		le.PutUint32(b[76:], digestSum(b))
-		d, err := decodeDigest(b, 1, 7)
+		d, err := decodeDigest(b, 1, 7, &keyring{})
 		if err != nil {
 			return
 		}
@@ -238,7 +238,7 @@ func FuzzDigest(f *testing.F) {
 		q.rebuild()
 		again := newDigest(s)
 		d.each(again.add)
-		if twice, err := decodeDigest(again.encode(), 1, 7); err != nil || !bytes.Equal(twice.records, again.records) {
+		if twice, err := decodeDigest(again.encode(nil), 1, 7, &keyring{}); err != nil || !bytes.Equal(twice.records, again.records) {
 			t.Fatalf("what was read is not what is written again: %v", err)
 		}
 	})

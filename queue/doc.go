@@ -25,7 +25,10 @@
 // # Files
 //
 //	spool/LOCK              flock: one process
-//	spool/FORMAT            "mailweir queue 1\n"
+//	spool/FORMAT            "mailweir queue 1\n"; 2 where messages are sealed
+//	spool/keys/%08x.key     the key of an epoch, sealed, see keys.go; .new and
+//	                        .tmp while it is sealed anew
+//	spool/keys/%08x.lost    by an admin: what the epoch sealed is given up
 //	spool/seg/%016x.log     segments of the log, by number
 //	spool/seg/%016x.digest  what a start needs of a sealed one, see digest.go
 //	spool/big/<ID>          a large message's body; tmp-* while it arrives
@@ -62,8 +65,9 @@
 //	record
 //	 0  magic   u16  "QR"           8  message ID [16]
 //	 2  type    u8                 24  generation u32  of the copy
-//	 3  flags   u8   1: last       28  checksum   u32  of 0..27 and the payload
-//	 4  length  u32  of payload    32  payload
+//	 3  flags   u8   1: last,      28  checksum   u32  of 0..27 and the payload
+//	                 2: sealed     32  payload
+//	 4  length  u32  of payload
 //
 //	type 1 ACCEPT    a copy of the message
 //	     2 DONE      states
@@ -78,7 +82,8 @@
 //	 4  key       u16  its length  12  header sections u32
 //	 6  codec     u8   0: none     16  meta
 //	 7  body      u8   0: in line,     header sections: u32 length of each, then all
-//	                   1: big/         the body, or: size u64, offset u64, CRC32C u32
+//	                   1: big/,        the body, or: size u64, offset u64, CRC32C u32
+//	                   2: big/, sealed
 //
 //	meta: flags u8 (1 8BITMIME, 2 SMTPUTF8, 4 may return, 8 own client),
 //	      arrived varint ms, since varint ms, RET, ENVID, reverse-path,
@@ -89,6 +94,26 @@
 //	next hop: host:port of the last attempt; after a space, where an admin
 //	       rerouted the recipient to
 //	text:  length uvarint, octets
+//
+// # Encryption
+//
+// AES-256-GCM; keys.go tells of the keys. Of a sealed copy the first 16 octets
+// are plain, key epoch not 0, key 32. Then:
+//
+//	nonce [12], random
+//	data key [32], size of the message u64, meta } sealed with the epoch's key
+//	tag [16]
+//	header sections and body, as above           } sealed with the data key,
+//	tag [16]                                     } nonce zero: it is used once
+//
+// The additional data of the first is 'M', message ID, and the 16 octets; of the
+// second 'C', message ID, codec, body. A relocation copies the second as it is.
+// The states of a record with the flag "sealed" are: key epoch u32, nonce [12],
+// states and tag [16]; additional data 'S', message ID, type, flags. They are
+// sealed with the key of the message's copy, so that they end with it. Digests
+// are sealed like them ('D' and 76 octets of their header), files in big/ chunk
+// by chunk (bigseal.go). In clear are: IDs, which tell when a message arrived,
+// types, sizes, which messages are over, and the number of header sections.
 //
 // States replace what was known of their recipients; the flag "last" says that
 // the message is over, and alone keeps it dead: a record with it (a tombstone)

@@ -27,16 +27,22 @@ type generated struct {
 	env   mail.Envelope
 	head  []byte
 	body  []byte
+	out   outgoing
 }
 
-func (g *generated) size() int {
-	return int(recordHeaderSize + copySize(&g.env, nil, [][]byte{g.head}, int64(len(g.body))))
+// prepare seals it, and returns a bound of its record.
+func (g *generated) prepare(q *Queue) int {
+	g.out = outgoing{
+		kind: recAccept, id: g.e.id, env: &g.env, since: g.since, heads: [][]byte{g.head}, body: g.body,
+		size: g.e.size, codecs: q.o.codec(),
+	}
+	q.sealWith(&g.out, g.e)
+	g.out.prepare()
+	return g.out.bound()
 }
 
 func (g *generated) write(b *batch) {
-	dst := appendRecordHeader(b.tail(), recAccept, 0, g.e.id, 0)
-	dst = appendCopy(dst, &g.env, g.since, nil, [][]byte{g.head}, nil)
-	b.add(append(dst, g.body...), fixup{op: fixAccept, e: g.e, own: true})
+	b.add(g.out.append(b.tail()), fixup{op: fixAccept, e: g.e, own: true})
 }
 
 // maxReturned is the largest message that RET=FULL returns whole.

@@ -27,6 +27,9 @@ var (
 	// ErrFormat: the spool was written by a version that this one does not
 	// know, or is no spool at all. Nothing was touched.
 	ErrFormat = errors.New("queue: unknown spool format")
+	// ErrKey: a key that the spool needs is missing, or another one is given.
+	// Nothing was touched.
+	ErrKey = errors.New("queue: encryption key")
 	// ErrInUse: another process has the spool open.
 	ErrInUse = errors.New("queue: the spool is in use by another process")
 	// ErrDamaged: stored bytes do not match their checksum.

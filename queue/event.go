@@ -1,6 +1,10 @@
 package queue
 
-import "mailweir/mail"
+import (
+	"errors"
+
+	"mailweir/mail"
+)
 
 // event is what recovery needs of a record: who it is about and what became of
 // them, without envelope, header sections, body and replies. It comes from the
@@ -14,6 +18,9 @@ type event struct {
 	len   uint32 // with its header
 	since int64
 
+	epoch  uint32 // whose key seals it; 0: plain
+	veiled bool   // and that is gone
+
 	// Of a copy.
 	size    int64 // of the message
 	big     bool
@@ -25,39 +32,52 @@ type event struct {
 
 func (ev *event) isCopy() bool { return ev.kind == recAccept || ev.kind == recRelocate }
 
-// eventOf is the event of a record at offset off, n octets long.
-func eventOf(r record, off int64, n uint32) (*event, error) {
+// eventOf is the event of a record at offset off, n octets long. One whose key
+// is gone says only whose it is, and whether it is the last.
+func (q *Queue) eventOf(r record, off int64, n uint32) (*event, error) {
 	ev := &event{kind: r.kind, flags: r.flags, id: r.id, gen: r.gen, off: uint32(off), len: n}
-	if !r.isCopy() {
-		var err error
-		ev.since, ev.states, err = decodeStates(r.payload)
-		return ev, err
+	var err error
+	if ev.isCopy() {
+		err = q.copyEvent(ev, r)
+	} else {
+		ev.epoch = r.epoch()
+		ev.since, ev.states, err = q.states(r)
 	}
-	st, err := decodeCopy(r.payload)
+	var gone veiledError
+	if errors.As(err, &gone) {
+		ev.epoch, err = gone.epoch, nil
+	}
+	return ev, err
+}
+
+func (q *Queue) copyEvent(ev *event, r record) error {
+	st, err := q.copyMeta(r)
+	if err == nil && st.key == nil {
+		err = st.open(r.id) // the size is known when it is open
+		defer st.discard()
+	}
 	if err != nil {
-		return ev, err
+		return err
 	}
-	ev.since, ev.states = st.since, st.states
-	ev.size = int64(len(st.heads[0]) + len(st.body))
-	if ev.big = st.big != nil; ev.big {
-		ev.size += st.big.size
-	}
+	ev.since, ev.states, ev.epoch, ev.size = st.since, st.states, st.epoch, st.size
+	ev.big = st.content.kind != bodyInline
 	ev.dsn = st.env.ReversePath.IsNull()
 	ev.domains = make([]string, len(st.env.Recipients))
 	for i := range ev.domains {
 		ev.domains[i] = mail.CanonicalDomain(st.env.Recipients[i].Path.Domain())
 	}
-	return ev, nil
+	return nil
 }
 
 // replay applies one record. The order of the log is the order of events.
 func (q *Queue) replay(s *segment, r record, off int64, n uint32) {
-	ev, err := eventOf(r, off, n)
+	ev, err := q.eventOf(r, off, n)
 	switch {
 	case err == nil:
 		q.happened(s, ev)
 	case r.isCopy():
-		// Intact, and yet not to be read: a record of a later version.
+		// Intact, and yet not to be read: a record of a later version, or a
+		// seal that does not open.
 		q.o.Metrics.damaged.Inc()
 		q.o.Logger.Error("queue: a record cannot be understood", "id", r.id, "segment", s.number)
 		s.damaged = true
@@ -69,6 +89,10 @@ func (q *Queue) replay(s *segment, r record, off int64, n uint32) {
 
 // happened applies one event.
 func (q *Queue) happened(s *segment, ev *event) {
+	// A digest may be older than the end of the key.
+	if ev.veiled = ev.epoch != 0 && q.keys.get(ev.epoch) == nil; ev.veiled {
+		ev.states = nil
+	}
 	if ev.isCopy() {
 		q.copied(s, ev)
 		return
@@ -76,7 +100,9 @@ func (q *Queue) happened(s *segment, ev *event) {
 	s.ids = append(s.ids, ev.id)
 	e := q.entries[ev.id]
 	if e == nil {
-		q.moveTomb(s, ev.id)
+		if ev.flags&flagLast == 0 || !q.buryVeiled(s, ev.id) {
+			q.moveTomb(s, ev.id)
+		}
 		return
 	}
 	for i := range ev.states {
@@ -85,7 +111,9 @@ func (q *Queue) happened(s *segment, ev *event) {
 			q.stateAt(e, k, s.at(int64(ev.off)))
 		}
 	}
-	e.since = ev.since
+	if !ev.veiled {
+		e.since = ev.since
+	}
 	if ev.flags&flagLast != 0 {
 		q.remove(e)
 		q.bury(s, e)
@@ -94,9 +122,14 @@ func (q *Queue) happened(s *segment, ev *event) {
 
 func (q *Queue) copied(s *segment, ev *event) {
 	e := q.entries[ev.id]
+	if ev.veiled {
+		q.veil(s, e, ev)
+		return
+	}
 	if e == nil {
 		e = q.recoverEntry(ev)
 		q.insert(e)
+		q.unveil(e)
 	} else if len(e.rcpts) == len(ev.states) {
 		for i := range ev.states {
 			q.restore(&e.rcpts[i], &ev.states[i])
@@ -104,6 +137,9 @@ func (q *Queue) copied(s *segment, ev *event) {
 		e.since = ev.since
 	}
 	e.gen = ev.gen
+	q.unseal(e.key)
+	e.key = ev.epoch
+	q.sealed(e.key)
 	q.copyAt(s, e, s.at(int64(ev.off)), ev.len)
 }
 

@@ -7,7 +7,10 @@ import (
 
 // The sizes of the format; doc.go draws it.
 const (
-	formatText = "mailweir queue 1\n" // the whole of FORMAT
+	// The whole of FORMAT. A spool with sealed or compressed messages says 2:
+	// a version that knows neither would take their files for orphans.
+	formatText  = "mailweir queue 1\n"
+	formatText2 = "mailweir queue 2\n"
 
 	blockSize         = 4096 // frames start at multiples of it
 	segmentHeaderSize = 64   // of the first block

@@ -145,26 +145,57 @@ func checkGolden(t *testing.T, name string, items []Item) {
 	}
 }
 
+// fuzzQueue can read and write records, and has the key of epoch 1.
+func fuzzQueue() *Queue {
+	o := Options{Keys: []Key{{1}}}
+	o.setDefaults()
+	q := newQueue(fsx.NewMem(), "/spool", o, true)
+	k := &epochKey{number: 1}
+	k.aead = newAEAD(k.key[:])
+	q.keys.epochs[1] = k
+	return q
+}
+
 func FuzzRecord(f *testing.F) {
+	q := fuzzQueue()
 	m := newMessage(nil, "a@example.org", "b@example.org")
-	payload := appendCopy(nil, &m.Envelope, 1, nil, m.Heads, nil)
-	f.Add(append(payload, "body"...))
-	f.Add(appendCopy(nil, &m.Envelope, 1, nil, m.Heads, &bigRef{1, 2, 3}))
-	f.Add(appendStates(nil, 1, []rcptState{{index: 1, status: statusFailed, nextHop: "h", reply: mail.Reply{Code: 550, Text: "x"}}}))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if s, err := decodeCopy(b); err == nil {
-			again := appendCopy(nil, &s.env, s.since, s.states, s.heads, s.big)
-			if int64(len(again)+len(s.body)) > copySize(&s.env, s.states, s.heads, int64(len(s.body))) {
-				t.Fatal("copySize is no bound")
+	id := mail.ID{1}
+	for _, epoch := range []*epochKey{nil, q.keys.epochs[1]} {
+		for _, big := range []*bigRef{nil, {size: 1, offset: 2, sum: 3}} {
+			o := outgoing{kind: recAccept, id: id, env: &m.Envelope, since: 1, heads: m.Heads, big: big, body: []byte("body"), epoch: epoch}
+			o.prepare()
+			f.Add(o.append(nil)[recordHeaderSize:], false)
+		}
+	}
+	states := appendStates(nil, 1, []rcptState{{index: 1, status: statusFailed, nextHop: "h", reply: mail.Reply{Code: 550, Text: "x"}}})
+	f.Add(states, false)
+	f.Add(q.keys.epochs[1].sealStates(states, 0, id, recDone, flagSealed), true)
+	f.Fuzz(func(t *testing.T, b []byte, sealed bool) {
+		r := record{kind: recAccept, id: id, payload: b}
+		if s, err := q.decodeCopy(r); err == nil {
+			o := outgoing{kind: recAccept, id: id, env: &s.env, since: s.since, states: s.states, heads: s.heads, big: s.big, body: s.body, size: s.size}
+			if o.epoch = q.keys.get(s.epoch); s.big != nil {
+				o.key = s.big.key
 			}
-			if _, err := decodeCopy(append(again, s.body...)); err != nil {
+			o.prepare()
+			bound := o.bound()
+			again := o.append(nil)
+			if len(again) > bound {
+				t.Fatal("bound is none")
+			}
+			r.payload = again[recordHeaderSize:]
+			if _, err := q.decodeCopy(r); err != nil {
 				t.Fatal("does not decode again")
 			}
 		}
-		if since, states, err := decodeStates(b); err == nil {
+		r = record{kind: recDone, id: id, payload: b}
+		if sealed {
+			r.flags = flagSealed
+		}
+		if since, states, err := q.states(r); err == nil {
 			a := appendix{states: states}
 			enc := appendStates(nil, since, states)
-			if len(enc)+recordHeaderSize > a.size() {
+			if len(enc)+recordHeaderSize+sealedStates > a.size() {
 				t.Fatal("size is no bound")
 			}
 		}

@@ -17,6 +17,7 @@ type entry struct {
 	rcpts      []rcpt
 
 	gen    uint32 // of the current copy
+	key    uint32 // the epoch whose key seals what is appended of it, 0: plain
 	copies uint8  // that exist in segments, dead ones included
 	active uint8  // attempts under way
 	big    bool   // the body is in big/<id>
@@ -268,14 +269,14 @@ func (q *Queue) fix(s *segment, b *batch, f *fixup) {
 		q.cache(f.e, b, f.off)
 		q.scheduleAll(f.e)
 	case fixRelocate:
+		q.uncache(f.e) // what lies in memory is the copy before
 		q.copyAt(s, f.e, at, f.len)
+		q.unseal(f.epoch)
 		q.o.Metrics.compacted.Inc()
 	case fixStates:
 		s.ids = append(s.ids, f.e.id)
-		payload := b.buf[b.start+int(f.off)+recordHeaderSize : b.start+int(f.off)+int(f.len)]
-		_, states, _ := decodeStates(payload)
-		for i := range states {
-			q.stateAt(f.e, states[i].index, at)
+		for i := range f.states {
+			q.stateAt(f.e, f.states[i].index, at)
 		}
 	case fixFinal:
 		s.ids = append(s.ids, f.e.id)
@@ -364,6 +365,7 @@ func (q *Queue) bury(s *segment, e *entry) {
 	if e.big {
 		q.doomed = append(q.doomed, e.id)
 	}
+	q.unseal(e.key)
 	q.poke()
 }
 

@@ -37,7 +37,14 @@ func Peek(fsys fsx.FS, dir string, o Options, f func(*Queue) error) error {
 	if fresh {
 		return f(q)
 	}
-	if _, err := q.readLog(os.O_RDONLY); err != nil {
+	if err := q.keys.read(); err != nil {
+		return err
+	}
+	found, err := q.readLog(os.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	if err := q.missed(found.damaged > 0); err != nil {
 		return err
 	}
 	q.rebuild()

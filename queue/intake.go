@@ -24,7 +24,8 @@ type Intake struct {
 	mu   sync.Mutex // between Write and ReadAt
 	buf  []byte     // all, or the first octets of a large message
 	size int64
-	file fsx.File // of a large message
+	file fsx.File    // of a large message
+	seal *sealedFile // the same, when it is sealed
 	name string
 	sum  uint32 // of all that was written, once there is a file
 	err  error  // sticky, of the file
@@ -90,6 +91,13 @@ func (i *Intake) spill() error {
 		return fmt.Errorf("%w: %w", ErrNotDurable, err)
 	}
 	i.file = f
+	if i.q.keys.on() {
+		i.seal = newSealedFile(f)
+		if err := i.seal.write(i.buf); err != nil {
+			return fmt.Errorf("%w: %w", ErrNotDurable, err)
+		}
+		return nil
+	}
 	if _, err := f.WriteAt(i.buf, 0); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotDurable, err)
 	}
@@ -98,6 +106,12 @@ func (i *Intake) spill() error {
 }
 
 func (i *Intake) writeFile(p []byte) error {
+	if i.seal != nil {
+		if err := i.seal.write(p); err != nil {
+			return fmt.Errorf("%w: %w", ErrNotDurable, err)
+		}
+		return nil
+	}
 	if _, err := i.file.WriteAt(p, i.size); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotDurable, err)
 	}
@@ -124,10 +138,15 @@ func (i *Intake) ReadAt(p []byte, off int64) (int, error) {
 		return n, nil
 	}
 	f, size := i.file, i.size
-	i.mu.Unlock()
 	if off >= size {
+		i.mu.Unlock()
 		return 0, io.EOF
 	}
+	if i.seal != nil {
+		defer i.mu.Unlock() // the chunk that is not full yet lies in memory
+		return i.seal.readAt(p, off, size, i.seal.tail)
+	}
+	i.mu.Unlock()
 	n, err := f.ReadAt(p[:min(int64(len(p)), size-off)], off)
 	if err == nil && n < len(p) {
 		err = io.EOF
@@ -238,17 +257,21 @@ func (i *Intake) body(m *mail.Message) (*bigRef, []byte, error) {
 	if whole != (mail.Content)(intakeContent{i}) {
 		return nil, nil, errors.New("queue: the body is not of this intake")
 	}
-	prefix, err := i.prefixSum(offset)
-	if err != nil {
-		return nil, nil, err
-	}
 	ref := bigRef{size: i.size - offset, offset: offset}
-	ref.sum = dropPrefix(i.sum, prefix, ref.size)
-	f := i.file
+	if i.seal != nil {
+		ref.key = i.seal.key
+	} else {
+		prefix, err := i.prefixSum(offset)
+		if err != nil {
+			return nil, nil, err
+		}
+		ref.sum = dropPrefix(i.sum, prefix, ref.size)
+	}
 	i.mu.Lock()
+	f, sealed := i.file, i.seal
 	i.file, i.done = nil, true
 	i.mu.Unlock()
-	if err := i.q.durableBig(f, i.name, m.Envelope.ID, ref); err != nil {
+	if err := i.q.durableBig(f, sealed, i.name, m.Envelope.ID, ref); err != nil {
 		return nil, nil, err
 	}
 	return &ref, nil, nil
@@ -273,18 +296,28 @@ func (q *Queue) submit(m *mail.Message, big *bigRef, inline []byte, own bool) (*
 	}
 	env := &m.Envelope
 	now := q.nowMilli()
+	size := int64(len(m.Heads[0])) + body
 	q.mu.Lock()
-	e := q.newEntry(env.ID, env, int64(len(m.Heads[0]))+body, now)
+	e := q.newEntry(env.ID, env, size, now)
 	e.big = big != nil
 	twice := q.entries[env.ID] != nil
+	o := outgoing{
+		kind: recAccept, id: env.ID, env: env, since: now, heads: m.Heads, big: big, body: inline,
+		size: size, codecs: q.o.codec(),
+	}
+	if big != nil {
+		o.key = big.key
+	}
+	q.sealWith(&o, e)
+	e.key = o.number()
 	q.mu.Unlock()
 	if twice {
 		e.big = false // the file is the other's
 		q.abandon(e)
 		return nil, errors.New("queue: a message of this ID is in the queue")
 	}
+	o.prepare()
 	l := q.log
-	n := int(recordHeaderSize + copySize(env, nil, m.Heads, int64(len(inline))))
 	l.mu.Lock()
 	err := l.usable()
 	if l.closing && err == nil {
@@ -295,11 +328,8 @@ func (q *Queue) submit(m *mail.Message, big *bigRef, inline []byte, own bool) (*
 		q.abandon(e)
 		return nil, err
 	}
-	b := l.room(n)
-	dst := appendRecordHeader(b.tail(), recAccept, 0, env.ID, 0)
-	dst = appendCopy(dst, env, now, nil, m.Heads, big)
-	dst = append(dst, inline...)
-	b.add(dst, fixup{op: fixAccept, e: e, own: own})
+	b := l.room(o.bound())
+	b.add(o.append(b.tail()), fixup{op: fixAccept, e: e, own: own})
 	l.mu.Unlock()
 	l.signal()
 	return b, nil
@@ -308,6 +338,7 @@ func (q *Queue) submit(m *mail.Message, big *bigRef, inline []byte, own bool) (*
 // abandon undoes newEntry for a message that did not become ours.
 func (q *Queue) abandon(e *entry) {
 	q.mu.Lock()
+	q.unseal(e.key)
 	for i := range e.rcpts {
 		q.releaseDomain(e.rcpts[i].dom)
 	}
@@ -331,6 +362,9 @@ func (i *Intake) end() {
 	i.q.space.end(i.reserved, min(i.size, i.reserved))
 	i.reserved = 0
 	if f != nil {
+		if i.seal != nil {
+			putPooled(i.seal.tail)
+		}
 		f.Close()
 		i.q.logRemove(i.q.fs.Remove(i.name), i.name)
 	}
@@ -347,18 +381,21 @@ func appendPooled(buf, p []byte) []byte {
 	if need <= cap(buf) {
 		return append(buf, p...)
 	}
-	class := max(bits.Len(uint(need-1)), minBuffer) - minBuffer
-	var bigger []byte
-	if class >= len(buffers) {
-		bigger = make([]byte, 0, need)
-	} else if b, ok := buffers[class].Get().(*[]byte); ok {
-		bigger = (*b)[:0]
-	} else {
-		bigger = make([]byte, 0, 1<<(class+minBuffer))
-	}
-	bigger = append(bigger, buf...)
+	bigger := append(pooled(need)[:0], buf...)
 	putPooled(buf)
 	return append(bigger, p...)
+}
+
+// pooled is n octets, whatever they were before.
+func pooled(n int) []byte {
+	class := max(bits.Len(uint(max(n, 1)-1)), minBuffer) - minBuffer
+	if class >= len(buffers) {
+		return make([]byte, n)
+	}
+	if b, ok := buffers[class].Get().(*[]byte); ok {
+		return (*b)[:n]
+	}
+	return make([]byte, n, 1<<(class+minBuffer))
 }
 
 func putPooled(buf []byte) {

@@ -32,10 +32,14 @@ func heapInUse() uint64 {
 // they can, a next hop takes it. It says what was acknowledged, and what was
 // relayed, after the fact.
 func victim(dir string) {
-	q, err := Open(fsx.OS{}, dir, Options{SegmentSize: 1 << 20, SpillAt: 16 << 10})
+	keys := victimKeys(dir)
+	q, err := Open(fsx.OS{}, dir, Options{SegmentSize: 1 << 20, SpillAt: 16 << 10, Keys: keys})
 	if err != nil {
 		fmt.Println("error", err)
 		os.Exit(1)
+	}
+	if keys != nil {
+		go turnVictimKeys(q, dir)
 	}
 	var mu sync.Mutex // lines are written whole
 	say := func(what string, id mail.ID, content []byte) {
@@ -63,6 +67,48 @@ func victim(dir string) {
 	select {}
 }
 
+// victimKeys are those in the file beside the spool, if there is one.
+func victimKeys(dir string) []Key {
+	text, err := os.ReadFile(dir + ".key")
+	if err != nil {
+		return nil
+	}
+	keys, err := ParseKeys(text)
+	if err != nil {
+		fmt.Println("error", err)
+		os.Exit(1)
+	}
+	return keys
+}
+
+// turnVictimKeys changes the master key, and ends epochs, without a pause.
+func turnVictimKeys(q *Queue, dir string) {
+	replace := func(text string) {
+		name := dir + ".key"
+		if err := os.WriteFile(name+".new", []byte(text), 0o600); err != nil {
+			panic(err)
+		}
+		if err := os.Rename(name+".new", name); err != nil {
+			panic(err)
+		}
+	}
+	for {
+		old, err := os.ReadFile(dir + ".key")
+		if err != nil {
+			panic(err)
+		}
+		line := NewKeyLine()
+		replace(line + string(old))
+		if err := q.Rekey(victimKeys(dir)); err != nil {
+			fmt.Println("error", err)
+			os.Exit(1)
+		}
+		replace(line)
+		q.turnKeys(q.now().Add(24*time.Hour), q.pace)
+		fmt.Println("turned")
+	}
+}
+
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("MAILWEIR_QUEUE_VICTIM"); dir != "" {
 		victim(dir)
@@ -76,15 +122,30 @@ func TestMain(m *testing.M) {
 // TestKill9 kills a process in full flight, many times over, on one spool. What
 // it acknowledged is relayed in the end, unaltered; what is relayed twice is
 // bounded by the attempts in flight and the outcomes not yet synced.
-func TestKill9(t *testing.T) {
-	dir := t.TempDir()
-	cycles := sized(t, 12, 1000)
+func TestKill9(t *testing.T) { kill9(t, t.TempDir(), sized(t, 12, 1000)) }
+
+// TestKill9Rekey does it to a sealed spool whose keys change all the time.
+func TestKill9Rekey(t *testing.T) {
+	dir := t.TempDir() + "/spool"
+	if err := os.WriteFile(dir+".key", []byte(NewKeyLine()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	turns := kill9(t, dir, sized(t, 6, 500))
+	t.Logf("the keys were changed %d times", turns)
+	if turns == 0 {
+		t.Error("no key was changed")
+	}
+}
+
+func kill9(t *testing.T, dir string, cycles int) (turns int) {
 	acked, relayed := map[string]string{}, map[string]int{}
 	worst := 0
 	for range cycles {
 		before := len(relayed)
 		again := 0
-		for _, f := range killed(t, dir, time.Duration(20+rand.IntN(180))*time.Millisecond) {
+		lines, turned := killed(t, dir, time.Duration(20+rand.IntN(180))*time.Millisecond)
+		turns += turned
+		for _, f := range lines {
 			switch f[0] {
 			case "acked":
 				acked[f[1]] = f[2]
@@ -99,7 +160,7 @@ func TestKill9(t *testing.T) {
 		_ = before
 		worst = max(worst, again)
 	}
-	q := mustOpen(t, fsx.OS{}, dir, Options{})
+	q := mustOpen(t, fsx.OS{}, dir, Options{Keys: victimKeys(dir)})
 	n := newNext()
 	n.check = func(m *mail.Message, content []byte) error {
 		h := fnv.New64a()
@@ -122,9 +183,10 @@ func TestKill9(t *testing.T) {
 	if len(acked) < cycles*5 {
 		t.Errorf("only %d messages: the harness does not press", len(acked))
 	}
+	return turns
 }
 
-func killed(t *testing.T, dir string, after time.Duration) (lines [][]string) {
+func killed(t *testing.T, dir string, after time.Duration) (lines [][]string, turned int) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "MAILWEIR_QUEUE_VICTIM="+dir)
@@ -142,8 +204,10 @@ func killed(t *testing.T, dir string, after time.Duration) (lines [][]string) {
 			lines = append(lines, f)
 		} else if len(f) > 0 && f[0] == "error" {
 			t.Error(s.Text())
+		} else if len(f) > 0 && f[0] == "turned" {
+			turned++
 		}
 	}
 	cmd.Wait()
-	return lines
+	return lines, turned
 }

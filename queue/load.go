@@ -52,14 +52,20 @@ func (s *segment) read(at loc, n uint32) (record, error) {
 func (q *Queue) load(e *entry) (*stored, error) {
 	if b := e.cached(); b != nil {
 		e.chunk.shared.Store(true)
-		return decodeCopy(b[recordHeaderSize:])
+		return q.decodeCopy(cachedRecord(b))
 	}
 	return q.loadStored(e)
 }
 
-// borrow is load for an attempt, which says when it is done with the memory:
+// cachedRecord is the record that b holds, from memory: its checksum was made
+// from there.
+func cachedRecord(b []byte) record {
+	return record{recordType(b[2]), b[3], mail.ID(b[8:24]), le.Uint32(b[24:]), b[recordHeaderSize:]}
+}
+
+// lend is load for an attempt, which says when it is done with the memory:
 // the chunk that is returned, if any, is to be released then.
-func (q *Queue) borrow(e *entry) (*stored, *chunk, error) {
+func (q *Queue) lend(e *entry) (*stored, *chunk, error) {
 	b := e.cached()
 	if b == nil {
 		s, err := q.loadStored(e)
@@ -67,7 +73,7 @@ func (q *Queue) borrow(e *entry) (*stored, *chunk, error) {
 	}
 	c := e.chunk
 	c.retain()
-	s, err := decodeCopy(b[recordHeaderSize:])
+	s, err := q.decodeCopy(cachedRecord(b))
 	return s, c, err
 }
 
@@ -85,7 +91,7 @@ func (q *Queue) loadStored(e *entry) (*stored, error) {
 		if !r.isCopy() {
 			return nil, ErrDamaged
 		}
-		return decodeCopy(r.payload)
+		return q.decodeCopy(r)
 	}
 }
 
@@ -104,7 +110,7 @@ func (q *Queue) texts(e *entry, s *stored) []rcptState {
 		if err != nil {
 			continue
 		}
-		if _, list, err := decodeStates(r.payload); err == nil {
+		if _, list, err := q.states(r); err == nil {
 			for _, st := range list {
 				if st.index == i {
 					states[i] = st

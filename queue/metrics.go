@@ -19,7 +19,9 @@ type Metrics struct {
 	written      prometheus.Counter
 	dsns         prometheus.Counter
 	undelivered  prometheus.Counter
-	scrubbed     prometheus.Counter
+
+	keysDestroyed prometheus.Counter
+	scrubbed      prometheus.Counter
 
 	damagedSegments prometheus.Counter
 
@@ -51,11 +53,13 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		batchRecords: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "mailweir", Subsystem: "queue", Name: "commit_batch_records", Help: "Records that shared one fdatasync.", Buckets: prometheus.ExponentialBuckets(1, 2, 12)}),
 		state:        newStateCollector(),
 
+		keysDestroyed: counter("keys_destroyed_total", "Epoch keys destroyed: what they sealed is unreadable for ever."),
+
 		damagedSegments: counter("damaged_segments_total", "Segments in which the background scrub found damage."),
 	}
 	m.resolve()
 	reg.MustRegister(m.recipients, m.attempts, m.refused, m.dsns, m.damaged, m.tornTails, m.poisoned,
-		m.compacted, m.written, m.undelivered, m.scrubbed, m.damagedSegments, m.fsync, m.commit, m.batchRecords, m.state)
+		m.compacted, m.written, m.undelivered, m.scrubbed, m.damagedSegments, m.keysDestroyed, m.fsync, m.commit, m.batchRecords, m.state)
 	return m
 }
 

@@ -43,6 +43,7 @@ import (
 //	I6  durably over: never relayed again
 //	I7  what is recovered was once brought
 //	I8  recovering twice gives the same
+//	I12 where there are keys, nothing lies on the disk in clear
 //	I13 the accounts are even at every step
 //	I14 what is recovered by digests is what is recovered from the segments
 var (
@@ -75,13 +76,15 @@ type history struct {
 	msgs   map[mail.ID]*modelMessage
 	order  []*modelMessage
 	dsns   map[string]bool // recipient reported
+	keys   []Key           // none: nothing is sealed
+	plain  bool            // something was written before there were keys
 	log    []string
 	fault  int // calls until one fails, 0: none
 	errno  error
 
-	crashes, faults, acked, relays, dups, again, digests int
-	stopped, attempting                                  bool
-	wrong                                                string
+	crashes, faults, acked, relays, dups, again, digests, destroyed int
+	stopped, attempting                                             bool
+	wrong                                                           string
 }
 
 type modelMessage struct {
@@ -122,9 +125,17 @@ func (h *history) options() Options {
 	h.starts++ // the crashes here are power cuts: no message's doing
 	hk.boot = func() string { return strconv.Itoa(h.starts) }
 	return Options{
-		SegmentSize: 32 << 10, SpillAt: 3 << 10, MinFreeBytes: 1, MinFreeInodes: 1, MemoryLimit: 64 << 10,
-		Retry: Schedule{First: 1, Max: 1}, hooks: hk, Metrics: modelMetrics,
+		SegmentSize: 32 << 10, SpillAt: 3 << 10, MinFreeBytes: 1, MinFreeInodes: 1, MemoryLimit: h.memory(),
+		Retry: Schedule{First: 1, Max: 1}, hooks: hk, Metrics: modelMetrics, Keys: h.keys,
 	}
+}
+
+// memory: half of the histories read recent messages from it.
+func (h *history) memory() int64 {
+	if h.seed/4%2 == 0 {
+		return 8 << 20
+	}
+	return 64 << 10
 }
 
 func (h *history) decide(n int, op fsx.Op) error {
@@ -443,6 +454,9 @@ func (h *history) reboot(kind int) {
 	case 3:
 		spoilDigests(h.mem, h.r)
 	}
+	if h.plain && h.keys == nil && h.r.IntN(2) == 0 {
+		h.keys = []Key{h.key()}
+	}
 	if h.r.IntN(4) == 0 { // the disk may fail in recovery, too
 		h.fault, h.errno = 1+h.r.IntN(12), syscall.EIO
 	}
@@ -489,6 +503,9 @@ func (h *history) recoverWithout() {
 
 func (h *history) recovered(image *fsx.Mem, digests *int) string {
 	q := newQueue(image, "/spool", func() Options { o := h.options(); o.setDefaults(); return o }(), true)
+	if err := q.keys.read(); err != nil {
+		h.fail("I14: %v", err)
+	}
 	found, err := q.readLog(os.O_RDONLY)
 	if err != nil {
 		h.fail("I14: %v", err)
@@ -591,6 +608,7 @@ func (h *history) check() {
 		}
 	}
 	h.accounts()
+	h.sealedWhole()
 }
 
 func (h *history) checkRcpt(mm *modelMessage, i int, e *entry) {
@@ -617,6 +635,62 @@ func (h *history) digest() {
 	}
 }
 
+func (h *history) key() (k Key) {
+	le.PutUint64(k[:], h.r.Uint64())
+	return k
+}
+
+// turnKeys does what the janitor does in a day, and an admin now and then.
+func (h *history) turnKeys() {
+	if h.keys == nil {
+		return
+	}
+	q := h.q
+	switch h.r.IntN(4) {
+	case 0:
+		h.note("epoch: %v", q.keys.begin(q))
+	case 1:
+		fresh := h.key()
+		err := q.Rekey([]Key{fresh, h.keys[0]})
+		h.note("rekey: %v", err)
+		if h.keys = append([]Key{fresh}, h.keys...); err == nil {
+			h.keys = h.keys[:1]
+		}
+	default:
+		for _, k := range q.keys.list() {
+			if k != q.keys.now() && !q.moveOn(k, func() bool { return q.flush() == nil }) {
+				return
+			}
+		}
+		before := len(q.keys.list())
+		q.destroyKeys(q.keys.now())
+		h.destroyed += before - len(q.keys.list())
+		h.note("moved on, %d keys left", len(q.keys.list()))
+	}
+}
+
+// canaries stand in every message of a history: in addresses, header sections
+// and replies.
+var canaries = []string{"d.example", "Subject: test", "a@example.com", "elsewhere:25", "later"}
+
+// sealedWhole is I12: nothing that is in clear lies on the disk.
+func (h *history) sealedWhole() {
+	if h.keys == nil || h.plain {
+		return
+	}
+	for _, dir := range []string{"/spool", "/spool/seg", "/spool/big", "/spool/keys", "/spool/corrupt"} {
+		infos, _ := h.mem.ReadDir(dir)
+		for _, info := range infos {
+			b, _ := readWhole(h.mem, dir+"/"+info.Name, int(info.Size))
+			for _, c := range canaries {
+				if bytes.Contains(b, []byte(c)) {
+					h.fail("I12: %q lies in %s/%s", c, dir, info.Name)
+				}
+			}
+		}
+	}
+}
+
 func (h *history) step() {
 	time.Sleep(3 * time.Millisecond)
 	switch n := h.r.IntN(100); {
@@ -636,6 +710,7 @@ func (h *history) step() {
 	case n < 90:
 		h.note("digest")
 		h.digest()
+		h.turnKeys()
 	case n < 93:
 		h.fault, h.errno = 1+h.r.IntN(20), []error{syscall.EIO, syscall.ENOSPC, fsx.ErrShort}[h.r.IntN(3)]
 		h.note("fault armed: %v in %d", h.errno, h.fault)
@@ -724,6 +799,12 @@ func runSteps(seed uint64, steps int, hk hooks) (h *history, wrong string) {
 			h.q.Close()
 		}
 	}()
+	switch seed % 4 {
+	case 2:
+		h.keys = []Key{h.key()}
+	case 3:
+		h.plain = true // keys come with some restart
+	}
 	h.mem.MkdirAll("/spool", 0o700)
 	h.mem.SyncDir("/")
 	h.open()
@@ -755,15 +836,15 @@ func TestModel(t *testing.T) {
 		return
 	}
 	sum := shareHistories(t, base, n)
-	t.Logf("%d histories: %d power cuts, %d faults, %d messages acknowledged, 0 lost; %d relayed, %d of them again; %d digests compared with their segments",
-		sum.Histories, sum.Crashes, sum.Faults, sum.Acked, sum.Relays, sum.Dups, sum.Digests)
+	t.Logf("%d histories: %d power cuts, %d faults, %d messages acknowledged, 0 lost; %d relayed, %d of them again; %d digests compared with their segments, %d keys destroyed",
+		sum.Histories, sum.Crashes, sum.Faults, sum.Acked, sum.Relays, sum.Dups, sum.Digests, sum.Destroyed)
 	if !t.Failed() && sum.Histories != n {
 		t.Errorf("%d histories, want %d", sum.Histories, n)
 	}
 }
 
 // totals is what histories came to.
-type totals struct{ Histories, Crashes, Faults, Acked, Relays, Dups, Digests int }
+type totals struct{ Histories, Crashes, Faults, Acked, Relays, Dups, Digests, Destroyed int }
 
 const totalsPrefix = "totals "
 
@@ -784,6 +865,7 @@ func runHistories(t *testing.T, base uint64, n int) {
 		sum.Relays += h.relays
 		sum.Dups += h.dups
 		sum.Digests += h.digests
+		sum.Destroyed += h.destroyed
 	}
 	line, err := json.Marshal(sum)
 	if err != nil {
@@ -822,7 +904,7 @@ func shareHistories(t *testing.T, base uint64, n int) (sum totals) {
 }
 
 func (s totals) plus(o totals) totals {
-	return totals{s.Histories + o.Histories, s.Crashes + o.Crashes, s.Faults + o.Faults, s.Acked + o.Acked, s.Relays + o.Relays, s.Dups + o.Dups, s.Digests + o.Digests}
+	return totals{s.Histories + o.Histories, s.Crashes + o.Crashes, s.Faults + o.Faults, s.Acked + o.Acked, s.Relays + o.Relays, s.Dups + o.Dups, s.Digests + o.Digests, s.Destroyed + o.Destroyed}
 }
 
 // TestModelFindsMutations: a harness that cannot fail proves nothing.

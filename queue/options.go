@@ -35,6 +35,10 @@ type Options struct {
 	// signature, or nothing. It is called with the queue's lock held.
 	Sign func(head, body []byte) []byte // (no fields)
 
+	// Keys are the master keys, the one in use first. With none nothing is
+	// sealed, and a spool with sealed messages does not open.
+	Keys []Key
+
 	Logger  *slog.Logger // (discard)
 	Metrics *Metrics     // (a registry of its own)
 

@@ -63,6 +63,8 @@ type Queue struct {
 	reasons     []string
 	reasonIndex map[string]uint16
 	suspects    suspects
+	keys        keyring
+	veils       map[mail.ID]veil // at a start
 	dispatch
 }
 
@@ -112,7 +114,9 @@ func newQueue(fsys fsx.FS, dir string, o Options, inline bool) *Queue {
 		entries:  map[mail.ID]*entry{}, dying: map[mail.ID]*entry{}, tombs: map[mail.ID]tomb{},
 		domains: map[string]*domain{}, reasons: []string{""}, reasonIndex: map[string]uint16{},
 		cursors: map[*cursor]struct{}{},
+		veils:   map[mail.ID]veil{},
 	}
+	q.keys = keyring{fs: fsys, dir: q.dir + "/keys", masters: o.Keys, epochs: map[uint32]*epochKey{}}
 	q.dispatch.init(q)
 	q.log = newWAL(q)
 	return q
@@ -141,7 +145,10 @@ func (q *Queue) openSpool() error {
 		}
 		return err
 	}
-	if err = q.makeSpool(fresh); err != nil {
+	if err = q.keys.read(); err == nil {
+		err = q.makeSpool(fresh)
+	}
+	if err != nil {
 		q.lock.Close()
 	}
 	return err
@@ -152,7 +159,7 @@ func (q *Queue) openSpool() error {
 func checkFormat(fsys fsx.FS, dir string) (fresh bool, err error) {
 	text, err := readSmall(fsys, dir+"/FORMAT")
 	switch {
-	case err == nil && text == formatText:
+	case err == nil && (text == formatText || text == formatText2):
 		return false, nil
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return false, err
@@ -192,11 +199,41 @@ func (q *Queue) makeSpool(fresh bool) error {
 	if !fresh {
 		return nil
 	}
-	f, err := q.fs.Open(q.dir+"/FORMAT", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err := q.writeFormat(q.dir + "/FORMAT"); err != nil {
+		return err
+	}
+	return q.syncDir(path.Dir(q.dir))
+}
+
+// upgrade lets FORMAT say what will be written from now on.
+func (q *Queue) upgrade() error {
+	text, err := readSmall(q.fs, q.dir+"/FORMAT")
+	if err != nil || text == q.format() || text == formatText2 {
+		return err
+	}
+	name := q.dir + "/FORMAT.new"
+	if err := q.writeFormat(name); err != nil {
+		return err
+	}
+	if err := q.fs.Rename(name, q.dir+"/FORMAT"); err != nil {
+		return err
+	}
+	return q.syncDir(q.dir)
+}
+
+func (q *Queue) format() string {
+	if q.keys.on() || q.o.codec() != codecNone {
+		return formatText2
+	}
+	return formatText
+}
+
+func (q *Queue) writeFormat(name string) error {
+	f, err := q.fs.Open(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteAt([]byte(formatText), 0)
+	_, err = f.WriteAt([]byte(q.format()), 0)
 	if err == nil {
 		err = f.Datasync()
 	}
@@ -205,9 +242,6 @@ func (q *Queue) makeSpool(fresh bool) error {
 	}
 	if err == nil {
 		err = q.syncDir(q.dir)
-	}
-	if err == nil {
-		err = q.syncDir(path.Dir(q.dir))
 	}
 	return err
 }
@@ -254,6 +288,9 @@ func (q *Queue) Close() error {
 		q.log.close()
 		close(q.stop)
 		q.tasks.Wait()
+		if q.log.health() == nil {
+			q.destroyKeys(nil)
+		}
 		q.o.Metrics.state.queue.CompareAndSwap(q, nil)
 		q.closeFiles()
 	})

@@ -236,7 +236,7 @@ func TestSecondProcessAndFormat(t *testing.T) {
 	m := fsx.NewMem()
 	m.MkdirAll("/s/seg", 0o700)
 	f, _ := m.Open("/s/FORMAT", 0x42, 0o600)
-	f.WriteAt([]byte("mailweir queue 2\n"), 0)
+	f.WriteAt([]byte("mailweir queue 3\n"), 0)
 	faulty := &fsx.Faulty{FS: m}
 	if _, err := Open(faulty, "/s", Options{}); !errors.Is(err, ErrFormat) {
 		t.Errorf("unknown format: %v", err)

@@ -26,6 +26,9 @@ const (
 // left. It alone keeps the message dead, whatever else was compacted away.
 const flagLast = 1
 
+// flagSealed marks state records whose states are sealed.
+const flagSealed = 2
+
 // record is one decoded record header with its payload.
 type record struct {
 	kind    recordType

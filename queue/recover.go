@@ -42,6 +42,9 @@ func (q *Queue) recover() error {
 	if err != nil {
 		return err
 	}
+	if err := q.missed(found.damaged > 0); err != nil {
+		return err
+	}
 	if err := q.syncOld(); err != nil {
 		return err
 	}
@@ -53,6 +56,9 @@ func (q *Queue) recover() error {
 		return err
 	}
 	q.rebuild()
+	if err := q.openKeys(); err != nil {
+		return err
+	}
 	q.o.Metrics.recovered.Add(float64(q.recipients))
 	q.o.Logger.Info("queue: opened", "messages", len(q.entries), "recipients", q.recipients,
 		"segments", len(q.segments), "digests", found.digests, "batches", found.frames, "torn_tails", found.torn, "damaged_records", found.damaged)
@@ -269,7 +275,7 @@ func (q *Queue) bigComplete(e *entry, size int64) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	s, err := q.load(e)
-	return err == nil && s.big != nil && s.big.offset+s.big.size == size
+	return err == nil && s.big != nil && s.big.fileSize() == size
 }
 
 // rebuild puts the entries into the order of arrival and into the schedule.

@@ -83,6 +83,9 @@ type fixup struct {
 	e   *entry
 	id  mail.ID // for fixTomb
 	own bool    // an ACCEPT of ours (a DSN): written again after a failure, nobody was told
+
+	states []rcptState // of fixStates
+	epoch  uint32      // of fixRelocate: whose key seals the copy before
 }
 
 type fixOp uint8
@@ -396,6 +399,7 @@ func (l *wal) fail(batches []*batch, err error) {
 					// Its record may be on the disk all the same, and come
 					// back after a crash: then it needs its body.
 					f.e.big = false
+					f.e.key = 0 // it still needs its key
 				}
 				l.q.abandon(f.e)
 			}

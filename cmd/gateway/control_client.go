@@ -39,7 +39,11 @@ func readQueue(ctx context.Context, cfg *config.Config, read func(queueReader) e
 	case !errors.Is(err, errNotRunning):
 		return err
 	}
-	o := queue.Options{Expire: cfg.Queue.Expire, QuarantineKeep: cfg.Queue.Quarantine}
+	keys, err := spoolKeys(cfg)
+	if err != nil {
+		return err
+	}
+	o := queue.Options{Expire: cfg.Queue.Expire, QuarantineKeep: cfg.Queue.Quarantine, Keys: keys}
 	return queue.Peek(fsx.OS{}, spoolDir(cfg), o, func(q *queue.Queue) error { return read(stopped{q}) })
 }
 

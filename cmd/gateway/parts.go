@@ -97,12 +97,15 @@ func (g *gateway) newJudge(ctx context.Context, cfg *config.Config, resolver *dn
 }
 
 func (g *gateway) startQueue(ctx context.Context) error {
-	var err error
+	keys, err := spoolKeys(g.cfg)
+	if err != nil {
+		return err
+	}
 	g.queue, err = queue.Open(fsx.OS{}, spoolDir(g.cfg), queue.Options{
 		Hostname: string(g.cfg.Hostname),
 		Retry:    queue.Schedule{First: g.cfg.Queue.RetryFirst, Max: g.cfg.Queue.RetryMax},
 		Expire:   g.cfg.Queue.Expire, QuarantineKeep: g.cfg.Queue.Quarantine, DelayWarning: g.cfg.Queue.DelayWarning,
-		MinFreeBytes: int64(g.cfg.Queue.MinFree), MinFreeInodes: int64(g.cfg.Queue.MinFreeInodes),
+		MinFreeBytes: int64(g.cfg.Queue.MinFree), MinFreeInodes: int64(g.cfg.Queue.MinFreeInodes), Keys: keys,
 		Logger: g.log, Metrics: g.m.queue, Observe: g.observe, Sign: g.signOwn,
 	})
 	if err != nil {

@@ -27,20 +27,23 @@ gateway queue bounce  ID...|FILTER...           fail now, with a DSN where one m
 gateway queue reroute ID...|FILTER... --to HOST:PORT
                                                 send to another next hop from now on, over
                                                 restarts too; --to config ends that
+gateway queue key     new FILE | rotate         make, or change, the key of an encrypted spool
+                                                (gateway queue key --help)
 
-All take --config FILE. A FILTER is --state, --domain, --reverse-path,
---recipient, --older-than or --all; several narrow down. Verbs act on whole
-messages, also on recipients that no filter named. "-" in place of IDs reads
-them from standard input, one a line.
+All but key new take --config FILE. A FILTER is --state, --domain,
+--reverse-path, --recipient, --older-than or --all; several narrow down. Verbs
+act on whole messages, also on recipients that no filter named. "-" in place of
+IDs reads them from standard input, one a line.
 
 A verb with a filter (but flush) tells how many messages it found and asks
 before it acts; delete and bounce ask for named IDs too. --yes answers. Without
 a terminal to ask on, IDs are acted on at once and filters need --yes.
 
 list, show, why and summary also read the spool of a gateway that is not
-running; the others need the running one. States: queued, active, deferred,
-held. --json prints one object a line. Each act leaves a line in the log, with
-the user who asked, and an event that 'gateway why ID' shows.
+running, and key rotate changes it; the others need the running one. States:
+queued, active, deferred, held. --json prints one object a line. Each act leaves
+a line in the log, with the user who asked, and an event that 'gateway why ID'
+shows.
 
 exit status: 0 all was done, or there was nothing to do; 1 something could not
 be done, or was not confirmed; 2 wrong arguments.
@@ -65,6 +68,9 @@ var queueVerbs = map[string]func(context.Context, stdio, *config.Config, *queueA
 }
 
 func queueCommand(ctx context.Context, std stdio, args []string) (int, error) {
+	if len(args) > 0 && args[0] == "key" {
+		return keyCommand(ctx, std, args[1:])
+	}
 	var a queueArgs
 	fs := flags(std, "queue", queueHelp)
 	fs.StringVar(&a.config, "config", "", "config `FILE`")

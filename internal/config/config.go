@@ -243,6 +243,8 @@ type Queue struct {
 	// refused with 452 until there is more again.
 	MinFree       Size `toml:"min_free" default:"512MiB" min:"16MiB" max:"1024GiB"`
 	MinFreeInodes int  `toml:"min_free_inodes" default:"1024" min:"1" max:"1000000000"`
+	// EncryptionKey seals all that is stored; absent: it lies in clear.
+	EncryptionKey KeySource `toml:"encryption_key"`
 }
 
 // ClamAV is the virus scanner.

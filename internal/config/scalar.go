@@ -34,6 +34,9 @@ type (
 	ScannerAddr string
 	// Address is the address of a mailbox.
 	Address string
+	// KeySource is where a secret key comes from: the absolute path of a file,
+	// or "credential:NAME" for one that systemd hands over.
+	KeySource string
 	// Code is a return code of a DNSBL, or a prefix of them.
 	Code netip.Prefix
 )
@@ -147,6 +150,29 @@ func (z Size) String() string {
 		}
 	}
 	return strconv.FormatInt(int64(z), 10)
+}
+
+// credentialPrefix is how a KeySource names a credential.
+const credentialPrefix = "credential:"
+
+// UnmarshalText reads "/path" or "credential:NAME".
+func (k *KeySource) UnmarshalText(b []byte) error {
+	s := string(b)
+	name, credential := strings.CutPrefix(s, credentialPrefix)
+	if credential && (name == "" || strings.ContainsAny(name, "/\x00") || name[0] == '.') || !credential && !strings.HasPrefix(s, "/") {
+		return notA("a source of a key", `"/etc/mailweir/spool.key", or "credential:spool.key" for what LoadCredential= of systemd names`)
+	}
+	*k = KeySource(s)
+	return nil
+}
+
+// Credential is the name of the credential, "" for a file.
+func (k KeySource) Credential() string {
+	name, _ := strings.CutPrefix(string(k), credentialPrefix)
+	if name == string(k) {
+		return ""
+	}
+	return name
 }
 
 // UnmarshalText takes any path but an empty one; decode makes it absolute.

@@ -49,11 +49,23 @@ func (v *validator) files() {
 	}
 	v.readable("outbound.passwords", v.c.Outbound.Passwords)
 	v.readable("outbound.client_ca", v.c.Outbound.ClientCA)
+	v.keyFile("queue.encryption_key", v.c.Queue.EncryptionKey)
 	if v.c.DataDir == "" || v.known.SkipFiles {
 		return
 	}
 	if info, err := os.Stat(string(v.c.DataDir)); err == nil && !info.IsDir() {
 		v.at("data_dir", fmt.Sprintf("%q is not a folder", v.c.DataDir), "name a folder, or one that is to be made")
+	}
+}
+
+// keyFile demands a file that only its owner can read: who else can, has the
+// key. What systemd hands over is its own affair.
+func (v *validator) keyFile(path string, k KeySource) {
+	if k == "" || k.Credential() != "" || !v.readable(path, Path(k)) {
+		return
+	}
+	if info, err := os.Stat(string(k)); err == nil && info.Mode().Perm()&0o077 != 0 {
+		v.at(path, fmt.Sprintf("%q may be read or written by others (mode %04o)", k, info.Mode().Perm()), "chmod 600 "+string(k))
 	}
 }
 
