@@ -5,7 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"runtime"
+	"syscall"
 	"time"
 
 	"mailweir/filter"
@@ -44,15 +48,15 @@ type learnOptions struct {
 
 func learnCommand(ctx context.Context, std stdio, args []string) (int, error) {
 	var o learnOptions
-	fs := flags(std, "learn", learnHelp)
-	fs.StringVar(&o.config, "config", "", "config `FILE`")
-	fs.Var(&o.spam, "spam", "`FILE|DIR|-` that is spam")
-	fs.Var(&o.ham, "ham", "`FILE|DIR|-` that is wanted")
-	fs.Var(&o.forget, "forget", "`FILE|DIR|-` to be forgotten")
-	fs.StringVar(&o.domain, "domain", "", "learn for mail to `DOMAIN` alone")
-	fs.BoolVar(&o.erase, "erase", false, "forget everything that was learned in this scope")
-	fs.BoolVar(&o.json, "json", false, "print one JSON object")
-	rest, err := parse(fs, args)
+	set := flags(std, "learn", learnHelp)
+	set.StringVar(&o.config, "config", "", "config `FILE`")
+	set.Var(&o.spam, "spam", "`FILE|DIR|-` that is spam")
+	set.Var(&o.ham, "ham", "`FILE|DIR|-` that is wanted")
+	set.Var(&o.forget, "forget", "`FILE|DIR|-` to be forgotten")
+	set.StringVar(&o.domain, "domain", "", "learn for mail to `DOMAIN` alone")
+	set.BoolVar(&o.erase, "erase", false, "forget everything that was learned in this scope")
+	set.BoolVar(&o.json, "json", false, "print one JSON object")
+	rest, err := parse(set, args)
 	if err != nil {
 		return 0, err
 	}
@@ -69,9 +73,30 @@ func learnCommand(ctx context.Context, std stdio, args []string) (int, error) {
 	}
 	dir := bayes.Dir(learnedDir(cfg), domain)
 	if o.erase {
-		return exitOK, bayes.EraseDamaged(ctx, fsx.OS{}, dir)
+		err = bayes.EraseDamaged(ctx, fsx.OS{}, dir)
+		return exitOK, errors.Join(err, sameOwner(string(cfg.DataDir), learnedDir(cfg)))
 	}
-	return o.run(ctx, std, cfg, dir)
+	code, err := o.run(ctx, std, cfg, dir)
+	return code, errors.Join(err, sameOwner(string(cfg.DataDir), learnedDir(cfg)))
+}
+
+// sameOwner gives all below dir to the owner of data: where root has learned,
+// the gateway, which is somebody else, must be able to read it.
+func sameOwner(data, dir string) error {
+	info, err := os.Stat(data)
+	if err != nil || os.Geteuid() != 0 {
+		return err
+	}
+	owner := info.Sys().(*syscall.Stat_t)
+	if owner.Uid == 0 {
+		return nil
+	}
+	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Lchown(path, int(owner.Uid), int(owner.Gid))
+	})
 }
 
 // takes gives the arguments without a flag to the only list there is.

@@ -392,6 +392,33 @@ func TestCheck(t *testing.T) {
 	})
 }
 
+// TestUnreadableIsTriedAgain, though the file looks the same: who may read it
+// can have changed.
+func TestUnreadableIsTriedAgain(t *testing.T) {
+	disk := fsx.NewMem()
+	teachTopics(t, disk, 30)
+	const dir = "data/learned/global"
+	good, _ := readFile(disk, dir+"/"+modelName)
+	bad := slices.Clone(good)
+	bad[100] ^= 1
+	replace(disk, dir, modelName, bad)
+	models := NewModels(disk, "data/learned", slog.New(slog.DiscardHandler))
+	if s := models.of("", 1); s.err == nil {
+		t.Fatal("a damaged model is taken")
+	}
+	replace(disk, dir, modelName, good)
+	list, _ := disk.ReadDir(dir)
+	for _, i := range list {
+		if i.Name == modelName {
+			models.current[""] = scope{err: errModel, at: i.ModTime, size: i.Size}
+		}
+	}
+	models.Reload()
+	if s := models.of("", 1); s.err != nil || s.model == nil {
+		t.Errorf("the right one is not: %v", s.err)
+	}
+}
+
 func TestSketch(t *testing.T) {
 	a := text(1, 1)
 	for _, c := range []struct {

@@ -104,7 +104,7 @@ func (m *Models) look(next map[string]scope, domain string) {
 	if err == nil && file.Name == "" {
 		return // nothing learned, or erased
 	}
-	if err == nil && seen && file.ModTime.Equal(old.at) && file.Size == old.size {
+	if err == nil && seen && old.err == nil && file.ModTime.Equal(old.at) && file.Size == old.size {
 		next[domain] = old
 		return
 	}
@@ -113,7 +113,9 @@ func (m *Models) look(next map[string]scope, domain string) {
 		s.model, err = LoadModel(m.fs, dir)
 	}
 	if err != nil {
-		m.log.Error("a learned model cannot be read", "dir", dir, "error", err)
+		if old.err == nil || old.err.Error() != err.Error() { // it is tried again and again
+			m.log.Error("a learned model cannot be read", "dir", dir, "error", err)
+		}
 		s.model, s.err = old.model, err
 	} else if m.scopes.Load() != nil {
 		spam, ham := s.model.Learned()

@@ -163,8 +163,11 @@ func TestShipped(t *testing.T) {
 	for _, s := range r.Symbols() {
 		known[s.Name] = s.Score
 		low, top := -0.5, 3.0
-		if strings.HasPrefix(s.Name, "BAYES_") { // what this site was taught
+		switch {
+		case strings.HasPrefix(s.Name, "BAYES_"): // what this site was taught
 			low, top = -1, 5
+		case s.Name == "ATTACH_BOMB": // an attack on us, and no honest mail
+			top = 5
 		}
 		if s.Name != "GTUBE" && (s.Score > top || s.Score < low) {
 			t.Errorf("%s:%d: %s decides nearly alone with %g", s.File, s.Line, s.Name, s.Score)
