@@ -185,8 +185,13 @@ func TestDSNContents(t *testing.T) {
 		m.Heads = [][]byte{[]byte("Subject: first\r\n\r\n"), []byte("Subject: second\r\n\r\n")}
 		m.Envelope.Recipients[1].Head = 1
 		dsns, contents, _ := dsnRun(t, m, "x\r\n", fail)
-		if len(dsns) != 2 || !bytes.Contains(contents[0], []byte("first")) || bytes.Contains(contents[0], []byte("second")) {
-			t.Errorf("%d DSNs", len(dsns))
+		if len(dsns) != 2 {
+			t.Fatalf("%d DSNs", len(dsns))
+		}
+		for i, c := range contents { // they go out side by side
+			if bytes.Contains(c, []byte("first")) == bytes.Contains(c, []byte("second")) {
+				t.Errorf("DSN %d has both heads, or none:\n%s", i, c)
+			}
 		}
 	})
 }
