@@ -1,6 +1,7 @@
 package events
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -11,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	_ "modernc.org/sqlite" // the driver
+	"modernc.org/sqlite"
 )
 
 const suffix = ".db"
@@ -48,12 +49,36 @@ func open(dir, day, mode string) (*sql.DB, error) {
 		return nil, err
 	}
 	db.SetMaxOpenConns(1)
+	if mode != "ro" {
+		if err := keepLog(db); err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
+	}
 	if mode == "rwc" {
 		if _, err := db.Exec(schema); err != nil {
 			return nil, errors.Join(err, db.Close())
 		}
 	}
 	return db, nil
+}
+
+// keepLog has SQLite leave the write-ahead log where it is when the database is
+// closed, instead of removing it: blocks that are freed with rows in them are
+// where nobody can erase them.
+func keepLog(db *sql.DB) error {
+	conn, err := db.Conn(context.Background())
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return conn.Raw(func(c any) error {
+		control, ok := c.(sqlite.FileControl)
+		if !ok {
+			return errors.New("events: the SQLite driver has no file control")
+		}
+		_, err := control.FileControlPersistWAL("main", 1)
+		return err
+	})
 }
 
 // Days are the days that dir has a database of, oldest first, with its path.
