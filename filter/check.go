@@ -66,7 +66,13 @@ type Symbol struct {
 	Name   string  `json:"name"`
 	Score  float64 `json:"score"`
 	Detail string  `json:"detail,omitempty"` // evidence for people; never control characters
+	// Would is what a rule in shadow would have scored: its Score is 0, so that
+	// it is counted and shown, and decides nothing.
+	Would float64 `json:"would_score,omitempty"`
 }
+
+// Shadow tells that the symbol is of a rule that is only tried out.
+func (s *Symbol) Shadow() bool { return s.Would != 0 }
 
 // Report is all that a check has to say.
 type Report struct {

@@ -215,6 +215,9 @@ func decideListed(symbols []Symbol, listings []Listing, p *DomainPolicy) (Verdic
 // severity orders actions; discard never comes out of a sum.
 var severity = map[Action]int{Accept: 0, Tag: 1, Strip: 2, Quarantine: 3, Discard: 4, Defer: 5, Reject: 6}
 
+// Graver tells whether a is worse for the message than b.
+func Graver(a, b Action) bool { return severity[a] > severity[b] }
+
 // take replaces the decision by w when w is graver, and keeps the arithmetic.
 func (v *Verdict) take(w Verdict) {
 	if severity[w.Action] > severity[v.Action] {

@@ -268,6 +268,9 @@ func (s *Symbol) AppendJSON(b []byte) []byte {
 	o.String("name", s.Name)
 	o.Float("score", s.Score)
 	o.StringIf("detail", s.Detail)
+	if s.Would != 0 {
+		o.Float("would_score", s.Would)
+	}
 	return o.End()
 }
 

@@ -223,10 +223,15 @@ func appendSpam(b []byte, symbols []filter.Symbol, v filter.Verdict, flagged boo
 	b = append(b, "\r\n\t"...)
 	line := len(b)
 	b = append(b, "tests=["...)
-	for k, s := range symbols {
-		if k > 0 {
+	first := true
+	for _, s := range symbols {
+		if s.Shadow() { // a draft is nothing to filter on
+			continue
+		}
+		if !first {
 			b = append(b, ',')
 		}
+		first = false
 		// Filters look for a test with one regexp on one line: folded only
 		// before the line limit (998 octets, RFC 5322 section 2.1.1).
 		if len(b)-line+len(s.Name) > 900 {

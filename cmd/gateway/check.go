@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"mailweir/filter"
+	"mailweir/filter/rules"
 	"mailweir/internal/config"
 	"mailweir/internal/recipients"
 	"mailweir/mail"
@@ -91,6 +92,7 @@ func checkCommand(ctx context.Context, std stdio, args []string) (int, error) {
 type checker struct {
 	o      *checkOptions
 	set    *smtpd.Settings
+	rules  *rules.Rules
 	client mail.Client
 	from   mail.Path
 	rcpts  []mail.Path
@@ -126,7 +128,7 @@ func newChecker(ctx context.Context, cfg *config.Config, o *checkOptions) (*chec
 	if err != nil {
 		return nil, err
 	}
-	c.set, c.close = judge.settings, judge.close
+	c.set, c.rules, c.close = judge.settings, judge.rules, judge.close
 	c.client.Own = c.set.Own(c.client.Addr)
 	if judge.lists != nil && !o.noDNS {
 		// A broken list must not refuse anything here either.

@@ -88,6 +88,10 @@ func (o *evalOptions) config() (*config.Config, error) {
 		return loadConfig(o.check.config)
 	}
 	o.check.noDNS = true
+	return shippedConfig()
+}
+
+func shippedConfig() (*config.Config, error) {
 	return config.Parse("the shipped settings", []byte(evalConfig), config.Known{Checks: checkNames})
 }
 

@@ -40,6 +40,8 @@ type finding struct {
 	Attachments []attachmentJSON `json:"attachments,omitempty"`
 	Privacy     []privacy.Edit   `json:"privacy,omitempty"`        // fields removed, redacted, or kept since they are signed
 	Steps       []stepJSON       `json:"authentication,omitempty"` // with --explain
+	Origins     []originJSON     `json:"rules,omitempty"`          // with --explain: beside Symbols
+	Pivots      []filter.Pivot   `json:"pivots,omitempty"`         // with --explain, for the first recipient
 	Error       string           `json:"error,omitempty"`
 }
 
@@ -48,6 +50,7 @@ type symbolJSON struct {
 	Name   string  `json:"name"`
 	Score  float64 `json:"score"`
 	Detail string  `json:"detail"`
+	Would  float64 `json:"would_score,omitempty"` // of a rule in shadow
 }
 
 // stageJSON is a filter.CheckResult with no more keys than promised.
@@ -157,6 +160,10 @@ func (c *checker) finding(ctx context.Context, i *filter.Inspection, j *filter.J
 		f.Recipients = append(f.Recipients, recipientJSON{string(r.Path), actions[k]})
 	}
 	f.Privacy = c.edits(j, env)
+	if c.o.explain {
+		f.Origins = origins(c.rules, j.Facts, j.Symbols)
+		f.Pivots = filter.Pivots(j.Symbols, c.policyFor(env.Recipients[0].Path))
+	}
 	return f
 }
 
@@ -265,10 +272,11 @@ func (f *finding) explain(w io.Writer) {
 		s.print(w)
 	}
 	fmt.Fprintln(w, "\nsymbols")
-	for _, s := range f.Symbols {
-		fmt.Fprintf(w, "  %7.2f  %-28s %s\n", s.Score, s.Name, s.Detail)
+	for k, s := range f.Symbols {
+		printSymbol(w, "  ", filter.Symbol(s), f.Origins[k])
 	}
 	fmt.Fprintf(w, "  %7.2f  = score, tagged from %.2f (rules %s)\n", f.Score, f.Required, f.RulesHash)
+	printPivots(w, "  ", f.Pivots)
 	f.files(w)
 	for _, e := range f.Privacy {
 		fmt.Fprintf(w, "privacy    %s: %s %s\n", e.Name, e.Kind, e.Reason)

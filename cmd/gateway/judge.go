@@ -45,6 +45,7 @@ import (
 // another one.
 type judge struct {
 	settings *smtpd.Settings
+	rules    *rules.Rules
 	resolver *dns.Resolver
 	lent     bool           // the resolver is not ours to close
 	scanner  *clamav.Client // nil without [clamav]
@@ -124,6 +125,7 @@ func (j *judge) build(cfg *config.Config, o judgeOptions) error {
 	if err != nil {
 		return err
 	}
+	j.rules = r
 	c, err := j.checks(cfg, r, o)
 	if err != nil {
 		return err
@@ -285,13 +287,8 @@ func (j *judge) domains(cfg *config.Config, o judgeOptions) error {
 		if err != nil {
 			return fmt.Errorf("domain %s: %w", d.Name, err)
 		}
-		policy := domainPolicy(d)
-		exempt := *policy
-		exempt.Postmaster = true
-		domain := &smtpd.Domain{
-			Policy: policy, Postmaster: &exempt,
-			Redact: class, SignedFields: cfg.Privacy.SignedFields,
-		}
+		domain := policyDomain(d)
+		domain.Redact, domain.SignedFields = class, cfg.Privacy.SignedFields
 		if o.verify != nil {
 			if domain.Recipients, err = o.verify(d); err != nil {
 				return fmt.Errorf("domain %s: %w", d.Name, err)
@@ -303,6 +300,14 @@ func (j *judge) domains(cfg *config.Config, o judgeOptions) error {
 		}
 	}
 	return nil
+}
+
+// policyDomain is a domain's policy, and that of its postmaster.
+func policyDomain(d *config.Domain) *smtpd.Domain {
+	policy := domainPolicy(d)
+	exempt := *policy
+	exempt.Postmaster = true
+	return &smtpd.Domain{Policy: policy, Postmaster: &exempt}
 }
 
 func domainPolicy(d *config.Domain) *filter.DomainPolicy {

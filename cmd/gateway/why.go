@@ -60,11 +60,12 @@ func whyCommand(ctx context.Context, std stdio, args []string) (int, error) {
 	if len(events) == 0 && here == nil {
 		return exitError, fmt.Errorf("nothing is known of %s; verdicts are kept for %s", id, cfg.History.Keep)
 	}
+	x := newExplainer(cfg)
 	for _, e := range events {
 		if *asJSON {
 			err = json.NewEncoder(std.out).Encode(e)
 		} else {
-			err = explainEvent(std.out, e)
+			err = x.event(std.out, e)
 		}
 		if err != nil {
 			return exitError, err
@@ -126,7 +127,7 @@ func findEvents(dir string, id mail.ID) ([]history.Entry, error) {
 // historyDelay is longer than the history holds entries back.
 const historyDelay = 2500 * time.Millisecond
 
-func explainEvent(w io.Writer, e history.Entry) error {
+func (x *explainer) event(w io.Writer, e history.Entry) error {
 	at := e.At.Format(time.DateTime)
 	switch e.Kind {
 	case "verdict":
@@ -134,7 +135,7 @@ func explainEvent(w io.Writer, e history.Entry) error {
 		if err := json.Unmarshal(e.Data, &r); err != nil {
 			return err
 		}
-		explainVerdict(w, at, &r)
+		x.verdict(w, at, &r)
 	case "attempt":
 		var a attemptRecord
 		if err := json.Unmarshal(e.Data, &a); err != nil {
@@ -166,7 +167,7 @@ func explainEvent(w io.Writer, e history.Entry) error {
 	return nil
 }
 
-func explainVerdict(w io.Writer, at string, r *smtpd.Record) {
+func (x *explainer) verdict(w io.Writer, at string, r *smtpd.Record) {
 	fmt.Fprintf(w, "%s  from <%s>, client %s (%s)\n", at, r.ReversePath, or(r.Client, "unknown"), or(r.Helo, "no HELO"))
 	for _, rcpt := range r.Refused {
 		fmt.Fprintf(w, "    refused <%s>: %s\n", rcpt.Address, rcpt.Reply)
@@ -183,10 +184,16 @@ func explainVerdict(w io.Writer, at string, r *smtpd.Record) {
 	if r.Facts == nil {
 		return
 	}
-	for _, s := range r.Symbols {
-		fmt.Fprintf(w, "    %7.2f  %-28s %s\n", s.Score, s.Name, s.Detail)
+	set := x.rulesOf(r)
+	from := origins(set, r.Facts, r.Symbols)
+	for k, s := range r.Symbols {
+		printSymbol(w, "    ", s, from[k])
 	}
 	fmt.Fprintf(w, "    %7.2f  = score, tagged from %.2f (rules %s)\n", r.Score, r.Required, r.Rules)
+	if set == nil {
+		fmt.Fprintln(w, "             other rules are in force now: where these symbols come from is not known")
+	}
+	printPivots(w, "    ", x.pivots(r))
 	for _, c := range r.Facts.Checks {
 		if c.State != "ok" {
 			fmt.Fprintf(w, "    %s was %s: %s\n", c.Name, c.State, c.Cause)

@@ -29,6 +29,7 @@ const (
 type Rules struct {
 	scores   map[string]float64
 	patterns []patternSource // those with a score
+	texts    []patternSource // all of them
 	rules    []rule
 	groups   []group
 	groupOf  map[string]int // by symbol
@@ -40,6 +41,7 @@ type Rules struct {
 type rule struct {
 	ruleSource
 	program *vm.Program
+	facts   []string // those that the condition looks at, in its order
 }
 
 type group struct {
@@ -54,6 +56,7 @@ type SymbolInfo struct {
 	Describe string
 	File     string
 	Line     int
+	Shadow   bool
 }
 
 // Default is the shipped set.
@@ -91,7 +94,7 @@ func Load(files ...File) (*Rules, error) {
 	}
 	c := compiler{src: &src, errs: &errs, rules: &Rules{
 		scores: make(map[string]float64), groupOf: make(map[string]int),
-	}, known: make(map[string]place), patterns: make(map[string]bool)}
+	}, known: make(map[string]place), shadows: make(map[string]bool), patterns: make(map[string]bool)}
 	c.run()
 	if len(errs) > 0 {
 		errs.sort(files)
@@ -115,6 +118,7 @@ type compiler struct {
 	errs     *Errors
 	rules    *Rules
 	known    map[string]place // symbols that has may name at this point
+	shadows  map[string]bool  // those of them that are only tried out
 	patterns map[string]bool
 }
 
@@ -188,10 +192,11 @@ func (c *compiler) member(symbol, name string, at place) {
 }
 
 func (c *compiler) info(name string, score float64, describe string, at place) {
-	c.rules.symbols = append(c.rules.symbols, SymbolInfo{name, score, describe, at.File, at.Line})
+	c.rules.symbols = append(c.rules.symbols, SymbolInfo{name, score, describe, at.File, at.Line, c.shadows[name]})
 }
 
 func (c *compiler) compilePatterns() {
+	c.rules.texts = c.src.Patterns
 	var ps []pattern.Pattern
 	for _, p := range c.src.Patterns {
 		if !symbolName.MatchString(p.Name) {
@@ -207,9 +212,10 @@ func (c *compiler) compilePatterns() {
 		if p.Scored && c.define(p.Name, p.place) {
 			c.member(p.Name, p.Group, p.place)
 			c.info(p.Name, p.Score, p.Describe, p.place)
+			c.shadow(p.Name, p.Shadow, p.Score, p.place)
 			c.rules.patterns = append(c.rules.patterns, p)
-		} else if !p.Scored && p.Group != "" {
-			c.errs.add(p.place, "group of a pattern without a score")
+		} else if !p.Scored && (p.Group != "" || p.Shadow) {
+			c.errs.add(p.place, "group or shadow of a pattern without a score: it is no symbol")
 		}
 		ps = append(ps, pattern.Pattern{Name: p.Name, In: p.In, Any: p.Any, Regex: p.Regex})
 	}
@@ -219,6 +225,17 @@ func (c *compiler) compilePatterns() {
 		c.errs.add(p.place, "pattern %s: %v", p.Name, f.Err)
 	}
 	c.rules.set = set
+}
+
+// shadow notes a symbol that is only tried out.
+func (c *compiler) shadow(symbol string, is bool, score float64, at place) {
+	if !is {
+		return
+	}
+	c.shadows[symbol] = true
+	if score == 0 {
+		c.errs.add(at, "%s: shadow with a score of 0 would show nothing: give it the score that it is to have", symbol)
+	}
 }
 
 func validArea(in string) bool {
@@ -242,12 +259,15 @@ func (c *compiler) rule(s ruleSource, env map[string]any) {
 	v := &argumentCheck{c: c, at: s}
 	node := program.Node()
 	ast.Walk(&node, v)
+	looks := &factNames{}
+	ast.Walk(&node, looks)
 	if !c.define(s.Symbol, s.place) {
 		return
 	}
+	c.shadow(s.Symbol, s.Shadow, s.Score, s.place)
 	c.member(s.Symbol, s.Group, s.place)
 	c.info(s.Symbol, s.Score, s.Describe, s.place)
-	c.rules.rules = append(c.rules.rules, rule{s, program})
+	c.rules.rules = append(c.rules.rules, rule{s, program, looks.names})
 }
 
 // firstLine is an expression's error without the drawing under it.
@@ -289,6 +309,10 @@ func (v *argumentCheck) name(function, name string) {
 	case "has":
 		if _, ok := v.c.known[name]; !ok {
 			v.c.errs.add(v.at.place, "%s: no symbol %s in [scores] or above this rule", v.at.Symbol, name)
+		}
+		// A rule in force must not change with one that is only tried out.
+		if v.c.shadows[name] && !v.at.Shadow {
+			v.c.errs.add(v.at.place, "%s: %s is in shadow, so this rule has to be, too", v.at.Symbol, name)
 		}
 	case "pattern":
 		if !v.c.patterns[name] {

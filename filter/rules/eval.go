@@ -35,7 +35,7 @@ func (r *Rules) Eval(f *filter.Facts) []filter.Symbol {
 	}
 	for i := range r.patterns {
 		if p := &r.patterns[i]; e.pattern(p.Name) {
-			e.add(filter.Symbol{Name: p.Name, Score: p.Score})
+			e.add(weigh(p.Name, p.Score, p.Shadow))
 		}
 	}
 	// Without header facts the content was not read (switched off, or the
@@ -131,8 +131,16 @@ func (e *evaluation) rule(r *rule) {
 	case err != nil || !ok:
 		e.add(filter.Symbol{Name: SymRuleError, Detail: r.Symbol})
 	case hit:
-		e.add(filter.Symbol{Name: r.Symbol, Score: r.Score})
+		e.add(weigh(r.Symbol, r.Score, r.Shadow))
 	}
+}
+
+// weigh is the symbol of a rule. In shadow it counts nothing.
+func weigh(name string, score float64, shadow bool) filter.Symbol {
+	if shadow {
+		return filter.Symbol{Name: name, Would: score}
+	}
+	return filter.Symbol{Name: name, Score: score}
 }
 
 // caps adds what holds each group at its cap, so that the sum which is shown

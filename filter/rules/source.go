@@ -54,6 +54,7 @@ type patternSource struct {
 	Score    float64
 	Describe string
 	Group    string
+	Shadow   bool `json:",omitempty"`
 }
 
 type ruleSource struct {
@@ -63,6 +64,7 @@ type ruleSource struct {
 	When     string
 	Describe string
 	Group    string
+	Shadow   bool `json:",omitempty"`
 }
 
 // Fault is one thing that is wrong with a rules file.
@@ -124,6 +126,7 @@ type value struct {
 	kind unstable.Kind
 	text string
 	num  float64
+	flag bool
 	list []string
 }
 
@@ -207,6 +210,8 @@ func (r *reader) value(n *unstable.Node) (value, error) {
 			return v, fmt.Errorf("%s is no number between -1000000 and 1000000", n.Data)
 		}
 		v.kind, v.num = unstable.Float, f
+	case unstable.Bool:
+		v.flag = string(n.Data) == "true"
 	case unstable.Array:
 		for it := n.Children(); it.Next(); {
 			c := it.Node()
@@ -216,7 +221,7 @@ func (r *reader) value(n *unstable.Node) (value, error) {
 			v.list = append(v.list, string(c.Data))
 		}
 	default:
-		return v, fmt.Errorf("want a string, a number or a list of strings")
+		return v, fmt.Errorf("want a string, a number, true or false, or a list of strings")
 	}
 	return v, nil
 }
@@ -249,12 +254,13 @@ func (r *reader) close() {
 		r.out.Patterns = append(r.out.Patterns, patternSource{
 			place: r.entryAt, Name: e.text("name", true), In: e.text("in", true), Any: e.strings("any"),
 			Regex: e.text("regex", false), Scored: scored, Score: e.number("score", false),
-			Describe: e.text("describe", scored), Group: e.text("group", false),
+			Describe: e.text("describe", scored), Group: e.text("group", false), Shadow: e.flag("shadow"),
 		})
 	case "rule":
 		r.out.Rules = append(r.out.Rules, ruleSource{
 			place: r.entryAt, Symbol: e.text("symbol", true), Score: e.number("score", true),
 			When: e.text("when", true), Describe: e.text("describe", true), Group: e.text("group", false),
+			Shadow: e.flag("shadow"),
 		})
 	}
 	e.unknown(r.table)
@@ -289,6 +295,11 @@ func (e entry) text(name string, required bool) string {
 func (e entry) number(name string, required bool) float64 {
 	v, _ := e.take(name, unstable.Float, "a number", required)
 	return v.num
+}
+
+func (e entry) flag(name string) bool {
+	v, _ := e.take(name, unstable.Bool, "true or false", false)
+	return v.flag
 }
 
 func (e entry) strings(name string) []string {

@@ -73,6 +73,35 @@ func EachLine(dir string, t time.Time, fn func(line []byte)) error {
 	return eachLine(f, fn)
 }
 
+// Each calls fn for every entry from since on, day after day, in the order they
+// were written; it stops at the first error of fn. Like Find it may run while a
+// gateway writes.
+func Each(dir string, since time.Time, fn func(Entry) error) error {
+	list, err := days(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("history: %w", err)
+	}
+	var failed error
+	for _, d := range list {
+		if d < dayOf(since) || failed != nil {
+			continue
+		}
+		err := EachLine(dir, d.end().Add(-time.Second), func(line []byte) {
+			var e Entry
+			if failed == nil && json.Unmarshal(line, &e) == nil && !e.At.Before(since) { // else torn, or not ours
+				failed = fn(e)
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return failed
+}
+
 // findIn appends the entries of id in one file.
 func findIn(path string, id mail.ID, found []Entry) ([]Entry, error) {
 	f, err := os.Open(path)

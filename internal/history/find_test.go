@@ -84,3 +84,29 @@ func FuzzFind(f *testing.F) {
 		}
 	})
 }
+
+func TestEach(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "history")
+	l := open(t, dir, nil)
+	now := time.Now()
+	for k := range 3 {
+		l.Append(mail.NewID(now), "verdict", now.Add(time.Duration(k-1)*time.Hour), k)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var got []Entry
+	collect := func(e Entry) error { got = append(got, e); return nil }
+	if err := Each(dir, now, collect); err != nil {
+		t.Fatal(err)
+	}
+	if brief(got) != "verdict=1 verdict=2" {
+		t.Errorf("%s", brief(got))
+	}
+	if err := Each(dir, now.Add(-2*time.Hour), func(Entry) error { return io.ErrShortWrite }); err != io.ErrShortWrite {
+		t.Errorf("the error of fn: %v", err)
+	}
+	if err := Each("/nonexistent/history", now, collect); err != nil {
+		t.Error(err)
+	}
+}

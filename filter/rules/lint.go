@@ -1,0 +1,91 @@
+package rules
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/expr-lang/expr/ast"
+)
+
+// Lint finds what compiles and is still a mistake most of the time, for a
+// threshold tag. Rules in shadow are looked at as if they were in force.
+func (r *Rules) Lint(tag float64) []Fault {
+	l := linter{tag: tag}
+	for i := range r.patterns {
+		p := &r.patterns[i]
+		l.weight(p.Name, p.Score, p.place, false)
+	}
+	for i := range r.rules {
+		s := &r.rules[i]
+		l.weight(s.Symbol, s.Score, s.place, s.proven())
+		if b, ok := s.program.Node().(*ast.BoolNode); ok {
+			l.add(s.place, "%s: the condition is %v for every message", s.Symbol, b.Value)
+		}
+	}
+	return l.found
+}
+
+type linter struct {
+	tag   float64
+	found []Fault
+}
+
+func (l *linter) add(at place, format string, args ...any) {
+	l.found = append(l.found, Fault{at.File, at.Line, fmt.Sprintf(format, args...)})
+}
+
+// testSymbol is meant to decide alone: it is there to try that out.
+const testSymbol = "GTUBE"
+
+// weight looks at a score by itself. What lowers it by as much as a decision
+// must look at something that a sender cannot write himself.
+func (l *linter) weight(symbol string, score float64, at place, proven bool) {
+	switch {
+	case score >= l.tag && symbol != testSymbol:
+		l.add(at, "%s: a score of %.2f reaches the threshold of %.2f alone", symbol, score, l.tag)
+	case score <= -l.tag/2 && !proven:
+		l.add(at, "%s: a score of %.2f for what any sender can write: make it depend on dmarc, dkim, spf or the client, or use [[allow]]", symbol, score)
+	}
+}
+
+// provenFacts are those that a sender cannot choose.
+var provenFacts = []string{"spf", "dkim", "dmarc", "arc", "iprev", "client_own", "client_address", "client_name"}
+
+// provenSymbols say the same.
+var provenSymbols = []string{"SPF_PASS", "DKIM_PASS", "DMARC_PASS", "ALLOWED", "ARC_TRUSTED"}
+
+func (r *rule) proven() bool {
+	for _, name := range r.facts {
+		if slices.Contains(provenFacts, name) {
+			return true
+		}
+	}
+	found := false
+	node := r.program.Node()
+	ast.Walk(&node, visit(func(n ast.Node) {
+		s, ok := n.(*ast.StringNode)
+		found = found || ok && slices.Contains(provenSymbols, s.Value)
+	}))
+	return found
+}
+
+type visit func(ast.Node)
+
+// Visit implements ast.Visitor.
+func (v visit) Visit(node *ast.Node) { v(*node) }
+
+// Unseen are the patterns of r that old does not look for in the same way. What
+// they would have matched in mail that old has judged is not known: facts say
+// which patterns matched, and hold no text.
+func (r *Rules) Unseen(old *Rules) []string {
+	var names []string
+	for _, p := range r.texts {
+		same := slices.ContainsFunc(old.texts, func(o patternSource) bool {
+			return o.Name == p.Name && o.In == p.In && o.Regex == p.Regex && slices.Equal(o.Any, p.Any)
+		})
+		if !same {
+			names = append(names, p.Name)
+		}
+	}
+	return names
+}
