@@ -183,10 +183,19 @@ func BenchmarkExamine(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			e := newExaminer(b)
-			b.SetBytes(int64(len(c.data)))
+			data := []byte(c.data)
+			b.SetBytes(int64(len(data)))
 			b.ReportAllocs()
 			for b.Loop() {
-				examined(b, e, c.name, "application/octet-stream", c.data, 8<<10)
+				m := e.Open()
+				content := m.Begin(Part{Type: "application/octet-stream", Names: []string{c.name}})
+				for p := data; len(p) > 0; p = p[min(len(p), 8<<10):] {
+					if !content.Write(p[:min(len(p), 8<<10)]) {
+						break
+					}
+				}
+				content.End()
+				m.Report()
 			}
 		})
 	}

@@ -104,6 +104,7 @@ func Detect(head []byte) Type {
 			return s.kind
 		}
 	}
+	head = head[:min(len(head), HeadSize)]
 	if t := weak(head); t != Unknown {
 		return t
 	}
