@@ -85,6 +85,9 @@ func (l *Lists) apply(z *zone, v verdict, why string) {
 // addresses alone need not have the IPv4 ones; one of both need not have the
 // listed IPv6 one, because many lists never had it.
 func (l *Lists) examine(ctx context.Context, z *zone) (verdict, string) {
+	if z.TestPoint != "" {
+		return l.points(ctx, z, z.TestPoint+".", "invalid.")
+	}
 	if !z.NoIPv4 {
 		if v, why := l.points(ctx, z, listed4, unlisted4); v != passed || z.NoIPv6 {
 			return v, why

@@ -1,5 +1,5 @@
-// Package dnsbl asks DNS lists of addresses (RFC 5782) about a client: lists
-// that block and lists that welcome.
+// Package dnsbl asks DNS lists (RFC 5782) about a client's address, and about the
+// domain names that a message leads to: lists that block and lists that welcome.
 //
 // It is careful where such lists have done harm: only return codes that are
 // declared count (a parked domain answers everything), 127.255.255.0/24 is the

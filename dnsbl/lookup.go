@@ -109,12 +109,7 @@ func (l *Lists) Lookup(ctx context.Context, addr netip.Addr) []Result {
 		}
 		return results
 	}
-	if l.watched != nil {
-		select {
-		case <-l.watched:
-		case <-ctx.Done():
-		}
-	}
+	l.await(ctx)
 	var buf [80]byte
 	reversed := dns.AppendReverse(buf[:0], addr)
 	var wg sync.WaitGroup
@@ -129,6 +124,48 @@ func (l *Lists) Lookup(ctx context.Context, addr netip.Addr) []Result {
 			continue
 		}
 		wg.Go(func() { results[i] = z.count(l.ask(ctx, z, name)) })
+	}
+	wg.Wait()
+	return results
+}
+
+// await waits for the first round of canaries, where there will be one.
+func (l *Lists) await(ctx context.Context) {
+	if l.watched == nil {
+		return
+	}
+	select {
+	case <-l.watched:
+	case <-ctx.Done():
+	}
+}
+
+// NameResult is what one zone says about one domain name.
+type NameResult struct {
+	Result
+	Domain string
+}
+
+// LookupNames asks lists of domain names (those with a TestPoint) about every
+// name at once: zone after zone in the order of the config, and name after name
+// in each. The caller bounds their number.
+func (l *Lists) LookupNames(ctx context.Context, names []string) []NameResult {
+	l.await(ctx)
+	results := make([]NameResult, 0, len(l.zones)*len(names))
+	var wg sync.WaitGroup
+	for _, z := range l.zones {
+		for _, name := range names {
+			results = append(results, NameResult{Result{Zone: z.Name, State: Off}, name})
+			r := &results[len(results)-1]
+			query := name + "." + z.Name
+			if z.off.Load() {
+				z.count(r.Result)
+			} else if res, ok := l.cached(z, query); ok {
+				r.Result = z.count(res)
+			} else {
+				wg.Go(func() { r.Result = z.count(l.ask(ctx, z, query)) })
+			}
+		}
 	}
 	wg.Wait()
 	return results

@@ -15,6 +15,10 @@ type Zone struct {
 	// NoIPv4 and NoIPv6 keep addresses of a family from being asked, where
 	// the list has none.
 	NoIPv4, NoIPv6 bool
+	// TestPoint makes it a list of domain names (URIBL): a name that it must
+	// list, while it must not list "invalid" (RFC 5782 section 5, which has
+	// "test" for the former; some lists have another one).
+	TestPoint string
 }
 
 var (

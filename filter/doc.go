@@ -9,7 +9,7 @@
 //	connect   dnsbl iprev allow_network      from accept on, in the background
 //	MAIL      spf                            in the background
 //	data      mime content dkim (in line)    clamav (pulls with Follow)
-//	final dot dmarc, then allow_domain       then rules, then Decide
+//	final dot dmarc uribl, then allow_domain then rules, then Decide
 //
 // A check cannot fail silently: each ends in a State, and a State other than
 // ok is a symbol that the policy must have an answer to.

@@ -25,6 +25,7 @@ type Facts struct {
 
 	IPRev    string      `json:"iprev,omitempty"` // RFC 8601 section 2.7.3: pass, fail, temperror, permerror
 	Listings []Listing   `json:"listings,omitempty"`
+	Domains  []Listing   `json:"domain_listings,omitempty"` // of domains that the message links to
 	SPF      SPFFacts    `json:"spf,omitzero"`
 	DKIM     []DKIMFacts `json:"dkim,omitempty"`
 	DMARC    DMARCFacts  `json:"dmarc,omitzero"`
@@ -74,11 +75,12 @@ type EnvelopeFacts struct {
 	UTF8       bool     `json:"utf8"`
 }
 
-// Listing is one hit in a DNSBL or DNSWL.
+// Listing is one hit in a DNSBL or DNSWL, or of a domain in a URIBL.
 type Listing struct {
-	Zone  string  `json:"zone"`
-	Code  string  `json:"code"` // 127.0.0.2
-	Score float64 `json:"score"`
+	Zone   string  `json:"zone"`
+	Code   string  `json:"code"` // 127.0.0.2
+	Score  float64 `json:"score"`
+	Domain string  `json:"domain,omitempty"` // in a URIBL
 }
 
 // SPFFacts is the result of RFC 7208 for the identity that was checked.

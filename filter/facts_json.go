@@ -21,6 +21,7 @@ func (f *Facts) AppendJSON(b []byte) []byte {
 	o.Value("envelope", &f.Envelope)
 	o.StringIf("iprev", f.IPRev)
 	jsonx.ListIf(&o, "listings", f.Listings, (*Listing).AppendJSON)
+	jsonx.ListIf(&o, "domain_listings", f.Domains, (*Listing).AppendJSON)
 	if f.SPF != (SPFFacts{}) {
 		o.Value("spf", &f.SPF)
 	}
@@ -87,6 +88,7 @@ func (l *Listing) AppendJSON(b []byte) []byte {
 	o.String("zone", l.Zone)
 	o.String("code", l.Code)
 	o.Float("score", l.Score)
+	o.StringIf("domain", l.Domain)
 	return o.End()
 }
 

@@ -13,7 +13,7 @@ func chain(c *checks) filter.Chain {
 		Mail:    group(c.spf),
 		Data:    group(c.dkim, c.arc, c.mime, c.clamav),
 		Done: []filter.Group{
-			group(c.dmarc),
+			group(c.dmarc, c.uribl),
 			group(c.bayes),
 			group(c.allowDomain),
 		},
@@ -26,15 +26,16 @@ type checks struct {
 	dnsbl, iprev, allowNetwork filter.Check
 	spf                        filter.Check
 	dkim, arc, mime, clamav    filter.Check
-	dmarc, bayes, allowDomain  filter.Check
+	dmarc, uribl, bayes        filter.Check
+	allowDomain                filter.Check
 }
 
 // needDNS are the checks that `gateway check --no-dns` skips.
-var needDNS = []string{"dnsbl", "iprev", "spf", "dkim", "arc", "dmarc"}
+var needDNS = []string{"dnsbl", "iprev", "spf", "dkim", "arc", "dmarc", "uribl"}
 
 // checkNames are what `[checks] disabled` may hold.
 var checkNames = []string{
-	"dnsbl", "iprev", "allow_network", "spf", "dkim", "arc", "mime", "content", "attachment", "clamav", "dmarc", "bayes", "allow_domain", "rules",
+	"dnsbl", "iprev", "allow_network", "spf", "dkim", "arc", "mime", "content", "attachment", "clamav", "dmarc", "uribl", "bayes", "allow_domain", "rules",
 }
 
 func group(list ...filter.Check) filter.Group {

@@ -100,7 +100,7 @@ type checker struct {
 	limit  int64
 	close  func()
 
-	canaries func() // before the first look-up of a client; nil without lists
+	canaries func() // before the first look-up in a list; nil without lists
 }
 
 func newChecker(ctx context.Context, cfg *config.Config, o *checkOptions) (*checker, error) {
@@ -130,9 +130,13 @@ func newChecker(ctx context.Context, cfg *config.Config, o *checkOptions) (*chec
 	}
 	c.set, c.rules, c.close = judge.settings, judge.rules, judge.close
 	c.client.Own = c.set.Own(c.client.Addr)
-	if judge.lists != nil && !o.noDNS {
+	if len(judge.lists) > 0 && !o.noDNS {
 		// A broken list must not refuse anything here either.
-		c.canaries = sync.OnceFunc(func() { judge.lists.Canaries(ctx) })
+		c.canaries = sync.OnceFunc(func() {
+			for _, l := range judge.lists {
+				l.Canaries(ctx)
+			}
+		})
 	}
 	return c, nil
 }
@@ -296,7 +300,7 @@ func (c *checker) message(ctx context.Context, data []byte, known *envelopeJSON)
 	case bytes.IndexByte(data, 0) >= 0:
 		return refusedFinding(env, smtpd.NUL(env.ID)), nil
 	}
-	if c.canaries != nil && client.Addr.IsValid() {
+	if c.canaries != nil {
 		c.canaries()
 	}
 	queries := &queryLog{}

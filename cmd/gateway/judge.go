@@ -30,6 +30,7 @@ import (
 	"mailweir/filter/privacy"
 	"mailweir/filter/rules"
 	"mailweir/filter/spf"
+	"mailweir/filter/urilist"
 	"mailweir/internal/config"
 	"mailweir/internal/dkimcore"
 	"mailweir/internal/dns"
@@ -49,7 +50,7 @@ type judge struct {
 	resolver *dns.Resolver
 	lent     bool           // the resolver is not ours to close
 	scanner  *clamav.Client // nil without [clamav]
-	lists    *dnsbl.Lists
+	lists    []*dnsbl.Lists // of addresses, of domains: those that the config has
 	models   *bayes.Models
 	clients  *x509.CertPool // issuers of certificates that may send
 
@@ -216,8 +217,10 @@ func (j *judge) checks(cfg *config.Config, r *rules.Rules, o judgeOptions) (*che
 		bayes: bayes.NewCheck(j.models, cfg.Learn.Minimum),
 	}
 	if len(cfg.DNSBL) > 0 {
-		j.lists = dnsbl.New(zones(cfg.DNSBL), j.resolver, o.m.dnsbl, o.log)
-		c.dnsbl = dnslist.New(j.lists)
+		c.dnsbl = dnslist.New(j.list(zones(cfg.DNSBL), o))
+	}
+	if len(cfg.URIBL) > 0 {
+		c.uribl = urilist.New(j.list(domainZones(cfg.URIBL), o), len(cfg.URIBL), ownDomains(cfg))
 	}
 	if len(cfg.Allow) > 0 {
 		entries := allowEntries(cfg.Allow)
@@ -238,6 +241,13 @@ func (j *judge) checks(cfg *config.Config, r *rules.Rules, o judgeOptions) (*che
 // contents takes a message apart for the virus scanner.
 func contents(tx *filter.Transaction, open func() io.Reader) clamav.Contents {
 	return mime.NewContents(tx.Header, open)
+}
+
+// list makes lists whose canaries are asked as long as the judge is in force.
+func (j *judge) list(zones []dnsbl.Zone, o judgeOptions) *dnsbl.Lists {
+	l := dnsbl.New(zones, j.resolver, o.m.dnsbl, o.log)
+	j.lists = append(j.lists, l)
+	return l
 }
 
 func newResolver(cfg *config.Config, log *slog.Logger, m *instruments) (*dns.Resolver, error) {
@@ -329,9 +339,9 @@ func (j *judge) background(ctx context.Context, o judgeOptions) {
 	if o.offline {
 		return
 	}
-	if j.lists != nil {
-		j.lists.Await()
-		j.wg.Go(func() { j.lists.Run(ctx) })
+	for _, l := range j.lists {
+		l.Await()
+		j.wg.Go(func() { l.Run(ctx) })
 	}
 	j.wg.Go(func() { j.models.Watch(ctx) })
 	if j.scanner != nil {
@@ -357,11 +367,31 @@ func (j *judge) close() {
 func zones(list []config.DNSBL) []dnsbl.Zone {
 	out := make([]dnsbl.Zone, len(list))
 	for k, z := range list {
-		var codes []netip.Prefix
-		for _, c := range z.Codes {
-			codes = append(codes, c.Prefix())
-		}
-		out[k] = dnsbl.Zone{Name: string(z.Zone), Score: z.Score, Codes: codes}
+		out[k] = dnsbl.Zone{Name: string(z.Zone), Score: z.Score, Codes: prefixes(z.Codes)}
+	}
+	return out
+}
+
+func domainZones(list []config.URIBL) []dnsbl.Zone {
+	out := make([]dnsbl.Zone, len(list))
+	for k, z := range list {
+		out[k] = dnsbl.Zone{Name: string(z.Zone), Score: z.Score, Codes: prefixes(z.Codes), TestPoint: string(z.TestPoint)}
+	}
+	return out
+}
+
+func prefixes(codes []config.Code) []netip.Prefix {
+	var out []netip.Prefix
+	for _, c := range codes {
+		out = append(out, c.Prefix())
+	}
+	return out
+}
+
+func ownDomains(cfg *config.Config) []string {
+	out := make([]string, len(cfg.Domains))
+	for k, d := range cfg.Domains {
+		out[k] = mail.CanonicalDomain(string(d.Name))
 	}
 	return out
 }

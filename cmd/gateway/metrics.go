@@ -52,6 +52,9 @@ func (m *gatewayMetrics) inForce(cfg *config.Config, resolver *dns.Resolver) {
 	for k, z := range cfg.DNSBL {
 		names[k] = string(z.Zone)
 	}
+	for _, z := range cfg.URIBL {
+		names = append(names, string(z.Zone))
+	}
 	m.judge.dnsbl.Zones(names)
 	m.judge.dns.Servers(resolver.Servers())
 }

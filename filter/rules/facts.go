@@ -168,6 +168,7 @@ var facts = []fact{
 	{"dmarc_policy", "none, quarantine or reject", func(v *view) any { return v.DMARC.Policy }},
 	{"arc", "ARC chain result", func(v *view) any { return v.ARC.Result }},
 	{"listings", "number of DNSBL listings", func(v *view) any { return len(v.Listings) }},
+	{"domain_listings", "number of listings of linked domains in URIBLs", func(v *view) any { return len(v.Domains) }},
 
 	{"from_name", "display name that From begins with", func(v *view) any { return v.from.Name }},
 	{"from_addr", "address of the first mailbox in From that has one", func(v *view) any { return v.from.Addr }},

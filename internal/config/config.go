@@ -40,6 +40,7 @@ type Config struct {
 	Queue     Queue      `toml:"queue"`
 	ClamAV    ClamAV     `toml:"clamav"`
 	DNSBL     []DNSBL    `toml:"dnsbl"`
+	URIBL     []URIBL    `toml:"uribl"`
 	Allow     []Allow    `toml:"allow"`
 	Privacy   Privacy    `toml:"privacy"`
 	History   History    `toml:"history"`
@@ -276,6 +277,14 @@ type DNSBL struct {
 	Zone  Name    `toml:"zone" required:"yes"`
 	Score float64 `toml:"score" required:"yes" min:"-1000" max:"1000"`
 	Codes []Code  `toml:"codes"` // absent: all of 127.0.0.0/8 but error codes
+}
+
+// URIBL is one zone to ask about domains that a message links to.
+type URIBL struct {
+	Zone      Name    `toml:"zone" required:"yes"`
+	Score     float64 `toml:"score" required:"yes" min:"-1000" max:"1000"`
+	Codes     []Code  `toml:"codes"` // absent: all of 127.0.0.0/8 but error codes
+	TestPoint Label   `toml:"test_point" default:"test"`
 }
 
 // Allow exempts a network, or an authenticated domain, from rejection.

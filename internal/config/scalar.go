@@ -37,6 +37,8 @@ type (
 	// KeySource is where a secret key comes from: the absolute path of a file,
 	// or "credential:NAME" for one that systemd hands over.
 	KeySource string
+	// Label is a domain name that may have a single label.
+	Label string
 	// Code is a return code of a DNSBL, or a prefix of them.
 	Code netip.Prefix
 )
@@ -290,6 +292,16 @@ func (a *Address) UnmarshalText(b []byte) error {
 		return notA("an address", `"dmarc@example.org"`)
 	}
 	*a = Address(p)
+	return nil
+}
+
+// UnmarshalText takes a name without the demand that it has a dot.
+func (l *Label) UnmarshalText(b []byte) error {
+	name := mail.CanonicalDomain(string(b))
+	if name == "" || name[0] == '[' || !mail.ValidDomain(name, false) {
+		return notA("a name of a DNS list", `"test"`)
+	}
+	*l = Label(name)
 	return nil
 }
 

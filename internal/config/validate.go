@@ -37,6 +37,7 @@ func (d *decoder) validate(c *Config, known Known, whole bool) {
 	v.dkim()
 	v.arc()
 	v.overrides()
+	v.uribl()
 	v.allow()
 	v.checks()
 	v.reports()
@@ -131,14 +132,38 @@ func (v *validator) dns() {
 }
 
 func (v *validator) dnsbl() {
-	first := map[Name]int{}
+	zones := make([]Name, len(v.c.DNSBL))
 	for i, z := range v.c.DNSBL {
-		path := fmt.Sprintf("dnsbl[%d].zone", i)
-		if line, twice := first[z.Zone]; twice && z.Zone != "" {
-			v.at(path, fmt.Sprintf("%q is given twice, first on line %d", z.Zone, line), "keep one; its codes can be several")
+		zones[i] = z.Zone
+	}
+	v.once("dnsbl", zones)
+}
+
+// maxURIBL is how many lists of domains there may be: each question to one of
+// them is one less to another.
+const maxURIBL = 10
+
+func (v *validator) uribl() {
+	zones := make([]Name, len(v.c.URIBL))
+	for i, z := range v.c.URIBL {
+		zones[i] = z.Zone
+	}
+	v.once("uribl", zones)
+	if len(zones) > maxURIBL {
+		v.at(fmt.Sprintf("uribl[%d]", maxURIBL), fmt.Sprintf("is list number %d", maxURIBL+1), fmt.Sprintf("%d at most: all share 20 questions a message", maxURIBL))
+	}
+}
+
+// once demands that no zone is given twice in a section.
+func (v *validator) once(section string, zones []Name) {
+	first := map[Name]int{}
+	for i, zone := range zones {
+		path := fmt.Sprintf("%s[%d].zone", section, i)
+		if line, twice := first[zone]; twice && zone != "" {
+			v.at(path, fmt.Sprintf("%q is given twice, first on line %d", zone, line), "keep one; its codes can be several")
 			continue
 		}
-		first[z.Zone] = v.origins[path].line
+		first[zone] = v.origins[path].line
 	}
 }
 
