@@ -2,6 +2,7 @@ package dns_test
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"testing"
 
@@ -42,7 +43,7 @@ func TestFake(t *testing.T) {
 	if p, err := f.LookupPTR(ctx, netip.MustParseAddr("192.0.2.1")); err != nil || p[0] != "a.example" {
 		t.Error(p, err)
 	}
-	if err := (&dns.Error{Name: "x\r\n", Type: "A", Kind: dns.Invalid, Cause: dns.ErrBudget}).Error(); err != `dns: A "x\r\n": invalid name: budget of look-ups spent` {
+	if err := (&dns.Error{Name: "x\r\n", Type: "A", Kind: dns.Invalid, Cause: errors.New("too long")}).Error(); err != `dns: A "x\r\n": invalid name: too long` {
 		t.Error(err)
 	}
 }

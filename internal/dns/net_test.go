@@ -134,46 +134,6 @@ func TestFresh(t *testing.T) {
 	}
 }
 
-// A check's budget counts cached answers too, and its end is no absence.
-func TestLimited(t *testing.T) {
-	srv := dnstest.Run(t, records)
-	r := resolver(t, srv.Addr())
-	ctx := context.Background()
-	for range 2 { // cold and warm: the same
-		l := dns.Limit(r, 5, time.Time{})
-		errs := []error{}
-		ask := func(err error) { errs = append(errs, err) }
-		_, err := l.LookupA(ctx, "a.example.org")
-		ask(err)
-		_, err = l.LookupAAAA(ctx, "a.example.org")
-		ask(err)
-		_, err = l.LookupTXT(ctx, "example.org")
-		ask(err)
-		_, err = l.LookupMX(ctx, "example.org")
-		ask(err)
-		_, err = l.LookupPTR(ctx, netip.MustParseAddr("192.0.2.1"))
-		ask(err)
-		if err := errors.Join(errs...); err != nil || l.Left() != 0 {
-			t.Errorf("%v, %d left", err, l.Left())
-		}
-		for range 2 {
-			_, err = l.LookupA(ctx, "a.example.org")
-			if !errors.Is(err, dns.ErrBudget) || !dns.IsTemporary(err) || l.Left() != 0 {
-				t.Errorf("beyond the budget: %v", err)
-			}
-		}
-	}
-	past := dns.Limit(r, 5, time.Now().Add(-time.Second))
-	if _, err := past.LookupA(ctx, "a.example.org"); !errors.Is(err, dns.ErrBudget) {
-		t.Error("after the deadline:", err)
-	}
-	srv2 := dnstest.Run(t, "!drop x.example")
-	soon := dns.Limit(resolver(t, srv2.Addr()), 5, time.Now().Add(30*time.Millisecond))
-	if _, err := soon.LookupA(ctx, "x.example"); !errors.Is(err, dns.ErrBudget) || !dns.IsTemporary(err) {
-		t.Error("at the deadline:", err)
-	}
-}
-
 func BenchmarkCacheHit(b *testing.B) {
 	r := resolver(b, dnstest.Start(b, records))
 	ctx := context.Background()
