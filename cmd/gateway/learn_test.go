@@ -35,6 +35,9 @@ func TestLearnedByRoot(t *testing.T) {
 	}
 	files := 0
 	err := filepath.WalkDir(data, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
 		info, err := d.Info()
 		if err != nil {
 			return err
