@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -18,7 +19,7 @@ import (
 // is switched off.
 func (j *judge) attachments(cfg *config.Config, o judgeOptions) func(*filter.Transaction) mime.Parts {
 	e := attachment.New(attachment.Options{
-		Limits: archive.DefaultLimits(), Workers: runtime.GOMAXPROCS(0), Dir: holdingDir(cfg),
+		Limits: archive.DefaultLimits(), Workers: runtime.GOMAXPROCS(0), Dir: holdingDir(cfg, o),
 		Walk: walkMessage, Metrics: o.m.attachment,
 	})
 	if slices.Contains(cfg.Checks.Disabled, e.Name()) {
@@ -28,13 +29,30 @@ func (j *judge) attachments(cfg *config.Config, o judgeOptions) func(*filter.Tra
 }
 
 // holdingDir is where large parts are held while they arrive: beside the
-// spool. Who only judges may not write there, and takes the system's.
-func holdingDir(cfg *config.Config) string {
+// spool. Who only judges, perhaps as another user, makes nothing there; "" is
+// the system's place for such files.
+func holdingDir(cfg *config.Config, o judgeOptions) string {
+	if o.offline {
+		return ""
+	}
 	dir := filepath.Join(string(cfg.DataDir), "parts")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	err := os.MkdirAll(dir, 0o700)
+	if err == nil {
+		err = writable(dir)
+	}
+	if err != nil {
+		o.log.Warn("large attachments are held in the system's temporary folder", "error", err)
 		return ""
 	}
 	return dir
+}
+
+func writable(dir string) error {
+	f, err := os.CreateTemp(dir, "part-")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // attachmentParts gives the parts of the walk to the examination of
