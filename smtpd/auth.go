@@ -14,7 +14,7 @@ import (
 // Authenticator is implemented by sessions of listeners for outgoing mail. A
 // *smtp.SMTPError is the refusal; any other error is a fault of ours.
 type Authenticator interface {
-	// Mechanism reports whether passwords are taken at all.
+	// TakesPasswords reports whether there is anything to log in with.
 	TakesPasswords() bool
 	// Authenticate logs the client in, or says why not.
 	Authenticate(ctx context.Context, user, password string) error
