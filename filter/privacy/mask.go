@@ -160,7 +160,8 @@ func (m *fieldMasker) madeOfAddress(s *scanner) bool {
 	m.seen.buf = numberRuns(m.seen.buf[:0], tok)
 	for k := 0; k < len(m.seen.buf); k += 2 { // each is there backwards, too
 		a, back := m.seen.buf[k], m.seen.buf[k+1]
-		if tells(a) && (m.options.Class == All || m.own(a) || m.own(back)) {
+		// 127.0.0.4 is an answer of a list, 127.2.0.192.bl.example a question.
+		if (tells(a) || isHostName(tok) && tells(back)) && (m.options.Class == All || m.own(a) || m.own(back)) {
 			return true
 		}
 	}
