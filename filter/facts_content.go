@@ -104,6 +104,8 @@ type Part struct {
 	// ole, rtf, pdf, gzip, rar, 7z, script, html, png, jpeg, gif, elf, macho,
 	// class, cab, lnk), "" for anything else.
 	Magic string `json:"magic,omitempty"`
+	// Ambiguities are those of this part; some belong to none.
+	Ambiguities []string `json:"ambiguities,omitempty"`
 }
 
 // URL is one link.

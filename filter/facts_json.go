@@ -233,6 +233,7 @@ func (p *Part) AppendJSON(b []byte) []byte {
 	o.StringIf("name", p.Name)
 	o.Int("size", p.Size)
 	o.StringIf("magic", p.Magic)
+	o.StringsIf("ambiguities", p.Ambiguities)
 	return o.End()
 }
 

@@ -35,6 +35,7 @@ type finding struct {
 	Symbols    []symbolJSON    `json:"symbols"`
 	Stages     []stageJSON     `json:"stages"`
 	RulesHash  string          `json:"rules_hash"`
+	Structure  structureJSON   `json:"structure"`
 	// Attachments are the files that were examined, each followed by what lies
 	// in it; with their names, since the message is at hand.
 	Attachments []attachmentJSON `json:"attachments,omitempty"`
@@ -112,7 +113,7 @@ func exitFor(a filter.Action) int {
 
 func newFinding() *finding {
 	return &finding{
-		Recipients: []recipientJSON{}, DKIM: []dkimJSON{}, Symbols: []symbolJSON{}, Stages: []stageJSON{},
+		Recipients: []recipientJSON{}, DKIM: []dkimJSON{}, Symbols: []symbolJSON{}, Structure: structureOf(&filter.Facts{}), Stages: []stageJSON{},
 		SPF: resultJSON{"skipped"}, DMARC: dmarcJSON{Result: "skipped"}, ARC: resultJSON{"skipped"},
 	}
 }
@@ -144,6 +145,7 @@ func (c *checker) finding(ctx context.Context, i *filter.Inspection, j *filter.J
 	f.Score, f.Required, f.RulesHash = d.Score, d.Required, j.Rules
 	f.SPF.Result, f.ARC.Result = or(j.Facts.SPF.Result, "skipped"), or(j.Facts.ARC.Result, "skipped")
 	f.DMARC = dmarcJSON{or(j.Facts.DMARC.Result, "skipped"), j.Facts.DMARC.Policy, j.Facts.DMARC.Domain}
+	f.Structure = structureOf(j.Facts)
 	for _, s := range j.Symbols {
 		f.Symbols = append(f.Symbols, symbolJSON(s))
 	}
@@ -277,6 +279,7 @@ func (f *finding) explain(w io.Writer) {
 	}
 	fmt.Fprintf(w, "  %7.2f  = score, tagged from %.2f (rules %s)\n", f.Score, f.Required, f.RulesHash)
 	printPivots(w, "  ", f.Pivots)
+	f.Structure.print(w)
 	f.files(w)
 	for _, e := range f.Privacy {
 		fmt.Fprintf(w, "privacy    %s: %s %s\n", e.Name, e.Kind, e.Reason)

@@ -229,6 +229,7 @@ func (j *judge) checks(cfg *config.Config, r *rules.Rules, o judgeOptions) (*che
 	if cfg.ClamAV.Address != "" {
 		j.scanner, err = clamav.New(clamav.Options{
 			Address: string(cfg.ClamAV.Address), Logger: o.log, Metrics: o.m.clamav,
+			MaxMessage: int64(cfg.Limits.MessageSize),
 		})
 		if err != nil {
 			return nil, err

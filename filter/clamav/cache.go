@@ -9,8 +9,8 @@ import (
 const cacheEntries = 1 << 15
 
 // cache remembers what was said of contents that fit into one chunk, for as long
-// as the signatures stay the same: the logo in every newsletter, the message
-// that is sent again after a 451. It holds hashes, never content.
+// as the signatures stay the same: the logo in every newsletter, the text
+// that goes to many. It holds hashes, never content.
 type cache struct {
 	mu         sync.Mutex
 	version    string // of the signatures

@@ -36,6 +36,9 @@ type Options struct {
 	Timeout      time.Duration
 	DialTimeout  time.Duration
 	ProbeTimeout time.Duration
+	// MaxMessage is the largest message that there can be, in octets: Run finds out
+	// whether clamd looks at all of one. 0: it does not ask.
+	MaxMessage int64
 	// Failures in a row open the breaker; every Pause one probe tries again.
 	Failures int
 	Pause    time.Duration
@@ -55,6 +58,7 @@ type Client struct {
 	breaker          breaker
 	version          atomic.Pointer[string]
 	cache            cache
+	limits           atomic.Pointer[string] // what clamd does not look at
 }
 
 // New makes a client. It does not connect: a clamd that is missing is found by
@@ -123,6 +127,19 @@ func (c *Client) Scan(ctx context.Context, r io.Reader) (Verdict, error) {
 	s := newStream(r)
 	defer s.release()
 	// The first chunk first: a slow sender holds neither slot nor connection.
+	if err := s.fill(); err != nil {
+		return Verdict{}, c.done(Verdict{}, err)
+	}
+	v, err := c.admitted(ctx, s)
+	return v, c.done(v, err)
+}
+
+// scanContent is Scan for a part of a message, whose verdict may be remembered.
+// The message itself is always sent: a scanner that is dead must not go
+// unnoticed because all the parts are known.
+func (c *Client) scanContent(ctx context.Context, r io.Reader) (Verdict, error) {
+	s := newStream(r)
+	defer s.release()
 	if err := s.fill(); err != nil {
 		return Verdict{}, c.done(Verdict{}, err)
 	}

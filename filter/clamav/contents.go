@@ -48,7 +48,7 @@ func (k *Check) scanContents(ctx context.Context, tx *filter.Transaction, facts 
 		case facts.Contents >= maxContents:
 			return Verdict{}, "", fmt.Errorf("%w: more than %d contents", ErrUnscanned, maxContents)
 		}
-		v, err := k.client.Scan(ctx, r)
+		v, err := k.client.scanContent(ctx, r)
 		facts.Contents++
 		switch {
 		case errors.Is(err, ErrOversize):

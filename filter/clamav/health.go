@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"mailweir/metrics"
@@ -86,6 +88,7 @@ func (c *Client) DatabaseVersion() string {
 // not scanned), and at changes to the log.
 func (c *Client) Run(ctx context.Context, ready *metrics.Readiness) {
 	h := health{client: c, ready: ready}
+	defer h.wg.Wait()
 	c.o.Metrics.breaker(c.breaker.isOpen()) // a reload makes a new Client on the same metrics
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -117,6 +120,9 @@ type health struct {
 	client      *Client
 	ready       *metrics.Readiness
 	known, down bool
+	wg          sync.WaitGroup
+	finding     atomic.Bool // its limits are looked for
+	found       string      // the version that they were found for
 }
 
 func (h *health) report(ctx context.Context, err error) {
@@ -131,11 +137,52 @@ func (h *health) report(ctx context.Context, err error) {
 		}
 		return
 	}
-	h.ready.Set("clamav", metrics.OK, "")
 	if v, verr := c.Version(ctx); verr == nil {
 		c.version.Store(&v)
+	}
+	h.sayReady()
+	if v := c.DatabaseVersion(); c.o.MaxMessage > 0 && (v != h.found || changed) && h.finding.CompareAndSwap(false, true) {
+		h.found = v
+		h.wg.Go(func() {
+			defer h.finding.Store(false)
+			h.limits(ctx)
+		})
 	}
 	if changed {
 		c.o.Logger.Info("virus scanner is up", "address", c.o.Address, "version", c.DatabaseVersion())
 	}
+}
+
+// sayReady says that scans are answered, and what clamd does not look at.
+func (h *health) sayReady() {
+	if text := h.client.limits.Load(); text != nil && *text != "" {
+		h.ready.Set("clamav", metrics.Degraded, *text)
+		return
+	}
+	h.ready.Set("clamav", metrics.OK, "")
+}
+
+// limits finds clamd's limits and says those that are below ours. It runs beside
+// the probes, which must not wait for it.
+func (h *health) limits(ctx context.Context) {
+	c := h.client
+	list, err := c.findLimits(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			c.o.Logger.Warn("the virus scanner's limits could not be found out", "error", err)
+		}
+		return
+	}
+	text := limitsText(list)
+	old := c.limits.Swap(&text)
+	c.o.Metrics.limits(list)
+	h.sayReady()
+	if old != nil && *old == text {
+		return
+	}
+	if text == "" {
+		c.o.Logger.Info("virus scanner looks at all that can come", "address", c.o.Address)
+		return
+	}
+	c.o.Logger.Warn("virus scanner does not look at all that can come", "address", c.o.Address, "limits", text)
 }

@@ -15,6 +15,7 @@ type Metrics struct {
 	running  prometheus.Gauge
 	duration prometheus.Histogram
 	cached   prometheus.Counter
+	below    map[string]prometheus.Gauge
 	results  map[string]prometheus.Counter
 }
 
@@ -56,6 +57,14 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		Namespace: "mailweir", Subsystem: "clamav", Name: "cached_total",
 		Help: "Contents that were not scanned, because the same octets were with the same signatures.",
 	})
+	below := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: "mailweir", Subsystem: "clamav", Name: "limit_below",
+		Help: "Whether one of the scanner's own limits is below ours, or it does not say what exceeds them (1).",
+	}, []string{"limit"})
+	m.below = make(map[string]prometheus.Gauge)
+	for _, label := range limitLabels {
+		m.below[label] = below.WithLabelValues(label)
+	}
 	scans := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "mailweir", Subsystem: "clamav", Name: "scans_total",
 		Help: "Scans by what came back; aborted ones ended because the message did not come.",
@@ -66,7 +75,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	for _, f := range failures {
 		m.results[f.result] = scans.WithLabelValues(f.result)
 	}
-	reg.MustRegister(m.wanted, m.up, m.open, m.running, m.duration, m.cached, scans)
+	reg.MustRegister(m.wanted, m.up, m.open, m.running, m.duration, m.cached, below, scans)
 	return m
 }
 
@@ -95,6 +104,18 @@ func (m *Metrics) scanned(v Verdict, err error) {
 func (m *Metrics) remembered() {
 	if m != nil {
 		m.cached.Inc()
+	}
+}
+
+func (m *Metrics) limits(list []limit) {
+	if m == nil {
+		return
+	}
+	for _, g := range m.below {
+		g.Set(0)
+	}
+	for _, l := range list {
+		m.below[l.label].Set(1)
 	}
 }
 

@@ -162,6 +162,9 @@ func (s *stream) facts() filter.BodyFacts {
 			Depth: p.Depth, Type: p.Type, Encoding: p.Encoding, Charset: p.Charset,
 			Disposition: p.Disposition, Name: p.Name, Size: p.Size, Magic: p.Magic,
 		}
+		for _, a := range p.Odd.List() {
+			f.Parts[i].Ambiguities = append(f.Parts[i].Ambiguities, a.String())
+		}
 	}
 	return f
 }
