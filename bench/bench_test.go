@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -561,5 +562,28 @@ func TestNumberedRecipient(t *testing.T) {
 		if got := numberIn([]byte(line)); got != want {
 			t.Errorf("%s: %d", line, got)
 		}
+	}
+}
+
+func TestParseDurable(t *testing.T) {
+	list := parseDurable([]byte(`goos: linux
+BenchmarkCommit/4KB/16-2         	   20166	    113482 ns/op	  36.09 MB/s	        27.37 cpu-µs/op	      8812 msg/s	 300 p50-µs	 900 p99-µs	 1.50 written/byte
+BenchmarkFilePerMessage/4KB/16-2 	    3000	    500000 ns/op	   8.00 MB/s	       200.0 cpu-µs/op	      1000 msg/s	 700 p50-µs	 2000 p99-µs
+BenchmarkOther/4KB/16-2 	    3000	    500000 ns/op
+PASS
+`))
+	want := []durable{
+		{How: "plain", Size: "4KB", Writers: 16, Rate: 8812, CPU: 27.37, P50: 300, P99: 900, Written: 1.5},
+		{How: "file", Size: "4KB", Writers: 16, Rate: 1000, CPU: 200, P50: 700, P99: 2000},
+	}
+	if !slices.Equal(list, want) {
+		t.Fatalf("%+v", list)
+	}
+	if x := list[0].Rate / fileRate(list, list[0]); x != 8.812 {
+		t.Errorf("times %v", x)
+	}
+	best := bestOf(list[:1:1], []durable{{How: "plain", Size: "4KB", Writers: 16, Rate: 9000, CPU: 40, P50: 1}, list[1]})
+	if len(best) != 2 || best[0].Rate != 9000 || best[0].CPU != 27.37 || best[0].P50 != 1 {
+		t.Errorf("best of both: %+v", best)
 	}
 }

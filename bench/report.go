@@ -22,7 +22,8 @@ server in this process: relay-only (configs/bench-relay.toml) and the full
 pipeline (configs/bench-full.toml: DKIM-signed messages, SPF with two includes,
 DMARC, PTR, three DNSBL zones, MIME walk, the shipped rules; no clamd), 4 KB and
 64 KB each. Scenarios take turns, so that a slow minute of the machine hits all
-of them. Then the budget of docs/architecture.md, part by part.
+of them. Then the budget of docs/architecture.md, part by part, and what it costs
+to make messages durable, encrypted and not.
 
 CPU is the gateway's own, user and system, from /proc; "others" is what the rest
 of the machine used meanwhile, in cores: figures are clean when it is near 0.
@@ -36,6 +37,7 @@ type reportOptions struct {
 	messages, connections, reps int
 	only, dir, binary, peers    string
 	budget, load, strace, json  bool
+	durable                     bool
 	noChunking                  bool
 }
 
@@ -48,6 +50,7 @@ type report struct {
 	Checks    map[string][]check `json:"checks,omitempty"` // by scenario, of its last message
 	Syncs     []syncs            `json:"syncs,omitempty"`
 	Budget    []partResult       `json:"budget,omitempty"`
+	Durable   []durable          `json:"durable,omitempty"`
 }
 
 func reportCommand(ctx context.Context, out, errs io.Writer, args []string) error {
@@ -62,6 +65,7 @@ func reportCommand(ctx context.Context, out, errs io.Writer, args []string) erro
 	fs.StringVar(&o.peers, "peers", "", "run the comparison with other mail systems by the scripts in `DIR`, and nothing else")
 	fs.BoolVar(&o.load, "load", true, "measure the scenarios")
 	fs.BoolVar(&o.budget, "budget", true, "run the packages' benchmarks beside their budget")
+	fs.BoolVar(&o.durable, "durable", true, "measure what it costs to make messages durable, sealed and not, beside one file and fsync a message")
 	fs.BoolVar(&o.strace, "strace", false, "count fdatasync calls a message, and look for one before each 250 (needs strace)")
 	fs.BoolVar(&o.noChunking, "no-chunking", false, "the sink does not offer CHUNKING")
 	fs.BoolVar(&o.json, "json", false, "print JSON")
@@ -107,6 +111,9 @@ func (o *reportOptions) run(ctx context.Context, out, errs io.Writer, list []sce
 	}
 	if o.budget && err == nil {
 		r.Budget, err = measureBudget(ctx, text, dir)
+	}
+	if o.durable && err == nil {
+		r.Durable, err = measureDurable(ctx, text, dir, o.reps)
 	}
 	if o.json {
 		err = errors.Join(err, printJSON(out, r))

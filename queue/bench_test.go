@@ -3,8 +3,11 @@ package queue
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -40,7 +43,18 @@ func cpu() time.Duration {
 func BenchmarkCommit(b *testing.B) {
 	for _, size := range []int{4 << 10, 64 << 10} {
 		for _, writers := range []int{1, 16, 64, 256} {
-			b.Run(fmt.Sprintf("%dKB/%d", size>>10, writers), func(b *testing.B) { benchCommit(b, size, writers) })
+			b.Run(fmt.Sprintf("%dKB/%d", size>>10, writers), func(b *testing.B) { benchCommit(b, size, writers, Options{}) })
+		}
+	}
+}
+
+// BenchmarkCommitSealed is the same for an encrypted spool.
+func BenchmarkCommitSealed(b *testing.B) {
+	for _, size := range []int{4 << 10, 64 << 10} {
+		for _, writers := range []int{1, 16, 64, 256} {
+			b.Run(fmt.Sprintf("%dKB/%d", size>>10, writers), func(b *testing.B) {
+				benchCommit(b, size, writers, Options{Keys: testKeys})
+			})
 		}
 	}
 }
@@ -55,8 +69,9 @@ func (waste) Deliver(_ context.Context, _ mail.Destination, _ *mail.Message, rcp
 	}
 }
 
-func benchCommit(b *testing.B, size, writers int) {
-	q, err := Open(fsx.OS{}, benchDir(b), Options{})
+func benchCommit(b *testing.B, size, writers int, o Options) {
+	written := &writtenFS{FS: fsx.OS{}}
+	q, err := Open(written, benchDir(b), o)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -75,8 +90,10 @@ func benchCommit(b *testing.B, size, writers int) {
 	b.SetBytes(int64(size))
 	runtime.GC()
 	b.ResetTimer()
-	start := cpu()
+	took := newLatencies(b.N)
+	start, before := cpu(), written.log.Load()
 	parallel(b, writers, func() {
+		defer took.since(time.Now())
 		in, err := q.Begin(ctx, 0)
 		if err != nil {
 			b.Error(err)
@@ -95,9 +112,56 @@ func benchCommit(b *testing.B, size, writers int) {
 	b.StopTimer()
 	b.ReportMetric(float64(used.Microseconds())/float64(b.N), "cpu-µs/op")
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
+	took.report(b)
+	b.ReportMetric(float64(written.log.Load()-before)/float64(b.N)/float64(size), "written/byte")
 	cancel()
 	<-ended
 	q.Close()
+}
+
+// writtenFS counts what goes into the log; the zeros that a new segment is
+// written ahead with are not counted, it is written again and again later.
+type writtenFS struct {
+	fsx.FS
+	log atomic.Int64
+}
+
+func (w *writtenFS) Open(name string, flag int, perm fs.FileMode) (fsx.File, error) {
+	f, err := w.FS.Open(name, flag, perm)
+	if err == nil && strings.HasSuffix(name, ".log") {
+		return &writtenFile{f, w}, nil
+	}
+	return f, err
+}
+
+type writtenFile struct {
+	fsx.File
+	w *writtenFS
+}
+
+func (f *writtenFile) WriteAt(p []byte, off int64) (int, error) {
+	if len(p) >= 4 && le.Uint32(p) == frameMagic {
+		f.w.log.Add(int64(len(p)))
+	}
+	return f.File.WriteAt(p, off)
+}
+
+// latencies are how long each operation took.
+type latencies struct {
+	next atomic.Int64
+	all  []time.Duration
+}
+
+func newLatencies(n int) *latencies { return &latencies{all: make([]time.Duration, n)} }
+
+func (l *latencies) since(start time.Time) {
+	l.all[l.next.Add(1)-1] = time.Since(start)
+}
+
+func (l *latencies) report(b *testing.B) {
+	slices.Sort(l.all)
+	b.ReportMetric(float64(l.all[len(l.all)/2].Microseconds()), "p50-µs")
+	b.ReportMetric(float64(l.all[len(l.all)*99/100].Microseconds()), "p99-µs")
 }
 
 func parallel(b *testing.B, writers int, f func()) {
@@ -118,13 +182,15 @@ func parallel(b *testing.B, writers int, f func()) {
 // and of its directory for each message.
 func BenchmarkFilePerMessage(b *testing.B) {
 	for _, size := range []int{4 << 10, 64 << 10} {
-		for _, writers := range []int{1, 64} {
+		for _, writers := range []int{1, 16, 64, 256} {
 			b.Run(fmt.Sprintf("%dKB/%d", size>>10, writers), func(b *testing.B) {
 				dir, fsys, data := benchDir(b), fsx.OS{}, make([]byte, size)
 				var n atomic.Int64
 				b.SetBytes(int64(size))
+				took := newLatencies(b.N)
 				start := cpu()
 				parallel(b, writers, func() {
+					defer took.since(time.Now())
 					f, err := fsys.Open(fmt.Sprintf("%s/%d", dir, n.Add(1)), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 					if err != nil {
 						b.Error(err)
@@ -137,6 +203,7 @@ func BenchmarkFilePerMessage(b *testing.B) {
 				})
 				b.ReportMetric(float64((cpu()-start).Microseconds())/float64(b.N), "cpu-µs/op")
 				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
+				took.report(b)
 			})
 		}
 	}

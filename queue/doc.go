@@ -25,7 +25,7 @@
 // # Files
 //
 //	spool/LOCK              flock: one process
-//	spool/FORMAT            "mailweir queue 1\n"; 2 where messages are sealed
+//	spool/FORMAT            "mailweir queue 1\n"; 2: sealed or compressed
 //	spool/keys/%08x.key     the key of an epoch, sealed, see keys.go; .new and
 //	                        .tmp while it is sealed anew
 //	spool/keys/%08x.lost    by an admin: what the epoch sealed is given up
@@ -80,7 +80,8 @@
 //	copy
 //	 0  key epoch u32  0: plain     8  length of meta  u32
 //	 4  key       u16  its length  12  header sections u32
-//	 6  codec     u8   0: none     16  meta
+//	 6  codec     u8   0: none,    16  meta
+//	                   1: S2           what follows, compressed as one block:
 //	 7  body      u8   0: in line,     header sections: u32 length of each, then all
 //	                   1: big/,        the body, or: size u64, offset u64, CRC32C u32
 //	                   2: big/, sealed

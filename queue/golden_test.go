@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,12 +22,20 @@ import (
 
 var newGolden = flag.Bool("new-golden", false, "write the spool of a new format version; the old ones stay for ever")
 
-const goldenDir = "testdata/spool-v1"
+// goldens are the spools of each version of the format, and how to open them.
+// The key is for this test only.
+var goldens = []struct {
+	dir string
+	o   Options
+}{
+	{"testdata/spool-v1", Options{}},
+	{"testdata/spool-v2", Options{Keys: []Key{{'g', 'o', 'l', 'd', 'e', 'n'}}, Compress: true}},
+}
 
 // makeGolden writes a spool with every kind of record, once per format version.
-func makeGolden(t *testing.T) {
-	o := Options{SegmentSize: 32 << 10, SpillAt: 4 << 10, MinFreeBytes: 1, Metrics: modelMetrics}
-	q, err := open(fsx.OS{}, goldenDir, o, true)
+func makeGolden(t *testing.T, dir string, o Options) {
+	o.SegmentSize, o.SpillAt, o.MinFreeBytes, o.Metrics = 32<<10, 4<<10, 1, modelMetrics
+	q, err := open(fsx.OS{}, dir, o, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +55,7 @@ func makeGolden(t *testing.T) {
 		mail.Recipient{Path: "two@example.org", Head: 1, Hold: "quarantine:GTUBE"}, mail.Recipient{Path: "three@example.net"})
 	two.Heads = append(two.Heads, []byte("Subject: second head\r\n\r\n"))
 	two.Envelope.EnvID, two.Envelope.Return = "env", "HDRS"
-	check(put(q, two, []byte("small body\r\n")))
+	check(put(q, two, []byte(goldenBody(o))))
 	check(put(q, message(2, mail.Recipient{Path: "bücher@example.org"}), bytes.Repeat([]byte("large body\r\n"), 600)))
 	gone := message(3, mail.Recipient{Path: "gone@example.org"})
 	check(put(q, gone, []byte("deleted\r\n")))
@@ -65,32 +74,54 @@ func makeGolden(t *testing.T) {
 	check(q.Close())
 }
 
+// goldenBody is worth compressing where that is asked for.
+func goldenBody(o Options) string {
+	if o.Compress {
+		return strings.Repeat("small body\r\n", 100)
+	}
+	return "small body\r\n"
+}
+
 // TestGolden: every spool that any version wrote opens for ever.
 func TestGolden(t *testing.T) {
-	if *newGolden {
-		makeGolden(t)
+	if last := goldens[len(goldens)-1]; *newGolden {
+		makeGolden(t, last.dir, last.o)
 	}
+	for _, g := range goldens {
+		t.Run(filepath.Base(g.dir), func(t *testing.T) { testGolden(t, g.dir, g.o) })
+	}
+}
+
+func testGolden(t *testing.T, goldenDir string, o Options) {
 	dir := filepath.Join(t.TempDir(), "spool")
 	if err := os.CopyFS(dir, os.DirFS(goldenDir)); err != nil {
 		t.Fatal(err)
 	}
 	before := listing(t, dir)
-	items, err := Inspect(fsx.OS{}, dir, Filter{})
+	var items []Item
+	err := Peek(fsx.OS{}, dir, o, func(q *Queue) error {
+		items = slices.Collect(q.List(Filter{}))
+		return nil
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(before, listing(t, dir)); diff != "" {
 		t.Errorf("Inspect touched the spool: %s", diff)
 	}
-	checkGolden(t, "inspected", items)
+	checkGolden(t, goldenDir, "inspected", items)
 
-	q := mustOpen(t, fsx.OS{}, dir, Options{})
+	q := mustOpen(t, fsx.OS{}, dir, o)
 	items = nil
 	for it := range q.List(Filter{}) {
 		items = append(items, it)
 	}
-	checkGolden(t, "opened", items)
+	checkGolden(t, goldenDir, "opened", items)
 	var b strings.Builder
+	if err := q.Show(mail.ID{0x01, 0x9a, 0, 0, 0, 1, 1}, 0, &b); err != nil || b.String() != testHead+goldenBody(o) {
+		t.Errorf("the small message: %v, %d octets", err, b.Len())
+	}
+	b.Reset()
 	if err := q.Show(mail.ID{0x01, 0x9a, 0, 0, 0, 2, 2}, 0, &b); err != nil || b.String() != testHead+strings.Repeat("large body\r\n", 600) {
 		t.Errorf("the large message: %v, %d octets", err, b.Len())
 	}
@@ -116,7 +147,7 @@ func listing(t *testing.T, dir string) map[string]string {
 	return files
 }
 
-func checkGolden(t *testing.T, name string, items []Item) {
+func checkGolden(t *testing.T, goldenDir, name string, items []Item) {
 	t.Helper()
 	// JSON leaves it out.
 	if hold := items[0].Recipients[1].Hold; hold != "quarantine:GTUBE" {
@@ -131,7 +162,7 @@ func checkGolden(t *testing.T, name string, items []Item) {
 		b.Write(append(line, '\n'))
 	}
 	file := goldenDir + ".json"
-	if *newGolden {
+	if *newGolden && goldenDir == goldens[len(goldens)-1].dir {
 		if err := os.WriteFile(file, b.Bytes(), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -162,9 +193,12 @@ func FuzzRecord(f *testing.F) {
 	id := mail.ID{1}
 	for _, epoch := range []*epochKey{nil, q.keys.epochs[1]} {
 		for _, big := range []*bigRef{nil, {size: 1, offset: 2, sum: 3}} {
-			o := outgoing{kind: recAccept, id: id, env: &m.Envelope, since: 1, heads: m.Heads, big: big, body: []byte("body"), epoch: epoch}
-			o.prepare()
-			f.Add(o.append(nil)[recordHeaderSize:], false)
+			for _, codec := range []uint8{codecNone, codecS2} {
+				body := bytes.Repeat([]byte("body"), 200)
+				o := outgoing{kind: recAccept, id: id, env: &m.Envelope, since: 1, heads: m.Heads, big: big, body: body, epoch: epoch, codecs: codec}
+				o.prepare()
+				f.Add(o.append(nil)[recordHeaderSize:], false)
+			}
 		}
 	}
 	states := appendStates(nil, 1, []rcptState{{index: 1, status: statusFailed, nextHop: "h", reply: mail.Reply{Code: 550, Text: "x"}}})

@@ -127,8 +127,12 @@ func (h *history) options() Options {
 	return Options{
 		SegmentSize: 32 << 10, SpillAt: 3 << 10, MinFreeBytes: 1, MinFreeInodes: 1, MemoryLimit: h.memory(),
 		Retry: Schedule{First: 1, Max: 1}, hooks: hk, Metrics: modelMetrics, Keys: h.keys,
+		Compress: h.compressed(),
 	}
 }
+
+// compressed are the messages of half of the histories.
+func (h *history) compressed() bool { return h.seed/8%2 == 0 }
 
 // memory: half of the histories read recent messages from it.
 func (h *history) memory() int64 {
@@ -271,6 +275,9 @@ func (h *history) put() {
 	body := make([]byte, h.r.IntN(6000))
 	for i := range body {
 		body[i] = byte('a' + h.r.IntN(26))
+		if h.compressed() && i >= 64 {
+			body[i] = body[i-64]
+		}
 	}
 	m := newMessage(nil)
 	m.Envelope.ID = mm.id

@@ -39,6 +39,10 @@ type Options struct {
 	// sealed, and a spool with sealed messages does not open.
 	Keys []Key
 
+	// Compress lets the log hold header sections and small bodies compressed,
+	// where that gains something.
+	Compress bool
+
 	Logger  *slog.Logger // (discard)
 	Metrics *Metrics     // (a registry of its own)
 

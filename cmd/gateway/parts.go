@@ -106,7 +106,8 @@ func (g *gateway) startQueue(ctx context.Context) error {
 		Retry:    queue.Schedule{First: g.cfg.Queue.RetryFirst, Max: g.cfg.Queue.RetryMax},
 		Expire:   g.cfg.Queue.Expire, QuarantineKeep: g.cfg.Queue.Quarantine, DelayWarning: g.cfg.Queue.DelayWarning,
 		MinFreeBytes: int64(g.cfg.Queue.MinFree), MinFreeInodes: int64(g.cfg.Queue.MinFreeInodes), Keys: keys,
-		Logger: g.log, Metrics: g.m.queue, Observe: g.observe, Sign: g.signOwn,
+		Compress: g.cfg.Queue.Compression == "s2",
+		Logger:   g.log, Metrics: g.m.queue, Observe: g.observe, Sign: g.signOwn,
 	})
 	if err != nil {
 		return err

@@ -246,6 +246,7 @@ type Queue struct {
 	MinFreeInodes int  `toml:"min_free_inodes" default:"1024" min:"1" max:"1000000000"`
 	// EncryptionKey seals all that is stored; absent: it lies in clear.
 	EncryptionKey KeySource `toml:"encryption_key"`
+	Compression   string    `toml:"compression" default:"none" enum:"none|s2"`
 }
 
 // ClamAV is the virus scanner.
