@@ -161,7 +161,7 @@ func TestRun(t *testing.T) {
 	q := &queued{}
 	r := reporter(t, q, &dns.Fake{}, testDomains("a.test", "b.test", "c.test")...)
 	synctest.Test(t, func(t *testing.T) {
-		time.Sleep(testDay.Begin().Add(time.Hour).Sub(time.Now())) // synctest begins in 2000
+		time.Sleep(time.Until(testDay.Begin().Add(time.Hour))) // synctest begins in 2000
 		run := func(o Options, d time.Duration) {
 			r := New(o)
 			r.Configure(r0(o))
@@ -171,7 +171,7 @@ func TestRun(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		run(r.o, testDay.End().Sub(time.Now())+afterMidnight-time.Second)
+		run(r.o, time.Until(testDay.End())+afterMidnight-time.Second)
 		if len(q.mails) > 0 {
 			t.Fatal("before the day was over")
 		}
@@ -208,7 +208,7 @@ func TestRetry(t *testing.T) {
 		from: "b.test", client: "192.0.2.1", record: "v=DMARC1; p=reject; rua=mailto:r@sub.b.test", result: "pass", policy: "reject",
 	})...)
 	synctest.Test(t, func(t *testing.T) {
-		time.Sleep(testDay.End().Add(2 * time.Hour).Sub(time.Now()))
+		time.Sleep(time.Until(testDay.End().Add(2 * time.Hour)))
 		r := New(r.o)
 		r.Configure(&Settings{Submitter: submitter, Hidden: nobody, Resolver: resolver})
 		ctx, cancel := context.WithCancel(t.Context())

@@ -55,7 +55,6 @@ type Message struct {
 	cancel  context.CancelFunc
 	ctx     context.Context
 	err     error
-	panics  bool
 }
 
 // item is a part that is complete.

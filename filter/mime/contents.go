@@ -24,7 +24,6 @@ type Contents struct {
 	open   func() io.Reader
 
 	src   io.Reader // of this pass; nil between passes
-	walk  *Walker   // of the first stage, complete in the second
 	feed  feeder
 	stage int // 0 the plain reading, 1 the others, 2 the end
 	pass  int

@@ -175,8 +175,7 @@ func (d *laxBase64) finish(dst []byte) ([]byte, Ambiguities) {
 // laxQuoted is quoted-printable where the "=" of a bad escape is dropped, and
 // white space at the end of a line is too (RFC 2045 section 6.7, rule 3).
 type laxQuoted struct {
-	held  []byte // "=" and what followed, or white space
-	blank bool
+	held []byte // "=" and what followed, or white space
 }
 
 func (d *laxQuoted) decode(dst, src []byte) []byte {
