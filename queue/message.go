@@ -314,7 +314,7 @@ func (s *stored) open(id mail.ID) error {
 		if s.content.kind == bodySealed {
 			s.big.key = s.key
 		}
-		if len(d.b) != 0 || s.big.size < 0 || s.big.offset < 0 || s.content.kind == bodySealed && s.key == nil {
+		if len(d.b) != 0 || s.big.size < 0 || s.big.offset < 0 || s.big.size+s.big.offset < 0 || s.content.kind == bodySealed && s.key == nil {
 			d.fail()
 		}
 	}

@@ -433,3 +433,47 @@ func TestRekeyAtEveryCall(t *testing.T) {
 }
 
 var errDisk = errors.New("disk failed")
+
+// readFile can be read, and nothing else.
+type readFile struct {
+	fsx.File
+	b []byte
+}
+
+func (f readFile) ReadAt(p []byte, off int64) (int, error) {
+	return bytes.NewReader(f.b).ReadAt(p, off)
+}
+
+// FuzzChunks reads whatever lies in the file of a large message: no panic, and
+// nothing comes out but what was sealed, up to where the damage is.
+func FuzzChunks(f *testing.F) {
+	key := &dataKey{}
+	key.aead = newAEAD(key.key[:])
+	whole := bytes.Repeat([]byte("sealed\r\n"), chunkPlain/8+10)
+	seal := func(offset int64) []byte {
+		mem := fsx.NewMem()
+		file, _ := mem.Open("/f", os.O_RDWR|os.O_CREATE, 0o600)
+		s := &sealedFile{f: file, key: key}
+		if err := errors.Join(s.write(whole), s.finish(offset)); err != nil {
+			f.Fatal(err)
+		}
+		b, _ := readWhole(mem, "/f", 1<<20)
+		return b
+	}
+	f.Add(seal(0), int64(len(whole)), int64(0))
+	f.Add(seal(100), int64(len(whole)-100), int64(100))
+	f.Add([]byte{}, int64(0), int64(0))
+	f.Add(seal(0)[:chunkSealed], int64(chunkPlain), int64(0))
+	f.Fuzz(func(t *testing.T, file []byte, size, offset int64) {
+		if size < 0 || offset < 0 || size+offset < 0 {
+			return // refused when the record is read
+		}
+		got, err := io.ReadAll(newSealedReader(readFile{b: file}, bigRef{size: size, offset: offset, key: key}))
+		if err == nil && int64(len(got)) != size {
+			t.Fatalf("%d octets of %d without an error", len(got), size)
+		}
+		if n := min(int64(len(got)), max(int64(len(whole))-offset, 0)); n < int64(len(got)) || !bytes.Equal(got, whole[offset:][:n]) {
+			t.Fatalf("%d octets that nobody sealed", len(got))
+		}
+	})
+}
