@@ -1,7 +1,10 @@
 package main
 
 import (
+	"archive/zip"
+	"bytes"
 	"context"
+	"encoding/base64"
 	"flag"
 	"os"
 	"path/filepath"
@@ -109,5 +112,34 @@ func puzzleChecker(t *testing.T) func(string) filter.Reason {
 			return "passed: " + f.Reason
 		}
 		return f.Reason
+	}
+}
+
+// TestNestedArchives: EICAR in archives deeper than clamd looks, which says
+// nothing of it by default. What it cannot see is not accepted as clean.
+func TestNestedArchives(t *testing.T) {
+	check := puzzleChecker(t)
+	for _, depth := range []int{1, 5, 16, 40} {
+		data := mailtest.EICAR()
+		for range depth {
+			var b bytes.Buffer
+			z := zip.NewWriter(&b)
+			w, err := z.Create("a.zip")
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.Write(data)
+			if err := z.Close(); err != nil {
+				t.Fatal(err)
+			}
+			data = b.Bytes()
+		}
+		p := part{"Content-Type: application/zip; name=a.zip\r\n" + cte + "base64\r\n",
+			wrap(base64.StdEncoding.EncodeToString(data), 76)}
+		reason := check(puzzleHead + mimeVersion + "Content-Type: multipart/mixed; boundary=bb\r\n\r\n--bb\r\n" + p.String() + "--bb--\r\n")
+		if reason == "passed: " || reason == "" {
+			t.Errorf("%d archives inside each other pass", depth)
+		}
+		t.Logf("%d deep: %s", depth, reason)
 	}
 }

@@ -66,3 +66,28 @@ func benchmarkWalk(b *testing.B, size int) {
 func BenchmarkWalk4K(b *testing.B)  { benchmarkWalk(b, 4<<10) }
 func BenchmarkWalk64K(b *testing.B) { benchmarkWalk(b, 64<<10) }
 func BenchmarkWalk25M(b *testing.B) { benchmarkWalk(b, 25<<20) }
+
+// takeAll wants the octets of every leaf.
+type takeAll struct{ n int }
+
+func (x *takeAll) Begin(*Leaf) Content { return x }
+func (x *takeAll) Write(p []byte) bool { x.n += len(p); return true }
+func (*takeAll) End()                  {}
+
+// benchmarkTake is the walk with every leaf decoded: what the look into
+// attachments and the scanner's side cost before they do anything.
+func benchmarkTake(b *testing.B, size int) {
+	data := sampleMessage(size)
+	n, _ := mail.HeaderLength(data)
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	for b.Loop() {
+		h := mail.ParseHeader(data[:n])
+		w := NewWalker(&h, new(discard), new(takeAll))
+		w.Write(data[n:])
+		w.Close()
+	}
+}
+
+func BenchmarkTake4K(b *testing.B)  { benchmarkTake(b, 4<<10) }
+func BenchmarkTake64K(b *testing.B) { benchmarkTake(b, 64<<10) }

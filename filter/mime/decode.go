@@ -1,6 +1,10 @@
 package mime
 
-import "bytes"
+import (
+	"bytes"
+	"encoding/base64"
+	"slices"
+)
 
 // decoder undoes a Content-Transfer-Encoding as the octets arrive.
 type decoder interface {
@@ -52,8 +56,18 @@ var base64Value = func() (t [256]byte) {
 }()
 
 func (d *base64Decoder) decode(dst, src []byte) []byte {
+	slow := 0 // up to here a line is not clean
 	for i := 0; i < len(src); {
 		if d.n == 0 && d.padding == 0 && i+4 <= len(src) {
+			if i >= slow {
+				var n int
+				var ok bool
+				if dst, n, ok = cleanLine(dst, src[i:]); ok {
+					i += n
+					continue
+				}
+				slow = i + n + 1 // once a line, or this would not be linear
+			}
 			a, b, c, e := base64Value[src[i]], base64Value[src[i+1]], base64Value[src[i+2]], base64Value[src[i+3]]
 			if (a|b|c|e)&b64Not == 0 {
 				dst = append(dst, a<<2|b>>4, b<<4|c>>2, c<<6|e)
@@ -65,6 +79,28 @@ func (d *base64Decoder) decode(dst, src []byte) []byte {
 		i++
 	}
 	return dst
+}
+
+// cleanLine decodes whole quanta up to the end of the line, when all of them are
+// in the alphabet. n is how many octets that are, or would have been.
+func cleanLine(dst, src []byte) (out []byte, n int, ok bool) {
+	src = src[:min(len(src), 4096)]
+	if n = bytes.IndexByte(src, '\n'); n < 0 {
+		n = len(src)
+	}
+	if n > 0 && src[n-1] == '\r' {
+		n--
+	}
+	if n &^= 3; n < 16 { // not worth it
+		return dst, n, false
+	}
+	old := len(dst)
+	dst = slices.Grow(dst, n/4*3)
+	got, err := base64.RawStdEncoding.Decode(dst[old:cap(dst)], src[:n])
+	if err != nil || got != n/4*3 {
+		return dst[:old], n, false
+	}
+	return dst[:old+got], n, true
 }
 
 // octet takes one octet off the fast path.
