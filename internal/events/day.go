@@ -37,9 +37,11 @@ CREATE INDEX IF NOT EXISTS by_sender ON event (sender, at);
 `
 
 // open opens a day's database. secure_delete overwrites what is deleted; a
-// commit is synced.
+// commit is synced. What a second changes fits into the cache, so that pages are
+// written once, at the commit; with SQLite's 2 MB under load half of the CPU of
+// writing went into writing and reading pages in between.
 func open(dir, day, mode string) (*sql.DB, error) {
-	q := url.Values{"mode": {mode}, "_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "secure_delete(1)"}}
+	q := url.Values{"mode": {mode}, "_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "secure_delete(1)", "temp_store(MEMORY)", "cache_size(-16384)"}}
 	if mode == "ro" {
 		q = url.Values{"mode": {mode}, "_pragma": {"busy_timeout(10000)"}}
 	}

@@ -3,7 +3,10 @@ package events
 import (
 	"database/sql"
 	"errors"
+	"strings"
 	"time"
+
+	"mailweir/mail"
 )
 
 // writer is the one goroutine that writes.
@@ -17,12 +20,27 @@ type writer struct {
 
 // dayDB is an open day with its statements, and the transaction at work.
 type dayDB struct {
-	db             *sql.DB
-	insert, update *sql.Stmt
-	tx             *sql.Tx
-	used           time.Time
-	rows           int
+	db       *sql.DB
+	prepared statements
+	used     time.Time
+
+	tx   *sql.Tx
+	at   statements // prepared, in tx
+	args []any      // of rows that wait for a whole insertMany
+	rows int
+
+	lost  int // rows that could not be put in
+	cause error
 }
+
+// statements of a day. Rows go in by many: each statement costs as much as a
+// few rows.
+type statements struct{ insertMany, insert, update *sql.Stmt }
+
+const (
+	values = 15 // of a row
+	batch  = 16 // rows of insertMany
+)
 
 // run ends when the queue is closed and empty.
 func (w *writer) run() {
@@ -65,7 +83,7 @@ func (w *writer) flush() {
 	now := time.Now()
 	var lost int
 	var cause error
-	for _, c := range w.waiting {
+	for _, c := range joined(w.waiting) {
 		if err := w.write(c, now); err != nil {
 			lost, cause = lost+1, err
 		}
@@ -74,8 +92,13 @@ func (w *writer) flush() {
 		if d.tx == nil {
 			continue
 		}
+		d.rest()
 		err := d.tx.Commit()
 		d.tx = nil
+		if d.lost > 0 {
+			lost, cause = lost+d.lost, d.cause
+			d.lost, d.cause = 0, nil
+		}
 		if err != nil {
 			lost, cause = lost+d.rows, err
 			d.close()
@@ -102,13 +125,13 @@ func (w *writer) write(c change, now time.Time) error {
 	}
 	d.used = now
 	if d.tx == nil {
-		if d.tx, err = d.db.Begin(); err != nil {
+		if err := d.begin(); err != nil {
 			return err
 		}
 	}
 	e := c.Event
 	if c.outcome && c.tries < patience {
-		r, err := d.tx.Stmt(d.update).Exec(e.State, e.Reply, e.NextHop, e.Done.UnixMilli(), e.ID[:], key(e.Recipient))
+		r, err := d.at.update.Exec(e.State, e.Reply, e.NextHop, e.Done.UnixMilli(), e.ID[:], key(e.Recipient))
 		if err != nil {
 			return err
 		}
@@ -120,12 +143,63 @@ func (w *writer) write(c change, now time.Time) error {
 		d.rows++
 		return nil
 	}
-	_, err = d.tx.Stmt(d.insert).Exec(e.ID[:], key(e.Recipient), e.At.UnixMilli(), key(e.Sender), e.Client, e.TLS, e.Action, e.Reason,
+	d.rows++
+	d.args = append(d.args, e.ID[:], key(e.Recipient), e.At.UnixMilli(), key(e.Sender), e.Client, e.TLS, e.Action, e.Reason,
 		e.Score, e.Size, e.Symbols, e.State, e.Reply, e.NextHop, e.Done.UnixMilli())
-	if err == nil {
-		d.rows++
+	if len(d.args) < batch*values {
+		return nil
 	}
-	return err
+	d.put(d.at.insertMany, batch)
+	return nil
+}
+
+func (d *dayDB) begin() (err error) {
+	if d.tx, err = d.db.Begin(); err != nil {
+		return err
+	}
+	d.at = statements{d.tx.Stmt(d.prepared.insertMany), d.tx.Stmt(d.prepared.insert), d.tx.Stmt(d.prepared.update)}
+	return nil
+}
+
+// rest puts in the rows that are fewer than many.
+func (d *dayDB) rest() {
+	for len(d.args) > 0 {
+		d.put(d.at.insert, 1)
+	}
+}
+
+// put runs an insert of n rows.
+func (d *dayDB) put(insert *sql.Stmt, n int) {
+	if _, err := insert.Exec(d.args[:n*values]...); err != nil {
+		d.rows, d.lost, d.cause = d.rows-n, d.lost+n, err
+	}
+	left := copy(d.args, d.args[n*values:])
+	clear(d.args[left:])
+	d.args = d.args[:left]
+}
+
+// joined gives rows the outcome that waits beside them: most messages are
+// relayed within the second, and need no update.
+func joined(list []change) []change {
+	type place struct {
+		id        mail.ID
+		recipient string
+	}
+	rows := make(map[place]*Event, len(list))
+	for _, c := range list {
+		if !c.outcome {
+			rows[place{c.ID, c.Recipient}] = c.Event
+		}
+	}
+	kept := list[:0]
+	for _, c := range list {
+		if row := rows[place{c.ID, c.Recipient}]; c.outcome && row != nil {
+			row.Outcome = c.Outcome
+			continue
+		}
+		kept = append(kept, c)
+	}
+	return kept
 }
 
 func (w *writer) day(name string) (*dayDB, error) {
@@ -137,10 +211,12 @@ func (w *writer) day(name string) (*dayDB, error) {
 		return nil, err
 	}
 	d := &dayDB{db: db}
-	var err1, err2 error
-	d.insert, err1 = db.Prepare("INSERT OR REPLACE INTO event VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")
-	d.update, err2 = db.Prepare("UPDATE event SET state=?, reply=?, next_hop=?, done=? WHERE id=? AND recipient=?")
-	if err := errors.Join(err1, err2); err != nil {
+	row := "(?" + strings.Repeat(",?", values-1) + ")"
+	var errs [3]error
+	d.prepared.insert, errs[0] = db.Prepare("INSERT OR REPLACE INTO event VALUES " + row)
+	d.prepared.insertMany, errs[1] = db.Prepare("INSERT OR REPLACE INTO event VALUES " + row + strings.Repeat(","+row, batch-1))
+	d.prepared.update, errs[2] = db.Prepare("UPDATE event SET state=?, reply=?, next_hop=?, done=? WHERE id=? AND recipient=?")
+	if err := errors.Join(errs[:]...); err != nil {
 		d.close()
 		return nil, err
 	}
@@ -149,11 +225,10 @@ func (w *writer) day(name string) (*dayDB, error) {
 }
 
 func (d *dayDB) close() {
-	if d.insert != nil {
-		d.insert.Close()
-	}
-	if d.update != nil {
-		d.update.Close()
+	for _, s := range []*sql.Stmt{d.prepared.insertMany, d.prepared.insert, d.prepared.update} {
+		if s != nil {
+			s.Close()
+		}
 	}
 	d.db.Close() // all that was committed is on the disk
 }
