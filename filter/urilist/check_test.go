@@ -65,7 +65,7 @@ func TestRun(t *testing.T) {
 		"down.test b.example": {State: dnsbl.Error, Err: errors.New("SERVFAIL")},
 	}}
 	r, facts := run(f, false, url("good.test"), url("bad.test"), url("worse.test"))
-	want := "[{URIBL_A_EXAMPLE 6 bad.test in a.example 127.0.1.2} {URIBL_B_EXAMPLE 2 bad.test in b.example 127.0.0.8}]"
+	want := "[{URIBL_A_EXAMPLE 6 bad.test in a.example 127.0.1.2 0} {URIBL_B_EXAMPLE 2 bad.test in b.example 127.0.0.8 0}]"
 	if r.State != filter.OK || fmt.Sprint(r.Symbols) != want {
 		t.Errorf("%s %v", r.State, r.Symbols)
 	}
