@@ -141,6 +141,11 @@ func (q *Queue) Rekey(keys []Key) error {
 	}
 	q.keys.turn.Lock()
 	defer q.keys.turn.Unlock()
+	select {
+	case <-q.stop:
+		return ErrClosed // another process may have the spool
+	default:
+	}
 	if err := q.keys.reseal(q, keys); err != nil {
 		return err
 	}

@@ -167,7 +167,7 @@ type keyring struct {
 	masters []Key // the first is in use; none: nothing is sealed
 	epochs  map[uint32]*epochKey
 	current *epochKey  // seals what is new
-	last    uint32     // highest number so far
+	last    uint32     // highest number so far, in keys/ or in the log
 	turn    sync.Mutex // who changes files in keys/
 	lost    map[uint32]bool
 }
@@ -288,41 +288,52 @@ func (r *keyring) begin(q *Queue) error {
 	k := &epochKey{number: r.last + 1, created: q.nowMilli()}
 	master := r.masters[0]
 	r.last++
-	r.mu.Unlock()
 	rand.Read(k.key[:])
 	k.aead, k.master = newAEAD(k.key[:]), master.id()
+	r.epochs[k.number] = k // from here on a file may lie there
+	r.mu.Unlock()
 	if err := r.store(q, r.name(k.number), k.encode(master)); err != nil {
-		q.logRemove(r.fs.Remove(r.name(k.number)), r.name(k.number))
+		if derr := r.destroy(q, k); derr != nil {
+			q.o.Logger.Error("queue: cannot remove a key that was not used, tried again later", "epoch", k.number, "err", derr)
+		}
 		return fmt.Errorf("queue: new key: %w", err)
 	}
-	r.mu.Lock()
-	r.epochs[k.number], r.current = k, k
-	r.mu.Unlock()
+	r.use(k)
 	return nil
 }
 
 // destroy makes a key unreadable: zeroed in place, synced, unlinked. The file
 // system may have copied it elsewhere all the same; then it is still sealed
-// with the master key.
+// with the master key. Where that fails the key stays in the ring: what is left
+// of it is sealed anew with the others, and destroyed the next time.
 func (r *keyring) destroy(q *Queue, k *epochKey) error {
+	stem := strings.TrimSuffix(r.name(k.number), keySuffix)
+	for _, suffix := range []string{keySuffix, newSuffix, halfSuffix} {
+		if err := r.shred(stem + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if err := q.syncDir(r.dir); err != nil {
+		return err
+	}
 	r.mu.Lock()
 	delete(r.epochs, k.number)
 	r.mu.Unlock()
 	clear(k.key[:])
-	for _, name := range []string{r.name(k.number), strings.TrimSuffix(r.name(k.number), keySuffix) + newSuffix} {
-		if err := r.shred(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return q.syncDir(r.dir)
+	return nil
 }
 
+// shred takes no space: it works on a full disk, too.
 func (r *keyring) shred(name string) error {
 	f, err := r.fs.Open(name, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
-	if _, err = f.WriteAt(make([]byte, keyFileLen), 0); err == nil {
+	size, err := f.Size()
+	if err == nil {
+		_, err = f.WriteAt(make([]byte, min(size, keyFileLen)), 0)
+	}
+	if err == nil {
 		err = f.Datasync()
 	}
 	if cerr := f.Close(); err == nil {
@@ -348,6 +359,9 @@ func (r *keyring) reseal(q *Queue, masters []Key) error {
 	}
 	r.mu.Unlock()
 	for _, k := range list {
+		// Until all is done files sealed with either may lie there, whatever the
+		// next call is asked to seal with.
+		r.sealedBy(k, [8]byte{})
 		name, b := r.name(k.number), k.encode(masters[0])
 		half := strings.TrimSuffix(name, keySuffix) + halfSuffix
 		fresh := strings.TrimSuffix(name, keySuffix) + newSuffix
@@ -364,11 +378,15 @@ func (r *keyring) reseal(q *Queue, masters []Key) error {
 		if err != nil {
 			return fmt.Errorf("queue: sealing %s with the new master key: %w", name, err)
 		}
-		r.mu.Lock()
-		k.master = masters[0].id()
-		r.mu.Unlock()
+		r.sealedBy(k, masters[0].id())
 	}
 	return nil
+}
+
+func (r *keyring) sealedBy(k *epochKey, master [8]byte) {
+	r.mu.Lock()
+	k.master = master
+	r.mu.Unlock()
 }
 
 // promote gives a key that was sealed anew, and lies durably in fresh, its own
@@ -376,7 +394,7 @@ func (r *keyring) reseal(q *Queue, masters []Key) error {
 func (r *keyring) promote(q *Queue, fresh, name string, b []byte) error {
 	err := r.store(q, name, b)
 	if err == nil {
-		err = r.fs.Remove(fresh)
+		err = r.shred(fresh) // once the key is destroyed no copy of it may lie about
 	}
 	if err == nil {
 		err = q.syncDir(r.dir) // it must not come back, sealed with what is an old key then
@@ -401,7 +419,7 @@ func (r *keyring) tidy(q *Queue) error {
 func (r *keyring) tidyFile(q *Queue, base string) error {
 	name := r.dir + "/" + base
 	if strings.HasSuffix(base, halfSuffix) {
-		return r.fs.Remove(name)
+		return r.shred(name)
 	}
 	stem, isNew := strings.CutSuffix(base, newSuffix)
 	number, err := strconv.ParseUint(strings.TrimSuffix(stem, keySuffix), 16, 32)

@@ -46,6 +46,8 @@ import (
 //	I12 where there are keys, nothing lies on the disk in clear
 //	I13 the accounts are even at every step
 //	I14 what is recovered by digests is what is recovered from the segments
+//	I15 after a change of the master key no disk that a power cut leaves needs
+//	    the old one
 var (
 	seedFlag = flag.Uint64("seed", 0, "run the one history of this seed")
 	many     = flag.Int("histories", 0, "how many histories, from a seed of today")
@@ -662,6 +664,7 @@ func (h *history) turnKeys() {
 		h.note("rekey: %v", err)
 		if h.keys = append([]Key{fresh}, h.keys...); err == nil {
 			h.keys = h.keys[:1]
+			h.changed()
 		}
 	default:
 		for _, k := range q.keys.list() {
@@ -673,6 +676,19 @@ func (h *history) turnKeys() {
 		q.destroyKeys(q.keys.now())
 		h.destroyed += before - len(q.keys.list())
 		h.note("moved on, %d keys left", len(q.keys.list()))
+	}
+}
+
+// changed is I15, on some of the disks that a power cut could leave behind.
+func (h *history) changed() {
+	r := rand.New(rand.NewPCG(h.seed, uint64(len(h.log))))
+	for range 3 {
+		o := Options{Keys: h.keys}
+		o.setDefaults()
+		q := newQueue(h.mem.CrashImage(r), "/spool", o, true)
+		if err := q.keys.read(); err != nil {
+			h.fail("I15: %v", err)
+		}
 	}
 }
 

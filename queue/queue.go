@@ -288,6 +288,8 @@ func (q *Queue) Close() error {
 		q.log.close()
 		close(q.stop)
 		q.tasks.Wait()
+		q.keys.turn.Lock() // Rekey may still be at it
+		defer q.keys.turn.Unlock()
 		if q.log.health() == nil {
 			q.destroyKeys(nil)
 		}
