@@ -151,7 +151,9 @@ func (r *run) protect(fn func()) {
 		if v := recover(); v != nil {
 			r.m.panics.Inc()
 			slog.Error("check panicked", "check", r.name, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-			r.stream = nil
+			if r.stream != nil { // the session reads it meanwhile, when the check is no Streamer
+				r.stream = nil
+			}
 			r.report = Report{State: Error, Cause: fmt.Errorf("panic: %v", v)}
 		}
 	}()
