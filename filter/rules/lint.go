@@ -48,11 +48,12 @@ func (l *linter) weight(symbol string, score float64, at place, proven bool) {
 	}
 }
 
-// provenFacts are those that a sender cannot choose.
-var provenFacts = []string{"spf", "dkim", "dmarc", "arc", "iprev", "client_own", "client_address", "client_name"}
+// provenFacts are those that a sender cannot choose. ARC is none: anybody can
+// seal a chain.
+var provenFacts = []string{"spf", "dkim", "dmarc", "iprev", "client_own", "client_address", "client_name"}
 
 // provenSymbols say the same.
-var provenSymbols = []string{"SPF_PASS", "DKIM_PASS", "DMARC_PASS", "ALLOWED", "ARC_TRUSTED"}
+var provenSymbols = []string{"SPF_PASS", "DKIM_PASS", "DMARC_PASS", "ALLOWED"}
 
 func (r *rule) proven() bool {
 	for _, name := range r.facts {

@@ -37,6 +37,11 @@ score = -2.5
 when = 'from_domain == "friend.example"'
 describe = "d"
 [[rule]]
+symbol = "SEALED"
+score = -3.0
+when = 'arc == "pass"'
+describe = "d"
+[[rule]]
 symbol = "PROVEN"
 score = -4.0
 when = 'from_domain == "friend.example" && dmarc == "pass"'
@@ -59,7 +64,7 @@ func TestLint(t *testing.T) {
 	for _, f := range load(t, lintRules).Lint(5) {
 		got = append(got, strings.SplitN(f.What, ":", 2)[0])
 	}
-	want := []string{"ALONE", "ALWAYS", "KIND"}
+	want := []string{"ALONE", "ALWAYS", "KIND", "SEALED"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
@@ -132,7 +137,7 @@ func TestCost(t *testing.T) {
 		t.Errorf("without a sample: %v", got)
 	}
 	cost := r.Cost([]*filter.Facts{{}, {}})
-	if len(cost) != 5 || cost["DRAFT"] <= 0 {
+	if len(cost) != 6 || cost["DRAFT"] <= 0 {
 		t.Errorf("%v", cost)
 	}
 }
