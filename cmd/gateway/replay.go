@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -190,12 +191,10 @@ func weightDeltas(old, now []filter.Symbol) []weightDelta {
 	for _, s := range now {
 		add(s.Name, s.Score)
 	}
-	deltas = slices.DeleteFunc(deltas, func(d weightDelta) bool { return abs(d.Change) < 0.0005 })
-	slices.SortStableFunc(deltas, func(a, b weightDelta) int { return cmp.Compare(abs(b.Change), abs(a.Change)) })
+	deltas = slices.DeleteFunc(deltas, func(d weightDelta) bool { return math.Abs(d.Change) < 0.0005 })
+	slices.SortStableFunc(deltas, func(a, b weightDelta) int { return cmp.Compare(math.Abs(b.Change), math.Abs(a.Change)) })
 	return deltas
 }
-
-func abs(f float64) float64 { return max(f, -f) }
 
 func (r *replay) exit() int {
 	code := exitOK
