@@ -11,16 +11,22 @@ func detectText(head []byte) Type {
 	if len(text) == 0 {
 		return Unknown
 	}
-	lower := bytes.ToLower(text)
 	switch {
-	case bytes.HasPrefix(lower, []byte("[internetshortcut")):
+	case begins(text, "[internetshortcut"):
 		return URL
-	case bytes.HasPrefix(lower, []byte("windows registry editor")), bytes.HasPrefix(lower, []byte("regedit4")):
+	case begins(text, "windows registry editor"), begins(text, "regedit4"):
 		return Registry
 	case text[0] == '<':
-		return markup(lower)
+		return markup(bytes.ToLower(text))
 	}
 	return Unknown
+}
+
+// begins reports that text begins with prefix, whatever the case of its
+// letters. Nearly every text part of mail comes here and is no markup: it must
+// not be copied for that.
+func begins(text []byte, prefix string) bool {
+	return len(text) >= len(prefix) && bytes.EqualFold(text[:len(prefix)], []byte(prefix))
 }
 
 // markup tells the languages that begin with a bracket by the first tags.
