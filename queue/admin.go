@@ -199,9 +199,6 @@ func (q *Queue) wait(b *batch) error {
 // Delete removes a message for good.
 func (q *Queue) Delete(id mail.ID) error { return q.end(id, statusDeleted) }
 
-// Erase removes a message because a person asked for it.
-func (q *Queue) Erase(id mail.ID) error { return q.end(id, statusErased) }
-
 func (q *Queue) end(id mail.ID, status uint8) error {
 	q.mu.Lock()
 	e, err := q.resting(id)

@@ -218,7 +218,7 @@ func (a *appendix) write(b *batch, keys *keyring) {
 	if k != nil {
 		dst = k.sealStates(dst, recordHeaderSize, a.e.id, a.kind, flags)
 	}
-	b.add(dst, fixup{op: op, e: a.e, states: a.states})
+	b.add(dst, fixup{op: op, e: a.e, states: a.states, plain: k == nil && len(a.states) > 0})
 	b.outcomes++
 }
 

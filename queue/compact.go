@@ -70,7 +70,7 @@ func (q *Queue) sweep() {
 	// Those of full size are worth more than their space, up to a few.
 	keep, gone := 0, dead[:0]
 	for _, s := range dead {
-		if s.size == q.o.SegmentSize && !s.damaged && !s.poisoned && keep < sparesKept {
+		if s.size == q.o.SegmentSize && !s.damaged && !s.poisoned && !q.clearText(s) && keep < sparesKept {
 			keep++
 			continue
 		}
@@ -90,6 +90,9 @@ func (q *Queue) unlink(s *segment) {
 	if s.damaged || s.poisoned {
 		q.retire(s)
 		return
+	}
+	if q.clearText(s) {
+		q.wipe(s)
 	}
 	name := segmentName(q.segDir(), s.number)
 	if err := q.fs.Remove(name); err != nil {
@@ -123,7 +126,7 @@ func (q *Queue) candidates(percent int64) []*segment {
 	defer q.mu.Unlock()
 	var list []*segment
 	for _, s := range q.segments {
-		if s.sealed && s.needed() && (s.damaged || s.liveBytes*100 < s.used*percent) {
+		if s.sealed && s.needed() && (s.damaged || q.clearText(s) || s.liveBytes*100 < s.used*percent) {
 			list = append(list, s)
 		}
 	}
@@ -246,7 +249,7 @@ func (q *Queue) relocate(e *entry) int {
 	e.gen++
 	before := e.key
 	e.key = o.number()
-	b.add(o.append(b.tail()), fixup{op: fixRelocate, e: e, epoch: before})
+	b.add(o.append(b.tail()), fixup{op: fixRelocate, e: e, epoch: before, plain: o.epoch == nil})
 	l.nudge()
 	return n
 }

@@ -20,6 +20,7 @@
 //	           compact.go   dead segments are recycled, mostly dead ones emptied
 //	           digest.go    sealed ones that live on get a digest
 //	           scrub.go     all that waits is verified, once a day
+//	           epochs.go    keys come and go (erase.go: at once)
 //	Open       recover.go   the same records, read again
 //
 // # Files

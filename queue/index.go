@@ -261,6 +261,7 @@ func (q *Queue) settle(s *segment, batches []*batch) {
 
 func (q *Queue) fix(s *segment, b *batch, f *fixup) {
 	at := s.at(b.at + int64(f.off))
+	s.plain = s.plain || f.plain
 	switch f.op {
 	case fixAccept:
 		q.insert(f.e)

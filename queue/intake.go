@@ -329,7 +329,7 @@ func (q *Queue) submit(m *mail.Message, big *bigRef, inline []byte, own bool) (*
 		return nil, err
 	}
 	b := l.room(o.bound())
-	b.add(o.append(b.tail()), fixup{op: fixAccept, e: e, own: own})
+	b.add(o.append(b.tail()), fixup{op: fixAccept, e: e, own: own, plain: o.epoch == nil})
 	l.mu.Unlock()
 	l.signal()
 	return b, nil

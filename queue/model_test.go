@@ -48,6 +48,7 @@ import (
 //	I14 what is recovered by digests is what is recovered from the segments
 //	I15 after a change of the master key no disk that a power cut leaves needs
 //	    the old one
+//	I16 once Shred has said so, nothing that is over can be read
 var (
 	seedFlag = flag.Uint64("seed", 0, "run the one history of this seed")
 	many     = flag.Int("histories", 0, "how many histories, from a seed of today")
@@ -655,7 +656,13 @@ func (h *history) turnKeys() {
 		return
 	}
 	q := h.q
-	switch h.r.IntN(4) {
+	switch h.r.IntN(5) {
+	case 4:
+		n, err := q.Shred(context.Background())
+		h.note("shred: %d keys destroyed, %v", n, err)
+		if h.destroyed += n; err == nil {
+			h.shredded()
+		}
 	case 0:
 		h.note("epoch: %v", q.keys.begin(q))
 	case 1:
@@ -677,6 +684,25 @@ func (h *history) turnKeys() {
 		h.destroyed += before - len(q.keys.list())
 		h.note("moved on, %d keys left", len(q.keys.list()))
 	}
+}
+
+// shredded is I16: of what is over no copy can be read, and nothing is in clear.
+func (h *history) shredded() {
+	q := h.q
+	for _, s := range q.sorted() {
+		s.walk(func(f *frame, off int64, b []byte) error {
+			return eachRecord(b, s.epoch, off, func(r record, _ int64, _ uint32) error {
+				if !r.isCopy() || q.entries[r.id] != nil || q.dying[r.id] != nil {
+					return nil
+				}
+				if st, err := q.copyMeta(r); err == nil {
+					h.fail("I16: %s is over and can be read, with the key of epoch %d", r.id, st.epoch)
+				}
+				return nil
+			})
+		})
+	}
+	h.silent("I16", "/spool/seg")
 }
 
 // changed is I15, on some of the disks that a power cut could leave behind.
@@ -701,13 +727,17 @@ func (h *history) sealedWhole() {
 	if h.keys == nil || h.plain {
 		return
 	}
-	for _, dir := range []string{"/spool", "/spool/seg", "/spool/big", "/spool/keys", "/spool/corrupt"} {
+	h.silent("I12", "/spool", "/spool/seg", "/spool/big", "/spool/keys", "/spool/corrupt")
+}
+
+func (h *history) silent(promise string, dirs ...string) {
+	for _, dir := range dirs {
 		infos, _ := h.mem.ReadDir(dir)
 		for _, info := range infos {
 			b, _ := readWhole(h.mem, dir+"/"+info.Name, int(info.Size))
 			for _, c := range canaries {
 				if bytes.Contains(b, []byte(c)) {
-					h.fail("I12: %q lies in %s/%s", c, dir, info.Name)
+					h.fail("%s: %q lies in %s/%s", promise, c, dir, info.Name)
 				}
 			}
 		}

@@ -29,6 +29,7 @@ type segment struct {
 	damaged  bool // some record could not be read: the file is kept
 	poisoned bool // a write or sync failed: no further one on this descriptor
 	digested bool // has its digest, or shall have none
+	plain    bool // some message, or state of one, lies there in clear
 	readers  int  // reads under way: the file must not be recycled
 
 	copies    []mail.ID // of every message with a copy here, finished or not
@@ -221,7 +222,7 @@ func (q *Queue) recycle(old, s *segment) error {
 func (q *Queue) recyclable() *segment {
 	var oldest *segment
 	for _, s := range q.segments {
-		if s.removable(&q.o.hooks) && s.size == q.o.SegmentSize && !s.poisoned && !s.damaged && (oldest == nil || s.number < oldest.number) {
+		if s.removable(&q.o.hooks) && s.size == q.o.SegmentSize && !s.poisoned && !s.damaged && !q.clearText(s) && (oldest == nil || s.number < oldest.number) {
 			oldest = s
 		}
 	}
@@ -230,6 +231,9 @@ func (q *Queue) recyclable() *segment {
 	}
 	return oldest
 }
+
+// clearText: what lies in s has no place in a sealed spool.
+func (q *Queue) clearText(s *segment) bool { return s.plain && q.keys.on() }
 
 // forget drops a segment whose file is gone, err tells whether durably so.
 // Only then are its copies, and the tombstones for them, of no more concern.

@@ -84,6 +84,7 @@ type fixup struct {
 	id  mail.ID // for fixTomb
 	own bool    // an ACCEPT of ours (a DSN): written again after a failure, nobody was told
 
+	plain  bool        // it holds something in clear
 	states []rcptState // of fixStates
 	epoch  uint32      // of fixRelocate: whose key seals the copy before
 }

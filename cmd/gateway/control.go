@@ -29,6 +29,10 @@ import (
 //	GET  /queue/{id}/why          the Why
 //	GET  /queue/{id}/message      the message as it would be relayed
 //	POST /queue/rekey             read the master keys again, and use the first
+//	POST /queue/erase             body: {"ids":[...]}: ends them, and the DSNs that
+//	                              tell of them, then destroys the keys of all
+//	                              that is over; answer: one result a line, then
+//	                              one with "keys", how many there were
 //	POST /reports/send            body: {"day":"2026-11-28","domains":[...]}
 //	                              (none: all); answer: one Entry a line as
 //	                              it is queued, then {"left":N}
@@ -98,6 +102,7 @@ func (g *gateway) controlMux() *http.ServeMux {
 	mux.HandleFunc("GET /queue/{id}/why", g.serveWhy)
 	mux.HandleFunc("GET /queue/{id}/message", g.serveMessage)
 	mux.HandleFunc("POST /queue/rekey", g.serveRekey(g.cfg))
+	mux.HandleFunc("POST /queue/erase", g.serveErase)
 	mux.HandleFunc("POST /queue/{verb}", g.serveAction)
 	mux.HandleFunc("POST /reports/send", g.serveReports)
 	return mux

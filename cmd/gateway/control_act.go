@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,6 +34,8 @@ type actionResult struct {
 	Held bool `json:"held,omitempty"` // it cannot be flushed
 	// Flushed is how many messages are due now; only without IDs.
 	Flushed *int `json:"flushed,omitempty"`
+	// Keys is how many were destroyed; only in the last line of an erasure.
+	Keys *int `json:"keys,omitempty"`
 }
 
 // action is one verb asked for by somebody.
@@ -68,16 +71,23 @@ func (g *gateway) serveAction(w http.ResponseWriter, r *http.Request) {
 		out.write(actionResult{OK: true, Flushed: &n})
 		return
 	}
-	for ids := range slices.Chunk(body.IDs, actTogether) {
-		if r.Context().Err() != nil {
-			return // interrupted: what was not begun is not done
+	g.actOn(r.Context(), a, body.IDs, out)
+}
+
+// actOn acts on messages, some at a time. It reports whether the client is
+// still there at the end: what was not begun before he left is not done.
+func (g *gateway) actOn(ctx context.Context, a *action, ids []string, out *stream) bool {
+	for some := range slices.Chunk(ids, actTogether) {
+		if ctx.Err() != nil {
+			return false
 		}
-		for _, result := range g.actAll(a, ids) {
+		for _, result := range g.actAll(a, some) {
 			if out.write(result) != nil {
-				return
+				return false
 			}
 		}
 	}
+	return true
 }
 
 // action makes an action ready.

@@ -27,11 +27,14 @@ class ("event", "history", "log", "queue") and what there is. Messages are named
 not printed: 'gateway queue show --message ID' prints one.
 
 erase removes it: events and lines of history and log at once, whoever else they
-tell of; and messages that are held for the address alone, or from it. It asks
-first; --yes answers. Twice is as good as once: what the running gateway had not
-written yet is found by the second time. What cannot be erased is named: messages
-on their way, or held for others too; and the spool, whose segments keep the text
-of a deleted message until they are used again.
+tell of; and messages that are held for the address alone, or from it, with the
+DSNs that tell of these. It asks first; --yes answers. Twice is as good as once:
+what the running gateway had not written yet is found by the second time. Where
+the spool is encrypted the keys of all messages that are over are destroyed, so
+that none of them can be read any more; this takes a while when many wait in the
+queue, which are sealed anew. What cannot be erased is named: messages on their
+way, or held for others too; and the text of messages that are over in a spool
+that is not encrypted.
 
 exit status: export: 0, or 1 when there is nothing. erase: 0 when nothing of the
 address is left, 1 when something stays, or was not confirmed.
@@ -209,7 +212,8 @@ func (p *person) erase(ctx context.Context, w io.Writer) (int, error) {
 	return exitOK, nil
 }
 
-// eraseMessages deletes what is held for the address alone or from it.
+// eraseMessages ends what is held for the address alone or from it, and makes
+// it unreadable, with all else that is over.
 func (p *person) eraseMessages(ctx context.Context, w io.Writer) (stays []string, err error) {
 	var ids []string
 	err = p.messages(ctx, func(i *queue.Item) error {
@@ -226,31 +230,21 @@ func (p *person) eraseMessages(ctx context.Context, w io.Writer) (stays []string
 	if err != nil {
 		return nil, err
 	}
-	deleted := 0
-	c := newControl(ctx, p.cfg)
-	for chunk := range slices.Chunk(ids, actChunk) {
-		err := c.act("delete", actionRequest{chunk, ""}, func(r actionResult) error {
-			switch {
-			case r.OK:
-				deleted++
-			case !r.Gone:
-				stays = append(stays, fmt.Sprintf("message %s: %s", r.ID, r.Error))
-			}
-			return nil
-		})
-		if errors.Is(err, errNotRunning) {
-			stays = append(stays, fmt.Sprintf("%d held messages: the gateway, which deletes them, is not running", len(ids)))
-			return stays, nil
+	erased, left, err := newControl(ctx, p.cfg).erase(ids)
+	if errors.Is(err, errNotRunning) {
+		if len(ids) > 0 {
+			stays = append(stays, fmt.Sprintf("%d held messages: the gateway, which erases them, is not running", len(ids)))
 		}
-		if err != nil {
-			return nil, err
-		}
+		return append(stays, "the text of messages that are over, in the spool: the gateway, which makes it unreadable, is not running"), nil
 	}
-	fmt.Fprintf(w, "messages: %d deleted\n", deleted)
-	if deleted > 0 {
-		stays = append(stays, fmt.Sprintf("the text of the deleted messages in %s, until its segments are used again", spoolDir(p.cfg)))
+	if err != nil {
+		return nil, err
 	}
-	return stays, nil
+	fmt.Fprintf(w, "messages: %d erased\n", erased)
+	if len(left) == 0 {
+		fmt.Fprintf(w, "spool: what is over, these included, can be read with no key\n")
+	}
+	return append(stays, left...), nil
 }
 
 // owns reports a message that nobody else has a part in, or that the address

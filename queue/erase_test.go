@@ -1,0 +1,151 @@
+package queue
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"mailweir/internal/fsx"
+	"mailweir/mail"
+)
+
+// keptDisk opens a disk that somebody kept, with the keys that are left now.
+func keptDisk(t *testing.T, kept, now *fsx.Mem) *Queue {
+	t.Helper()
+	infos, err := kept.ReadDir("/spool/keys")
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := keyFiles(t, now)
+	for _, info := range infos {
+		kept.Remove("/spool/keys/" + info.Name)
+		mustWrite(t, kept, "/spool/keys/"+strings.TrimSuffix(info.Name, keySuffix)+lostSuffix, "")
+	}
+	for name, text := range left {
+		mustWrite(t, kept, name, text)
+	}
+	return openSealed(t, kept, testKeys)
+}
+
+// TestShred: a message that is erased, and the DSN that tells of it, cannot be
+// read a moment later by who kept the whole disk and has the master key. What
+// stays can.
+func TestShred(t *testing.T) {
+	mem := fsx.NewMem()
+	q := openSealed(t, mem, testKeys)
+	body := bytes.Repeat([]byte("never to be seen\r\n"), 4000)
+	m := newMessage(nil, "a@d.example", "gone@d.example")
+	m.Envelope.MayReturn = true
+	if err := put(q, m, body); err != nil {
+		t.Fatal(err)
+	}
+	erased := m.Envelope.ID
+	stays, other := mustPut(t, q, []byte("stays\r\n"), "a@d.example"), newMessage(nil, "b@d.example")
+	other.Envelope.MayReturn = true
+	if err := put(q, other, []byte("other\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	// One recipient of each fails: the senders have DSNs on their way.
+	for id, i := range map[mail.ID]int{erased: 1, other.Envelope.ID: 0} {
+		q.mu.Lock()
+		e := q.entries[id]
+		s, err := q.load(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := refusal()
+		o.Recipient = i
+		q.conclude(e, q.message(e, s), []mail.Outcome{o}, nil)
+		q.mu.Unlock()
+	}
+	if err := q.flush(); err != nil {
+		t.Fatal(err)
+	}
+	dsns := q.Reports(erased)
+	if len(dsns) != 1 || len(q.Reports(stays)) != 0 || len(q.Reports(erased, other.Envelope.ID)) != 2 {
+		t.Fatalf("DSNs of the message: %v", dsns)
+	}
+	kept := mem.Clone()
+	for _, id := range append(dsns, erased) {
+		if err := q.Erase(id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := q.Shred(context.Background()); n != 1 || err != nil {
+		t.Fatalf("%d keys destroyed, %v", n, err)
+	}
+	wantContent(t, q, stays, []byte("stays\r\n"))
+	old := keptDisk(t, kept, mem)
+	for it := range old.List(Filter{}) {
+		t.Errorf("%s can be read", it.ID)
+	}
+	old.Close()
+	if n, err := q.Shred(context.Background()); n != 0 || err != nil {
+		t.Errorf("once more: %d keys destroyed, %v", n, err)
+	}
+	q.Close()
+	q = openSealed(t, mem, testKeys)
+	wantContent(t, q, stays, []byte("stays\r\n"))
+	if n := len(slices.Collect(q.IDs(Filter{Reverse: NullReverse}))); n != 1 {
+		t.Errorf("%d DSNs, want the other one", n)
+	}
+	q.Close()
+}
+
+// TestShredPlain: keys can do nothing about clear text. Of a spool that had
+// mail when it got its first key Shred seals what stays, and overwrites the
+// rest.
+func TestShredPlain(t *testing.T) {
+	mem := fsx.NewMem()
+	q := openSealed(t, mem, nil)
+	gone, stays := mustPut(t, q, []byte("gone\r\n"), "a@d.example"), mustPut(t, q, []byte("stays\r\n"), "a@d.example")
+	if err := q.Erase(gone); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := q.Shred(context.Background()); !errors.Is(err, ErrPlain) {
+		t.Errorf("without a key: %v", err)
+	}
+	q.Close()
+	blocks := mem.Clone() // what it wrote lies here
+	q = openSealed(t, mem, testKeys)
+	wiped := watchWipe(q)
+	if _, err := q.Shred(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{"/spool/seg", "/spool/corrupt"} {
+		infos, _ := mem.ReadDir(dir)
+		for _, info := range infos {
+			if b, _ := readWhole(mem, dir+"/"+info.Name, int(info.Size)); bytes.Contains(b, []byte("d.example")) {
+				t.Errorf("%s/%s speaks", dir, info.Name)
+			}
+		}
+	}
+	wantContent(t, q, stays, []byte("stays\r\n"))
+	for _, f := range wiped {
+		b := make([]byte, 64<<10)
+		if n, _ := f.ReadAt(b, 0); n == 0 || bytes.Contains(b, []byte("d.example")) {
+			t.Error("the blocks of a segment went back with clear text")
+		}
+	}
+	if b, _ := readWhole(blocks, segmentName("/spool/seg", 1), 64<<10); !bytes.Contains(b, []byte("d.example")) || len(wiped) == 0 {
+		t.Error("the test has shown nothing")
+	}
+	q.Close()
+	q = openSealed(t, mem.Crash(rand.New(rand.NewPCG(1, 2))), testKeys)
+	wantContent(t, q, stays, []byte("stays\r\n"))
+	q.Close()
+}
+
+// watchWipe keeps the files of the segments that there are now.
+func watchWipe(q *Queue) (files []fsx.File) {
+	for _, s := range q.sorted() {
+		if s.plain {
+			files = append(files, s.file)
+		}
+	}
+	return files
+}
