@@ -211,7 +211,7 @@ func (t *authTrace) traceDMARC(ctx context.Context) {
 	case r.Err != nil:
 		wrong(r.Err.Error())
 	case r.Status == dmarc.None && t.dns.log.txt("_dmarc."+t.Domain, "v") != "":
-		wrong("the record cannot be used: no valid p=, or several records")
+		wrong("the record cannot be used: no valid p=, a tag twice, or several records")
 	case r.Status == dmarc.None:
 		wrong("no record: anybody can write mail in the name of " + t.Domain)
 	case r.Testing:

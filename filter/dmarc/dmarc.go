@@ -165,7 +165,7 @@ func (w *walker) setPolicy(res *Result) error {
 		return nil
 	}
 	exists := true
-	if rec.NonExist != "" {
+	if rec.forSubdomain(true) != rec.forSubdomain(false) {
 		var err error
 		if exists, err = w.exists(res.Author); err != nil {
 			return err

@@ -33,11 +33,17 @@ type Record struct {
 	Void bool
 }
 
-// ErrRecord is returned for text that is not a DMARC record at all.
-var ErrRecord = errors.New("dmarc: not a DMARC record")
+// Why a text is no record that could be used.
+var (
+	// ErrRecord: it is not a DMARC record at all.
+	ErrRecord = errors.New("dmarc: not a DMARC record")
+	// ErrDuplicate: it is one, and no name of a tag may be there twice: the whole
+	// list is invalid then (RFC 6376 section 3.2, whose syntax this is).
+	ErrDuplicate = errors.New("dmarc: a tag is there twice")
+)
 
 // ParseRecord parses a record. "v=DMARC1" must be its first tag; a syntax
-// error behind that only costs the tag that has it.
+// error behind that only costs the tag that has it, except for a duplicate.
 func ParseRecord(txt string) (*Record, error) {
 	first, rest, _ := strings.Cut(txt, ";")
 	name, value, ok := cutTag(first)
@@ -45,11 +51,14 @@ func ParseRecord(txt string) (*Record, error) {
 		return nil, ErrRecord
 	}
 	r := &Record{PSD: 'u'}
-	seen, invalid := map[string]bool{}, false
+	seen, invalid := map[string]bool{"v": true}, false
 	for part := range strings.SplitSeq(rest, ";") {
 		name, value, ok := cutTag(part)
-		if !ok || seen[name] {
+		if !ok {
 			continue
+		}
+		if seen[name] {
+			return nil, ErrDuplicate
 		}
 		seen[name] = true
 		invalid = !r.set(name, value) || invalid
@@ -145,25 +154,22 @@ func (r *Record) String() string {
 	return string(b)
 }
 
-// reportURIs are the syntactically valid URIs of rua (RFC 3986): a scheme, a
-// colon, and something.
+// reportURIs are the syntactically valid URIs of rua (RFC 3986 section 3): a
+// scheme, a colon, and nothing that must be encoded. Whether a report can go
+// there is another question.
 func reportURIs(value string) []string {
 	var out []string
 	for uri := range strings.SplitSeq(value, ",") {
 		uri = strings.Trim(uri, " \t")
 		scheme, rest, ok := strings.Cut(uri, ":")
-		if !ok || rest == "" || !validScheme(scheme) || strings.ContainsAny(rest, " \t<>\"") {
-			continue
-		}
-		if strings.EqualFold(scheme, "mailto") && strings.IndexByte(rest, '@') <= 0 {
-			continue
-		}
-		if len(out) < maxRUA {
+		if ok && validScheme(scheme) && !strings.ContainsFunc(rest, mustBeEncoded) && len(out) < maxRUA {
 			out = append(out, uri)
 		}
 	}
 	return out
 }
+
+func mustBeEncoded(c rune) bool { return c <= ' ' || c > '~' || strings.ContainsRune("\"<>\\^`{|}", c) }
 
 func validScheme(s string) bool {
 	for i := 0; i < len(s); i++ {

@@ -2,6 +2,7 @@ package dmarc
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"mailweir/internal/dns"
@@ -43,14 +44,17 @@ func (w *walker) record(domain string) (*Record, error) {
 	return a.record, a.err
 }
 
+// single is the one record of an answer. Several are none, even where only one
+// of them is valid (section 4.10, steps 2 and 6).
 func single(txts []string) *Record {
 	var found *Record
+	records := 0
 	for _, txt := range txts {
 		rec, err := ParseRecord(txt)
-		if err != nil {
+		if errors.Is(err, ErrRecord) {
 			continue
 		}
-		if found != nil {
+		if records++; records > 1 {
 			return nil
 		}
 		found = rec
