@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"slices"
-	"strings"
 )
 
 // Limits of keys.
@@ -29,7 +28,8 @@ type Key struct {
 	hashes   []string
 }
 
-// ParseKey parses a key record. Its error is a reason for a permerror; the key
+// ParseKey parses a key record. Values compare with case (RFC 6376 section 3.2).
+// Its error is a reason for a permerror; the key
 // that comes with it has what could be read.
 func ParseKey(txt string) (*Key, error) {
 	if len(txt) > maxKeyRecord {
@@ -46,17 +46,17 @@ func ParseKey(txt string) (*Key, error) {
 	}
 	k := &Key{kind: "rsa"}
 	if t, ok := Lookup(tags, "k"); ok {
-		k.kind = strings.ToLower(t.Value)
+		k.kind = t.Value
 	}
 	if t, ok := Lookup(tags, "t"); ok {
 		flags := List(t.Value)
 		k.Testing, k.Strict = slices.Contains(flags, "y"), slices.Contains(flags, "s")
 	}
 	if t, ok := Lookup(tags, "s"); ok {
-		k.services = List(strings.ToLower(t.Value))
+		k.services = List(t.Value)
 	}
 	if t, ok := Lookup(tags, "h"); ok {
-		k.hashes = List(strings.ToLower(t.Value))
+		k.hashes = List(t.Value)
 	}
 	p, ok := Lookup(tags, "p")
 	if !ok {
