@@ -7,7 +7,7 @@
 // pure function Decide turns them into one Verdict a recipient class.
 //
 //	connect   dnsbl iprev allow_network      from accept on, in the background
-//	MAIL      spf                            in the background
+//	MAIL      spf spf_helo                   in the background
 //	data      mime content dkim (in line)    clamav (pulls with Follow)
 //	final dot dmarc uribl, then allow_domain then rules, then Decide
 //

@@ -89,6 +89,7 @@ type SPFFacts struct {
 	Identity string `json:"identity,omitempty"` // "mailfrom" or "helo"
 	Domain   string `json:"domain,omitempty"`   // canonical
 	Explain  string `json:"explain,omitempty"`  // what decided, for people
+	Helo     string `json:"helo,omitempty"`     // the result for HELO, where Identity is mailfrom
 	DNSSEC   bool   `json:"dnssec,omitempty"`   // every answer behind it was validated
 }
 

@@ -99,6 +99,7 @@ func (s *SPFFacts) AppendJSON(b []byte) []byte {
 	o.StringIf("identity", s.Identity)
 	o.StringIf("domain", s.Domain)
 	o.StringIf("explain", s.Explain)
+	o.StringIf("helo", s.Helo)
 	o.BoolIf("dnssec", s.DNSSEC)
 	return o.End()
 }

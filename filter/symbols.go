@@ -36,6 +36,13 @@ const (
 	SymSPFTempError = "SPF_TEMPERROR"
 	SymSPFPermError = "SPF_PERMERROR"
 
+	// The HELO identity, beside MAIL FROM.
+	SymSPFHeloPass      = "SPF_HELO_PASS"
+	SymSPFHeloFail      = "SPF_HELO_FAIL"
+	SymSPFHeloSoftFail  = "SPF_HELO_SOFTFAIL"
+	SymSPFHeloTempError = "SPF_HELO_TEMPERROR"
+	SymSPFHeloPermError = "SPF_HELO_PERMERROR"
+
 	SymDKIMPass      = "DKIM_PASS" // at least one signature verified
 	SymDKIMFail      = "DKIM_FAIL" // there are signatures, and none verified
 	SymDKIMNone      = "DKIM_NONE"

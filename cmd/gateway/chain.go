@@ -10,7 +10,7 @@ import (
 func chain(c *checks) filter.Chain {
 	return filter.Chain{
 		Connect: group(c.dnsbl, c.iprev, c.allowNetwork),
-		Mail:    group(c.spf),
+		Mail:    group(c.spf, c.spfHelo),
 		Data:    group(c.dkim, c.arc, c.mime, c.clamav),
 		Done: []filter.Group{
 			group(c.dmarc, c.uribl),
@@ -24,18 +24,18 @@ func chain(c *checks) filter.Chain {
 // no use for is nil.
 type checks struct {
 	dnsbl, iprev, allowNetwork filter.Check
-	spf                        filter.Check
+	spf, spfHelo               filter.Check
 	dkim, arc, mime, clamav    filter.Check
 	dmarc, uribl, bayes        filter.Check
 	allowDomain                filter.Check
 }
 
 // needDNS are the checks that `gateway check --no-dns` skips.
-var needDNS = []string{"dnsbl", "iprev", "spf", "dkim", "arc", "dmarc", "uribl"}
+var needDNS = []string{"dnsbl", "iprev", "spf", "spf_helo", "dkim", "arc", "dmarc", "uribl"}
 
 // checkNames are what `[checks] disabled` may hold.
 var checkNames = []string{
-	"dnsbl", "iprev", "allow_network", "spf", "dkim", "arc", "mime", "content", "attachment", "clamav", "dmarc", "uribl", "bayes", "allow_domain", "rules",
+	"dnsbl", "iprev", "allow_network", "spf", "spf_helo", "dkim", "arc", "mime", "content", "attachment", "clamav", "dmarc", "uribl", "bayes", "allow_domain", "rules",
 }
 
 func group(list ...filter.Check) filter.Group {

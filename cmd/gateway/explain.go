@@ -14,7 +14,7 @@ import (
 // stepJSON is how one authentication result came about; its names are a public
 // interface.
 type stepJSON struct {
-	Step    string   `json:"step"` // "iprev", "spf", "dkim" (one for each signature), "arc", "dmarc"
+	Step    string   `json:"step"` // "iprev", "spf", "spf_helo", "dkim" (one for each signature), "arc", "dmarc"
 	Result  string   `json:"result"`
 	Subject string   `json:"subject"` // what it is about: a domain, an address
 	Decided string   `json:"decided"` // what decided
@@ -24,7 +24,7 @@ type stepJSON struct {
 // authSteps puts together what the checks found and what they asked for.
 func authSteps(j *filter.Judgement, log *queryLog) []stepJSON {
 	f := j.Facts
-	list := []stepJSON{iprevStep(f), spfStep(f)}
+	list := []stepJSON{iprevStep(f), spfStep(f), heloStep(f, j.Symbols)}
 	list = append(list, dkimSteps(f, log)...)
 	list = append(list, arcStep(f), dmarcStep(f, j.Symbols))
 	for i := range list {
@@ -80,6 +80,16 @@ func spfStep(f *filter.Facts) stepJSON {
 	s := stepJSON{Step: "spf", Result: f.SPF.Result, Subject: f.SPF.Domain, Decided: f.SPF.Explain}
 	if f.SPF.Identity == "helo" {
 		s.Subject += " (HELO, since the reverse-path is null)"
+	}
+	return s
+}
+
+func heloStep(f *filter.Facts, symbols []filter.Symbol) stepJSON {
+	s := stepJSON{Step: "spf_helo", Result: f.SPF.Helo, Subject: f.Client.Helo}
+	for _, y := range symbols {
+		if strings.HasPrefix(y.Name, "SPF_HELO_") {
+			s.Decided = y.Detail
+		}
 	}
 	return s
 }
@@ -147,8 +157,9 @@ func dmarcStep(f *filter.Facts, symbols []filter.Symbol) stepJSON {
 	if d.Override != "" {
 		why = append(why, "overridden: "+d.Override)
 	}
+	open := d.Result == "temperror" || d.Result == "permerror" || d.Result == "fail" && f.SPF.Result == ""
 	for _, y := range symbols {
-		if strings.HasPrefix(y.Name, "DMARC_") && (d.Result == "temperror" || d.Result == "permerror") && y.Detail != "" {
+		if open && strings.HasPrefix(y.Name, "DMARC_") && y.Detail != "" {
 			why = append(why, y.Detail)
 			break
 		}

@@ -208,13 +208,14 @@ func (j *judge) checks(cfg *config.Config, r *rules.Rules, o judgeOptions) (*che
 	}
 	j.models = bayes.NewModels(fsx.OS{}, learnedDir(cfg), o.log)
 	c := &checks{
-		iprev: iprev.New(ask("iprev")),
-		spf:   spf.New(ask("spf"), spf.Options{Receiver: string(cfg.Hostname)}),
-		dkim:  dkim.New(ask("dkim")),
-		arc:   arc.New(ask("arc")),
-		mime:  mime.New(text, j.attachments(cfg, o)),
-		dmarc: dmarc.New(ask("dmarc"), dmarcOptions(cfg)),
-		bayes: bayes.NewCheck(j.models, cfg.Learn.Minimum),
+		iprev:   iprev.New(ask("iprev")),
+		spf:     spf.New(ask("spf"), spf.Options{Receiver: string(cfg.Hostname)}),
+		spfHelo: spf.NewHelo(ask("spf_helo"), spf.Options{Receiver: string(cfg.Hostname)}),
+		dkim:    dkim.New(ask("dkim")),
+		arc:     arc.New(ask("arc")),
+		mime:    mime.New(text, j.attachments(cfg, o)),
+		dmarc:   dmarc.New(ask("dmarc"), dmarcOptions(cfg)),
+		bayes:   bayes.NewCheck(j.models, cfg.Learn.Minimum),
 	}
 	if len(cfg.DNSBL) > 0 {
 		c.dnsbl = dnslist.New(j.list(zones(cfg.DNSBL), o))
@@ -410,6 +411,7 @@ func dmarcOptions(cfg *config.Config) dmarc.Options {
 	for _, v := range cfg.Overrides {
 		o.Overrides = append(o.Overrides, dmarc.Override{
 			Network: v.Network, Domain: string(v.Domain), Author: string(v.Author), Reason: v.Reason,
+			To: mail.CanonicalDomain(string(v.RecipientDomain)),
 		})
 	}
 	return o

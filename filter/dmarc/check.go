@@ -27,6 +27,9 @@ func (*Check) Name() string { return "dmarc" }
 func (c *Check) Run(ctx context.Context, tx *filter.Transaction) filter.Report {
 	ctx, answers := dns.Observe(ctx)
 	res := Evaluate(ctx, c.resolver, input(tx))
+	if res.Status == Fail && tx.Facts.SPF.Result == "" {
+		res.Reason = noSPF
+	}
 	facts := filter.DMARCFacts{
 		Result: string(res.Status), Policy: string(res.Policy), Domain: res.Domain, From: res.Author,
 		AlignedSPF: res.AlignedSPF, AlignedDKIM: res.AlignedDKIM, Testing: res.Testing,
@@ -50,6 +53,9 @@ func (c *Check) Run(ctx context.Context, tx *filter.Transaction) filter.Report {
 	}
 	return report
 }
+
+// noSPF is said of a fail that might be a pass: SPF was skipped or is disabled.
+const noSPF = "SPF was not examined, and could have passed"
 
 // reportable is the policy record that asks for reports, "" without one. The
 // owner of a public suffix does not get to know who writes to whom below it

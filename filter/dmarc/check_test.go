@@ -43,6 +43,17 @@ func TestFailureState(t *testing.T) {
 	}
 }
 
+// TestWithoutSPF: a fail says that SPF might have made a pass of it.
+func TestWithoutSPF(t *testing.T) {
+	zone := parseZone(t, "_dmarc.example.org TXT v=DMARC1; p=reject")
+	for auth, want := range map[string]bool{"": true, "dkim fail example.org": true, "spf fail example.org": false, "spf none example.org": false} {
+		report := New(zone, Options{}).Run(context.Background(), transaction("From: a@example.org", auth))
+		if strings.Contains(report.Symbols[0].Detail, noSPF) != want || (report.Auth[0].Reason != "") != want || report.Auth[0].Result != "fail" {
+			t.Errorf("%q: %+v %+v", auth, report.Symbols, report.Auth)
+		}
+	}
+}
+
 // failing answers nothing.
 type failing struct {
 	Resolver

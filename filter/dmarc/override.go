@@ -24,6 +24,7 @@ type Override struct {
 	Network netip.Prefix // of the client
 	Domain  string       // that SPF or a DKIM signature passed for, or one below it; canonical
 	Author  string       // the Author Domain, or one below it; canonical
+	To      string       // where all recipients must be, canonical; "" for anywhere
 	Reason  string       // "forwarded", "mailing_list", "trusted_forwarder", "local_policy"
 }
 
@@ -45,6 +46,9 @@ func (o *Options) override(tx *filter.Transaction, author string) (reason, by st
 }
 
 func (v *Override) fits(tx *filter.Transaction, author string) bool {
+	if v.To != "" && !v.reaches(tx.Envelope) {
+		return false
+	}
 	switch {
 	case v.Network.IsValid():
 		return tx.Client != nil && v.Network.Contains(tx.Client.Addr)
@@ -56,6 +60,13 @@ func (v *Override) fits(tx *filter.Transaction, author string) bool {
 		slices.ContainsFunc(f.DKIM, func(d filter.DKIMFacts) bool {
 			return d.Result == "pass" && mail.WithinDomain(d.Domain, v.Domain)
 		})
+}
+
+// reaches tells that a message goes to nobody outside of To: it has one result.
+func (v *Override) reaches(env *mail.Envelope) bool {
+	return env != nil && !slices.ContainsFunc(env.Recipients, func(r mail.Recipient) bool {
+		return mail.CanonicalDomain(r.Path.Domain()) != v.To
+	})
 }
 
 func (v *Override) name() string {

@@ -65,6 +65,31 @@ func TestOverride(t *testing.T) {
 	}
 }
 
+// TestOverrideRecipients: an entry for one domain of ours helps nobody else.
+func TestOverrideRecipients(t *testing.T) {
+	o := Options{Overrides: []Override{{Author: "example.org", To: "one.example", Reason: "local_policy"}}}
+	for _, c := range []struct {
+		to   []mail.Path
+		want string
+	}{
+		{[]mail.Path{"a@one.example", "b@ONE.example"}, filter.SymDMARCOverride},
+		{[]mail.Path{"a@two.example"}, filter.SymDMARCReject},
+		{[]mail.Path{"a@one.example", "a@two.example"}, filter.SymDMARCReject},
+		{[]mail.Path{"a@x.one.example"}, filter.SymDMARCReject},
+		{[]mail.Path{"postmaster"}, filter.SymDMARCReject},
+	} {
+		tx := transaction("From: a@example.org", "")
+		tx.Envelope = &mail.Envelope{}
+		for _, p := range c.to {
+			tx.Envelope.Recipients = append(tx.Envelope.Recipients, mail.Recipient{Path: p})
+		}
+		zone := parseZone(t, "_dmarc.example.org TXT v=DMARC1; p=reject")
+		if report := New(zone, o).Run(context.Background(), tx); report.Symbols[0].Name != c.want {
+			t.Errorf("%v: %+v", c.to, report.Symbols)
+		}
+	}
+}
+
 // TestOverrideNothing: what passes, or asks for nothing, is not overridden.
 func TestOverrideNothing(t *testing.T) {
 	o := Options{Overrides: []Override{{Author: "example.org", Reason: "local_policy"}}}

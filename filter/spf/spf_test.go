@@ -170,6 +170,51 @@ func TestReport(t *testing.T) {
 	}
 }
 
+// TestHelo: HELO has a result of its own, beside MAIL FROM, and none where it
+// cannot have one.
+func TestHelo(t *testing.T) {
+	r := &dns.Fake{TXT: map[string][]string{
+		"good.example": {"v=spf1 ip4:192.0.2.0/24 -all"},
+		"soft.example": {"v=spf1 ~all"},
+		"bad.example":  {"v=spf1 ip4:1 -all"},
+		"any.example":  {"v=spf1 ?all"},
+	}, Fail: map[string]bool{"down.example": true}}
+	for _, c := range []struct {
+		ip, helo, path, symbol, result string
+		state                          filter.State
+	}{
+		{"192.0.2.9", "good.example", "joe@none.example", "SPF_HELO_PASS", "pass", filter.OK},
+		{"192.0.3.9", "Good.Example.", "joe@none.example", "SPF_HELO_FAIL", "fail", filter.OK},
+		{"192.0.3.9", "soft.example", "joe@none.example", "SPF_HELO_SOFTFAIL", "softfail", filter.OK},
+		{"192.0.3.9", "bad.example", "joe@none.example", "SPF_HELO_PERMERROR", "permerror", filter.OK},
+		{"192.0.3.9", "any.example", "joe@none.example", "", "neutral", filter.OK},
+		{"192.0.3.9", "none.example", "joe@good.example", "", "none", filter.OK},
+		{"192.0.3.9", "down.example", "joe@good.example", "SPF_HELO_TEMPERROR", "temperror", filter.Error},
+		{"192.0.3.9", "good.example", "", "", "", filter.Skipped},
+		{"192.0.3.9", "[192.0.3.9]", "joe@good.example", "", "", filter.Skipped},
+		{"192.0.3.9", "localhost", "joe@good.example", "", "", filter.Skipped},
+		{"", "good.example", "joe@good.example", "", "", filter.Skipped},
+	} {
+		tx := transaction(c.ip, c.helo, c.path)
+		report := NewHelo(r, Options{}).Run(context.Background(), tx)
+		if report.Set != nil {
+			report.Set(tx.Facts)
+		}
+		symbol := ""
+		if len(report.Symbols) > 0 {
+			symbol = report.Symbols[0].Name
+		}
+		if report.State != c.state || symbol != c.symbol || tx.Facts.SPF.Helo != c.result || tx.Facts.SPF.Result != "" {
+			t.Errorf("%s %s: %s %q %+v", c.helo, c.path, report.State, symbol, tx.Facts.SPF)
+		}
+		if published := c.result != "" && c.result != "none"; published != (len(report.Auth) == 1) {
+			t.Errorf("%s: %+v", c.helo, report.Auth)
+		} else if published && (!report.Auth[0].Client || len(report.Auth[0].Props) != 1 || report.Auth[0].Props[0].Property != "helo") {
+			t.Errorf("%s: %+v", c.helo, report.Auth[0])
+		}
+	}
+}
+
 // TestReasonTellsNothing: what goes into the message never has the client's
 // address, which macros put into names.
 func TestReasonTellsNothing(t *testing.T) {

@@ -140,7 +140,9 @@ type Override struct {
 	Network netip.Prefix `toml:"network"`
 	Domain  Name         `toml:"domain"`
 	Author  Name         `toml:"author"`
-	Reason  string       `toml:"reason" required:"yes" enum:"forwarded|mailing_list|trusted_forwarder|local_policy"`
+	// RecipientDomain limits it to mail for nobody but this [[domain]].
+	RecipientDomain Name   `toml:"recipient_domain"`
+	Reason          string `toml:"reason" required:"yes" enum:"forwarded|mailing_list|trusted_forwarder|local_policy"`
 }
 
 // DMARC is what a DMARC failure may lead to, and whom we tell about mail in

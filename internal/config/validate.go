@@ -206,6 +206,9 @@ func (v *validator) overrides() {
 		case o.Network.IsValid() && o.Network.Bits() == 0:
 			v.at(path+".network", fmt.Sprintf("%q is every client there is", o.Network), `dmarc.reject = "never" and the scores of DMARC_ symbols are for that`)
 		}
+		if to := o.RecipientDomain; to != "" && !slices.ContainsFunc(v.c.Domains, func(d Domain) bool { return d.Name == to }) {
+			v.at(path+".recipient_domain", fmt.Sprintf("%q is none of ours", to), "write the name of a [[domain]]")
+		}
 	}
 }
 
