@@ -15,7 +15,7 @@ func Decide(symbols []Symbol, p *DomainPolicy) Verdict {
 	f := sum(symbols)
 	v := Verdict{Action: Accept, Score: f.score, Required: p.Tag}
 	for _, judge := range []func(*findings, *DomainPolicy) Verdict{
-		byVirus, byStructure, byParts, byAttachments, byScore, byDMARC, byOversize, byScanner,
+		byVirus, byStructure, byParts, byAttachments, byScore, byDMARC, byOversize, byScanner, byGreylist,
 	} {
 		v.take(judge(f, p))
 	}
@@ -42,6 +42,7 @@ type findings struct {
 	scanner     string   // the symbol of a scanner that did not answer
 	dmarc       string   // SymDMARCReject or SymDMARCQuarantine
 	dnsFailure  string   // the symbol of a DNS failure that left authentication open
+	greylist    Symbol   // what tells that the sender is not known, or not yet
 	top         Symbol   // the symbol of the highest score
 }
 
@@ -79,6 +80,8 @@ func sum(symbols []Symbol) *findings {
 			f.oversize = true
 		case SymAmbiguous:
 			f.ambiguous = true
+		case SymGreylistNew, SymGreylistWait:
+			f.greylist = s
 		case SymScannerError, SymScannerTimeout, "MIME_ERROR", "MIME_TIMEOUT":
 			f.scanner = s.Name
 		case SymDMARCReject, SymDMARCQuarantine:
@@ -186,6 +189,16 @@ func byScanner(f *findings, p *DomainPolicy) Verdict {
 		action = Tag
 	}
 	return Verdict{Action: action, Reason: ReasonScanner, Symbol: f.scanner}
+}
+
+// byGreylist has doubtful mail of unknown senders come again: who sends spam
+// mostly does not, and until then lists and signatures have learned of it.
+// Postmaster is for those who ask why.
+func byGreylist(f *findings, p *DomainPolicy) Verdict {
+	if f.greylist.Name == "" || f.allowed || p.TagMode || p.Postmaster || !p.Greylist.doubtful(f.score) {
+		return Verdict{Action: Accept}
+	}
+	return Verdict{Action: Defer, Reason: ReasonGreylist, Symbol: f.greylist.Name, Detail: f.greylist.Detail}
 }
 
 // decideListed is the decision at RCPT: the connect phase alone.

@@ -27,6 +27,7 @@ func TestDecide(t *testing.T) {
 		}
 		return s
 	}
+	grey := func(p *DomainPolicy) { p.Greylist = GreylistPolicy{From: 3, To: 10} }
 	tagMode := func(p *DomainPolicy) { p.TagMode = true }
 	for _, c := range []struct {
 		name    string
@@ -53,6 +54,17 @@ func TestDecide(t *testing.T) {
 		{"scanner accept tags", with(nil, SymScannerError), func(p *DomainPolicy) { p.ScannerOnError = Accept }, Tag, ReasonScanner},
 		{"scanner quarantine", with(nil, SymScannerError), func(p *DomainPolicy) { p.ScannerOnError = Quarantine }, Quarantine, ReasonScanner},
 		{"reject needs no scanner", with(spam(15), SymScannerError), nil, Reject, ReasonSpam},
+		{"greylisted", with(spam(4), SymGreylistNew), grey, Defer, ReasonGreylist},
+		{"back too early", with(spam(6), SymGreylistWait), grey, Defer, ReasonGreylist},
+		{"back in time", with(spam(6), SymGreylistRetried), grey, Tag, ReasonSpam},
+		{"known", with(spam(4), SymGreylistKnown), grey, Accept, ReasonNone},
+		{"too good to be greylisted", with(spam(2.9), SymGreylistNew), grey, Accept, ReasonNone},
+		{"too bad to be greylisted", with(spam(10), SymGreylistNew), grey, Tag, ReasonSpam},
+		{"no greylisting here", with(spam(4), SymGreylistNew), nil, Accept, ReasonNone},
+		{"allowed and new", with(spam(4), SymGreylistNew, SymAllowed), grey, Accept, ReasonAllowed},
+		{"virus and new", with(spam(4), SymGreylistNew, SymVirus), grey, Reject, ReasonVirus},
+		{"new in tag mode", with(spam(4), SymGreylistNew), func(p *DomainPolicy) { grey(p); p.TagMode = true }, Accept, ReasonNone},
+		{"new to postmaster", with(spam(4), SymGreylistNew), func(p *DomainPolicy) { grey(p); p.Postmaster = true }, Accept, ReasonNone},
 		{"oversize", with(nil, SymOversize), nil, Tag, ReasonOversize},
 		{"oversize reject", with(nil, SymOversize), func(p *DomainPolicy) { p.OnOversize = Reject }, Reject, ReasonOversize},
 		{"no From", with(nil, SymFromMissing), nil, Reject, ReasonStructure},

@@ -37,7 +37,7 @@ func Pivots(symbols []Symbol, p *DomainPolicy) []Pivot {
 // changes anything: a virus is one at any score.
 func margins(symbols []Symbol, p *DomainPolicy, v Verdict) (found []Pivot) {
 	var down, up *Pivot
-	for _, t := range []float64{p.Tag, p.Quarantine, p.Reject} {
+	for _, t := range []float64{p.Tag, p.Quarantine, p.Reject, p.Greylist.From, p.Greylist.To} {
 		if t <= 0 {
 			continue
 		}

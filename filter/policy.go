@@ -31,8 +31,9 @@ const (
 	// ReasonStructure: header section or parts mean different things to different
 	// readers (RFC 5322 section 3.6, RFC 9989 section 11.5), or are too many.
 	ReasonStructure Reason = "structure"
-	ReasonDNS       Reason = "dns"    // a temporary DNS failure
-	ReasonListed    Reason = "listed" // DNSBL at RCPT
+	ReasonDNS       Reason = "dns"      // a temporary DNS failure
+	ReasonListed    Reason = "listed"   // DNSBL at RCPT
+	ReasonGreylist  Reason = "greylist" // doubtful, and from somebody new
 	ReasonAllowed   Reason = "allowed"
 	ReasonRule      Reason = "rule"
 	// What RCPT refuses: `gateway check` gives these for a message.
@@ -59,10 +60,19 @@ type DomainPolicy struct {
 	// exceeds our limits: Reject, Quarantine or Tag; "" is Reject.
 	OnAmbiguous, OnLimit Action
 
+	Greylist GreylistPolicy
+
 	// Postmaster marks the policy for the one local-part that is exempt from
 	// content rejection (RFC 5321 section 4.5.1).
 	Postmaster bool
 }
+
+// GreylistPolicy is for which mail of unknown senders is to come again: that
+// with a score of From or more, and less than To. The zero policy is for none.
+type GreylistPolicy struct{ From, To float64 }
+
+// doubtful reports a score that one of them has to come again with.
+func (g GreylistPolicy) doubtful(score float64) bool { return g.From <= score && score < g.To }
 
 // Verdict is the whole decision for one recipient class.
 type Verdict struct {
@@ -70,7 +80,7 @@ type Verdict struct {
 	Reason Reason `json:"reason,omitempty"`
 	// Symbol is the finding that decided, "" when the sum did.
 	Symbol   string  `json:"symbol,omitempty"`
-	Detail   string  `json:"detail,omitempty"` // of a DNSBL: the zone, which the reply names
+	Detail   string  `json:"detail,omitempty"` // what the reply names: the zone of a DNSBL, when to try again
 	Score    float64 `json:"score"`
 	Required float64 `json:"required"` // the tag threshold
 }

@@ -90,6 +90,14 @@ const (
 	SymHTML            = "ATTACH_HTML"             // a page to be opened in a browser
 	SymTypeMismatch    = "ATTACH_TYPE_MISMATCH"    // not what its name or declared type says
 
+	// What is remembered of client network and sender domain (package greylist).
+	// The first two defer doubtful mail where the policy says so; Detail is when
+	// to try again.
+	SymGreylistNew     = "GREYLIST_NEW"     // never seen, or too long ago
+	SymGreylistWait    = "GREYLIST_WAIT"    // deferred, and back too early
+	SymGreylistRetried = "GREYLIST_RETRIED" // deferred, and back in time
+	SymGreylistKnown   = "GREYLIST_KNOWN"   // came back before
+
 	// SymAllowed: an [[allow]] entry matched. Detail is its reason.
 	SymAllowed = "ALLOWED"
 )

@@ -27,10 +27,12 @@ type Settings struct {
 	OwnNetworks []netip.Prefix
 	// AllowDomains are those of [[allow]] entries, canonical.
 	AllowDomains []string
-	MaxHops      int // Received fields from which a message counts as looping
-	ReceivedSPF  bool
-	Signer       *dkimcore.Signer // nil signs nothing
-	Sealer       *arc.Sealer      // nil seals nothing
+	// Observers learn from verdicts that came to be.
+	Observers   []filter.Observer
+	MaxHops     int // Received fields from which a message counts as looping
+	ReceivedSPF bool
+	Signer      *dkimcore.Signer // nil signs nothing
+	Sealer      *arc.Sealer      // nil seals nothing
 	// Outbound is for listeners for outgoing mail; nil where there are none.
 	Outbound *Outbound
 }

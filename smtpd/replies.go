@@ -114,7 +114,8 @@ var (
 	replyUnreadable = Reply{554, ec(5, 7, 1), "Attachment refused: not all of it could be examined", false}
 	replyRule       = Reply{554, ec(5, 7, 1), "Message refused by policy", false}
 	replyDeferred   = Reply{451, ec(4, 7, 1), "Try again later", false}
-	replyQueued     = Reply{250, ec(2, 0, 0), "Ok: queued as ", false} // + ID
+	replyGreylist   = Reply{451, ec(4, 7, 1), "Greylisted, since we do not know you yet: try again in ", false} // + time
+	replyQueued     = Reply{250, ec(2, 0, 0), "Ok: queued as ", false}                                          // + ID
 	replyNotQueued  = Reply{451, ec(4, 3, 0), "Message not queued, try again later", false}
 	replyNoSpace    = Reply{452, ec(4, 3, 1), "Insufficient system storage, try again later", false}
 )
@@ -172,6 +173,11 @@ func (r Reply) text(s string) *smtp.SMTPError {
 
 // Queued is the positive reply to an accepted message.
 func Queued(id mail.ID) *smtp.SMTPError { return replyQueued.text(replyQueued.Text + id.String()) }
+
+// Greylisted says after what time to try again.
+func Greylisted(wait string, id mail.ID) *smtp.SMTPError {
+	return replyGreylist.text(replyGreylist.Text + wait + "; id " + id.String())
+}
 
 // Listed names the zone, since people look for it, and the trace ID.
 func Listed(zone string, id mail.ID) *smtp.SMTPError {

@@ -71,6 +71,7 @@ var refusalCodes = map[string][]int{
 	"attachment":         {replyExecutable.Code},
 	"structure":          {replyOneFrom.Code},
 	"dns":                {replyDNS.Code},
+	"greylist":           {replyGreylist.Code},
 	"rule":               {replyRule.Code},
 	"refused_data":       {replyBare.Code, replyTooBig.Code, replyTooManyHops.Code},
 	"not_queued":         {replyNotQueued.Code, replyNoSpace.Code},

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/emersion/go-smtp"
-	"golang.org/x/net/publicsuffix"
 
 	"mailweir/filter"
 	"mailweir/mail"
@@ -85,6 +84,11 @@ func (tx *transaction) finish() error {
 		reply = tx.commit(j, &d, content)
 	}
 	tx.conclude(j, d, reply)
+	if (reply.Code == 250) == severityAccepts(d.Verdict.Action) { // it came to be
+		for _, o := range tx.s.set.Observers {
+			o.Observe(j, &d)
+		}
+	}
 	return reply
 }
 
@@ -192,20 +196,13 @@ func mayReturn(env *mail.Envelope, f *filter.Facts) bool {
 	if env.Client.Own || f.SPF.Result == "pass" && f.SPF.Identity == "mailfrom" {
 		return true
 	}
-	org := organization(f.Envelope.FromDomain)
+	org := filter.Organization(f.Envelope.FromDomain)
 	for _, sig := range f.DKIM {
-		if org != "" && sig.Result == "pass" && organization(mail.CanonicalDomain(sig.Domain)) == org {
+		if org != "" && sig.Result == "pass" && filter.Organization(mail.CanonicalDomain(sig.Domain)) == org {
 			return true
 		}
 	}
 	return false
-}
-
-func organization(domain string) string {
-	if org, err := publicsuffix.EffectiveTLDPlusOne(domain); err == nil {
-		return org
-	}
-	return domain
 }
 
 // fail ends the transaction with an error that is no verdict.
@@ -280,6 +277,8 @@ func ReplyFor(v filter.Verdict, id mail.ID) *smtp.SMTPError {
 			return replyScanner.With(id)
 		case filter.ReasonDNS:
 			return replyDNS.With(id)
+		case filter.ReasonGreylist:
+			return Greylisted(v.Detail, id)
 		}
 		return replyDeferred.With(id)
 	}

@@ -15,6 +15,7 @@ func chain(c *checks) filter.Chain {
 		Done: []filter.Group{
 			group(c.dmarc, c.uribl),
 			group(c.bayes),
+			group(c.greylist),
 			group(c.allowDomain),
 		},
 	}
@@ -27,6 +28,7 @@ type checks struct {
 	spf, spfHelo               filter.Check
 	dkim, arc, mime, clamav    filter.Check
 	dmarc, uribl, bayes        filter.Check
+	greylist                   filter.Check
 	allowDomain                filter.Check
 }
 
@@ -35,7 +37,8 @@ var needDNS = []string{"dnsbl", "iprev", "spf", "spf_helo", "dkim", "arc", "dmar
 
 // checkNames are what `[checks] disabled` may hold.
 var checkNames = []string{
-	"dnsbl", "iprev", "allow_network", "spf", "spf_helo", "dkim", "arc", "mime", "content", "attachment", "clamav", "dmarc", "uribl", "bayes", "allow_domain", "rules",
+	"dnsbl", "iprev", "allow_network", "spf", "spf_helo", "dkim", "arc", "mime", "content", "attachment", "clamav",
+	"dmarc", "uribl", "bayes", "greylist", "allow_domain", "rules",
 }
 
 func group(list ...filter.Check) filter.Group {

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -98,6 +99,7 @@ type checker struct {
 	rcpts  []mail.Path
 	verify bool // --rcpt was given: do they exist?
 	limit  int64
+	delay  time.Duration // that greylisting makes new senders wait; 0: there is none
 	close  func()
 
 	canaries func() // before the first look-up in a list; nil without lists
@@ -130,6 +132,9 @@ func newChecker(ctx context.Context, cfg *config.Config, o *checkOptions) (*chec
 	}
 	c.set, c.rules, c.close = judge.settings, judge.rules, judge.close
 	c.client.Own = c.set.Own(c.client.Addr)
+	if cfg.HasGreylist() && !slices.Contains(cfg.Checks.Disabled, "greylist") {
+		c.delay = cfg.Greylist.Delay
+	}
 	if len(judge.lists) > 0 && !o.noDNS {
 		// A broken list must not refuse anything here either.
 		c.canaries = sync.OnceFunc(func() {

@@ -36,6 +36,9 @@ type finding struct {
 	Stages     []stageJSON     `json:"stages"`
 	RulesHash  string          `json:"rules_hash"`
 	Structure  structureJSON   `json:"structure"`
+	// Greylist is the reply to a sender who is not known: what is remembered of
+	// senders is not looked at here.
+	Greylist string `json:"greylist,omitempty"`
 	// Attachments are the files that were examined, each followed by what lies
 	// in it; with their names, since the message is at hand.
 	Attachments []attachmentJSON `json:"attachments,omitempty"`
@@ -161,12 +164,29 @@ func (c *checker) finding(ctx context.Context, i *filter.Inspection, j *filter.J
 	for k, r := range env.Recipients {
 		f.Recipients = append(f.Recipients, recipientJSON{string(r.Path), actions[k]})
 	}
+	f.Greylist = c.greylisted(ctx, i, j, env)
 	f.Privacy = c.edits(j, env)
 	if c.o.explain {
 		f.Origins = origins(c.rules, j.Facts, j.Symbols)
 		f.Pivots = filter.Pivots(j.Symbols, c.policyFor(env.Recipients[0].Path))
 	}
 	return f
+}
+
+// greylisted is what the message would hear from greylisting if the sender were
+// new; "" where it is not doubtful.
+func (c *checker) greylisted(ctx context.Context, i *filter.Inspection, j *filter.Judgement, env *mail.Envelope) string {
+	if c.delay == 0 || env.Client.Own {
+		return ""
+	}
+	first := *j
+	first.Symbols = append(slices.Clip(j.Symbols), filter.Symbol{Name: filter.SymGreylistNew, Detail: filter.InWords(c.delay)})
+	v, _ := c.decide(ctx, i, &first, env)
+	if v.Reason != filter.ReasonGreylist {
+		return ""
+	}
+	r := newReply(smtpd.ReplyFor(v, env.ID))
+	return fmt.Sprintf("%d %s %s", r.Code, r.Enhanced, r.Text)
 }
 
 // decide makes the verdict of the message and the action of each recipient.
@@ -267,6 +287,9 @@ func (f *finding) explain(w io.Writer) {
 		fmt.Fprintf(w, " (%s)", f.Reason)
 	}
 	fmt.Fprintf(w, "\nreply      %d %s %s\n", f.Reply.Code, f.Reply.Enhanced, f.Reply.Text)
+	if f.Greylist != "" {
+		fmt.Fprintf(w, "greylist   a sender that is not known would first hear: %s\n", f.Greylist)
+	}
 	for _, r := range f.Recipients {
 		fmt.Fprintf(w, "recipient  %s: %s\n", r.Address, r.Action)
 	}

@@ -54,6 +54,8 @@ type judge struct {
 	models   *bayes.Models
 	clients  *x509.CertPool // issuers of certificates that may send
 
+	observers []filter.Observer // of verdicts
+
 	stop context.CancelFunc // of the background loops
 	wg   sync.WaitGroup
 }
@@ -74,6 +76,7 @@ type judgeOptions struct {
 	// private keys.
 	signer *dkimcore.Signer
 	guard  *password.Guard // nil: a new one
+	memory *remembered     // of senders; nil: nothing is remembered
 	// verify makes the verifiers of recipients; nil accepts all: `check` asks
 	// no next hop.
 	verify func(*config.Domain) (smtpd.Verifier, error)
@@ -147,6 +150,7 @@ func (j *judge) build(cfg *config.Config, o judgeOptions) error {
 		Signer:       o.signer,
 		Sealer:       sealer(cfg, o.signer),
 		Domains:      make(map[string]*smtpd.Domain, len(cfg.Domains)+1),
+		Observers:    j.observers,
 	}
 	pipeline := func(off map[string]string) *filter.Pipeline {
 		return filter.New(filter.Options{
@@ -227,6 +231,7 @@ func (j *judge) checks(cfg *config.Config, r *rules.Rules, o judgeOptions) (*che
 		entries := allowEntries(cfg.Allow)
 		c.allowNetwork, c.allowDomain = allow.NewNetwork(entries), allow.NewDomain(entries)
 	}
+	j.senders(cfg, c, o)
 	if cfg.ClamAV.Address != "" {
 		j.scanner, err = clamav.New(clamav.Options{
 			Address: string(cfg.ClamAV.Address), Logger: o.log, Metrics: o.m.clamav,
@@ -333,6 +338,7 @@ func domainPolicy(d *config.Domain) *filter.DomainPolicy {
 		Attachments:    attachmentPolicy(&d.Attachments),
 		OnAmbiguous:    filter.Action(d.Structure.OnAmbiguous),
 		OnLimit:        filter.Action(d.Structure.OnLimit),
+		Greylist:       greylistPolicy(&d.Greylist),
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"mailweir/internal/config"
 	"mailweir/internal/dns"
+	"mailweir/memo"
 	"mailweir/queue"
 	"mailweir/relay"
 	"mailweir/report"
@@ -19,6 +20,7 @@ type gatewayMetrics struct {
 	queue   *queue.Metrics
 	relay   *relay.Metrics
 	report  *report.Metrics
+	memo    *memo.Metrics
 	reloads struct {
 		done, failed prometheus.Counter
 		ok, at       prometheus.Gauge
@@ -30,6 +32,7 @@ func newGatewayMetrics(reg prometheus.Registerer) *gatewayMetrics {
 	m := &gatewayMetrics{
 		judge: newInstruments(reg), smtpd: smtpd.NewMetrics(reg), session: smtpd.NewSessionMetrics(reg),
 		queue: queue.NewMetrics(reg), relay: relay.NewMetrics(reg), report: report.NewMetrics(reg), registry: reg,
+		memo: memo.NewMetrics(reg, greylistTable),
 	}
 	reloads := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "mailweir_config_reloads_total", Help: "Reloads of the config by result."}, []string{"result"})

@@ -91,7 +91,7 @@ func (g *gateway) newJudge(ctx context.Context, cfg *config.Config, resolver *dn
 		return nil, err
 	}
 	return newJudge(ctx, cfg, judgeOptions{
-		log: g.log, m: g.m.judge, ready: g.ready, resolver: resolver, signer: signer, guard: g.guard,
+		log: g.log, m: g.m.judge, ready: g.ready, resolver: resolver, signer: signer, guard: g.guard, memory: &g.memory,
 		verify: func(d *config.Domain) (smtpd.Verifier, error) { return g.verify.make(cfg, d) },
 	})
 }

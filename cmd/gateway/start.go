@@ -43,6 +43,7 @@ type gateway struct {
 	session *smtpd.Gateway
 	server  *smtpd.Server
 	guard   *password.Guard
+	memory  remembered
 	names   smtpd.Names
 	own     atomic.Pointer[[]netip.Prefix]  // own_networks, for the engine
 	signer  atomic.Pointer[dkimcore.Signer] // for the queue
@@ -86,7 +87,7 @@ func start(ctx context.Context, cfg *config.Config, log *slog.Logger, o startOpt
 		log.Warn(notice)
 	}
 	for _, step := range []func(context.Context) error{
-		g.startState, g.startMetrics, g.startJudge, g.startQueue, g.startTeacher, g.startReports, g.startControl,
+		g.startState, g.startMetrics, g.startMemory, g.startJudge, g.startQueue, g.startTeacher, g.startReports, g.startControl,
 		func(context.Context) error { return g.startServer(o) },
 	} {
 		if err := step(ctx); err != nil {

@@ -32,7 +32,7 @@ func layer(pkg string) int {
 		return 5
 	case pkg == "filter":
 		return 4
-	case pkg == "queue" || pkg == "relay" || pkg == "dnsbl":
+	case pkg == "queue" || pkg == "relay" || pkg == "dnsbl" || pkg == "memo":
 		return 3
 	case pkg == "mail" || pkg == "internal/jsonx":
 		return 1

@@ -34,6 +34,7 @@ type Config struct {
 	Checks    Checks     `toml:"checks"`
 	Rules     Rules      `toml:"rules"`
 	Learn     Learn      `toml:"learn"`
+	Greylist  Greylist   `toml:"greylist"`
 	Domains   []Domain   `toml:"domain"`
 	Relay     Relay      `toml:"relay"`
 	Outbound  Submission `toml:"outbound"`
@@ -205,7 +206,8 @@ type Domain struct {
 	DNS    DNSPolicy     `toml:"dns" inherit:"dns"`
 	ClamAV ScannerPolicy `toml:"clamav" inherit:"clamav"`
 
-	Structure Structure `toml:"structure" inherit:"structure"`
+	Structure Structure      `toml:"structure" inherit:"structure"`
+	Greylist  GreylistPolicy `toml:"greylist" inherit:"greylist"`
 	// OnError and OnOversize are short for the values in clamav and dns, which
 	// are what counts.
 	OnError    string `toml:"on_error" enum:"defer|accept|quarantine" sets:"clamav.on_error dns.on_error"`

@@ -27,6 +27,7 @@ func (d *decoder) validate(c *Config, known Known, whole bool) {
 	v.listeners()
 	v.domains()
 	v.scores()
+	v.greylist()
 	v.loops()
 	v.outbound()
 	v.log()

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"path/filepath"
+
+	"mailweir/filter"
+	"mailweir/filter/greylist"
+	"mailweir/internal/config"
+	"mailweir/internal/fsx"
+	"mailweir/memo"
+)
+
+// remembered are the tables of what senders did: they outlive reloads.
+type remembered struct{ greylist *memo.Table }
+
+// Names of the tables, which are files and labels.
+const greylistTable = "greylist"
+
+func memoDir(cfg *config.Config) string { return filepath.Join(string(cfg.DataDir), "memo") }
+
+// startMemory opens the tables. What nothing is written to makes no file.
+func (g *gateway) startMemory(ctx context.Context) error {
+	for _, t := range []struct {
+		table **memo.Table
+		name  string
+		most  int
+	}{
+		{&g.memory.greylist, greylistTable, greylist.Most},
+	} {
+		var err error
+		*t.table, err = memo.Open(fsx.OS{}, filepath.Join(memoDir(g.cfg), t.name), memo.Options{
+			Most: t.most, Keep: g.cfg.Greylist.Keep, Name: t.name, Log: g.log, Metrics: g.m.memo,
+		})
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithCancel(ctx)
+		done := make(chan struct{})
+		g.background("memo", func() error {
+			defer close(done)
+			(*t.table).Run(ctx)
+			return nil
+		})
+		g.onStop("memo", func(context.Context) error {
+			cancel()
+			<-done
+			return nil
+		})
+	}
+	return nil
+}
+
+// senders adds the checks of what is remembered of senders, and what learns
+// from verdicts. `check` has no greylist.
+func (j *judge) senders(cfg *config.Config, c *checks, o judgeOptions) {
+	if !cfg.HasGreylist() {
+		return
+	}
+	if o.memory == nil {
+		c.greylist = greylist.NewCheck(nil)
+		return
+	}
+	l := greylist.New(o.memory.greylist, greylist.Options{
+		Delay: cfg.Greylist.Delay, Window: cfg.Greylist.Window, Keep: cfg.Greylist.Keep,
+	})
+	c.greylist = greylist.NewCheck(l)
+	j.observers = append(j.observers, l)
+}
+
+func greylistPolicy(g *config.GreylistPolicy) filter.GreylistPolicy {
+	if !g.Enabled {
+		return filter.GreylistPolicy{}
+	}
+	return filter.GreylistPolicy{From: g.From, To: g.To}
+}
