@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
+	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -263,10 +265,16 @@ func TestSegmentsFit(t *testing.T) {
 }
 
 // TestByteFlips rots one byte of a spool of 200 messages. No panic, no wrong
-// body, and what is lost is counted, exactly.
+// body, and what is lost is counted, exactly; where it was the key of all of
+// them the spool does not open, and nothing in it is touched.
 func TestByteFlips(t *testing.T) {
+	t.Run("clear", func(t *testing.T) { byteFlips(t, nil) })
+	t.Run("sealed", func(t *testing.T) { byteFlips(t, testKeys) })
+}
+
+func byteFlips(t *testing.T, keys []Key) {
 	mem := fsx.NewMem()
-	o := Options{SegmentSize: 256 << 10, SpillAt: 1 << 20, MinFreeBytes: 1, MinFreeInodes: 1, Metrics: modelMetrics}
+	o := Options{SegmentSize: 256 << 10, SpillAt: 1 << 20, MinFreeBytes: 1, MinFreeInodes: 1, Metrics: modelMetrics, Keys: keys}
 	want := map[mail.ID][]byte{}
 	q, err := open(mem, "/spool", o, true)
 	if err != nil {
@@ -282,9 +290,19 @@ func TestByteFlips(t *testing.T) {
 	}
 	q.flush()
 	q.Close()
-	list, _ := mem.ReadDir("/spool/seg")
+	type file struct {
+		name string
+		size int64
+	}
+	var files []file
+	for _, dir := range []string{"/spool/seg/", "/spool/keys/"} {
+		list, _ := mem.ReadDir(dir)
+		for _, info := range list {
+			files = append(files, file{dir + info.Name, info.Size})
+		}
+	}
 	r := rand.New(rand.NewPCG(1, 2))
-	flips := sized(t, 10_000, 100_000)
+	flips := sized(t, 10_000, 100_000) / 2
 	if raceDetector {
 		flips /= 25
 	}
@@ -295,32 +313,57 @@ func TestByteFlips(t *testing.T) {
 		mask byte
 	}
 	work := make(chan flip)
-	var lost atomic.Int64
+	var lost, refused atomic.Int64
 	var wg sync.WaitGroup
 	for range runtime.NumCPU() {
 		wg.Go(func() {
 			for f := range work {
 				image := mem.Clone()
-				image.Flip("/spool/seg/"+f.name, f.off, f.mask)
-				lost.Add(int64(flipped(t, image, o, want, fmt.Sprintf("flip %d: %s at %d, %#x", f.n, f.name, f.off, f.mask))))
+				image.Flip(f.name, f.off, f.mask)
+				what := fmt.Sprintf("flip %d: %s at %d, %#x", f.n, f.name, f.off, f.mask)
+				if strings.HasSuffix(f.name, keySuffix) {
+					flippedKey(t, image, o, what)
+					refused.Add(1)
+					continue
+				}
+				lost.Add(int64(flipped(t, image, o, want, what)))
 			}
 		})
 	}
+	ends := lastFrames(t, mem)
+	for name, off := range ends { // which look like unused space when they are broken
+		for k := range int64(frameHeaderSize) {
+			work <- flip{-1, name, off + k, 1 << r.IntN(8)}
+		}
+	}
+	if len(ends) == 0 {
+		t.Error("no segment is full")
+	}
 	for n := 0; n < flips && !t.Failed(); n++ {
-		info := list[r.IntN(len(list))]
-		work <- flip{n, info.Name, int64(r.IntN(int(info.Size))), 1 << r.IntN(8)}
+		f := files[r.IntN(len(files))]
+		work <- flip{n, f.name, r.Int64N(f.size), 1 << r.IntN(8)}
+		if n%10_000 == 9_999 {
+			t.Logf("%d of %d flips", n+1, flips)
+		}
 	}
 	close(work)
 	wg.Wait()
-	t.Logf("%d flips: %d messages lost, all of them counted, none wrong", flips, lost.Load())
-	if lost.Load() == 0 {
+	t.Logf("%d flips: %d messages lost, all of them counted, none wrong; %d of a key, refused", flips, lost.Load(), refused.Load())
+	if lost.Load() == 0 || refused.Load() == 0 && keys != nil {
 		t.Error("no flip hit anything")
 	}
 }
 
 func flipped(t *testing.T, image *fsx.Mem, o Options, want map[mail.ID][]byte, what string) int {
 	q := newQueue(image, "/spool", func() Options { o.setDefaults(); return o }(), true)
-	found, err := q.readLog(2)
+	var found *findings
+	err := q.keys.read()
+	if err == nil {
+		found, err = q.readLog(os.O_RDWR)
+	}
+	if err == nil {
+		err = q.missed(found.damaged > 0)
+	}
 	if err != nil {
 		t.Errorf("%s: %v", what, err)
 		return 0
@@ -342,6 +385,46 @@ func flipped(t *testing.T, image *fsx.Mem, o Options, want map[mail.ID][]byte, w
 		t.Errorf("%s: %d messages and %d damaged records, of %d (%d torn)", what, len(q.entries), found.damaged, len(want), found.torn)
 	}
 	return found.damaged
+}
+
+// lastFrames are where the last frame of each segment starts that ends with the
+// segment.
+func lastFrames(t *testing.T, mem *fsx.Mem) map[string]int64 {
+	t.Helper()
+	ends := map[string]int64{}
+	list, err := mem.ReadDir("/spool/seg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, info := range list {
+		name := "/spool/seg/" + info.Name
+		b, err := readWhole(mem, name, int(info.Size))
+		if err != nil {
+			t.Fatal(err)
+		}
+		number, _ := segmentNumber(info.Name)
+		sc := scan(b, number)
+		if sc.end == info.Size {
+			ends[name] = sc.frames[len(sc.frames)-1].off
+		}
+	}
+	return ends
+}
+
+func flippedKey(t *testing.T, image *fsx.Mem, o Options, what string) {
+	disk := &fsx.Faulty{FS: image, Decide: func(_ int, op fsx.Op) error {
+		if op.Kind != "mkdir" { // of what is there
+			t.Errorf("%s: the spool was touched: %+v", what, op)
+		}
+		return nil
+	}}
+	q, err := open(disk, "/spool", o, true)
+	if !errors.Is(err, ErrKey) {
+		t.Errorf("%s: %v", what, err)
+	}
+	if err == nil {
+		q.Close()
+	}
 }
 
 func crc(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }

@@ -145,7 +145,7 @@ func (q *Queue) openSegments(flag int) ([]*segment, error) {
 func (q *Queue) apply(s *segment, sc *scanned, durable int64, found *findings) {
 	durable = max(durable, sc.durableTo(s.number))
 	s.epoch, s.used = sc.epoch, sc.end
-	sc.settleTail()
+	sc.settleTail(durable)
 	bad := sc.bad
 	for i := range sc.frames {
 		f := &sc.frames[i]

@@ -95,12 +95,13 @@ func (sc *scanned) skip(off int64, f frame, headerOK bool) int64 {
 }
 
 // settleTail tells apart, among the stretches, what is just unused space, and
-// marks those after the last whole batch.
-func (sc *scanned) settleTail() {
+// marks those after the last whole batch. Nothing below durable is unused,
+// whatever it looks like.
+func (sc *scanned) settleTail(durable int64) {
 	kept := sc.bad[:0]
 	for _, st := range sc.bad {
 		st.tail = st.from >= sc.end
-		if st.tail && st.frame == nil && !sc.begun(st.from) && sc.durableTo(sc.number) <= st.from {
+		if st.tail && st.frame == nil && !sc.begun(st.from) && durable <= st.from {
 			continue
 		}
 		kept = append(kept, st)

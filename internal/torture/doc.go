@@ -7,6 +7,8 @@
 //	strace_test.go  kill, or an error, at the N-th system call
 //	power_test.go   power cuts of ext4 and xfs
 //	full_test.go    a full disk
+//	second_test.go  a disk that fails for good
+//	sealed_test.go  the same with encryption: half of all runs
 //	mutant_test.go  gateways that are broken on purpose: the above must notice
 //
 //	world_test.go   binary, gateway process, what a harness needs

@@ -20,13 +20,18 @@ const minFree = 32 << 20
 // accepted again within five seconds after space has returned.
 func TestDiskFull(t *testing.T) {
 	needs(t, "root")
-	cycles := sized(2, 50)
+	for _, name := range []string{"clear", "sealed"} {
+		t.Run(name, func(t *testing.T) { diskFull(t, name == "sealed", sized(2, 50)/2) })
+	}
+}
+
+func diskFull(t *testing.T, sealed bool, cycles int) {
 	dir := smallDisk(t, "size=160m")
-	w := newWorld(t, "", filepath.Join(dir, "data"), "32MiB")
+	w := newWorld(t, "", sealed, filepath.Join(dir, "data"), "32MiB")
 	w.mustStart()
 	slowest := time.Duration(0)
 	lowest := int64(1 << 40)
-	for range cycles {
+	for range max(cycles, 1) {
 		w.hop.busy.Store(true)
 		lowest = min(lowest, w.fill(dir))
 		stuff(t, filepath.Join(dir, "stuffing"))
@@ -41,7 +46,7 @@ func TestDiskFull(t *testing.T) {
 		t.Error(f)
 	}
 	t.Logf("%d times full: %d acknowledged, %d lost; MAIL refused with at least %d KiB free (limit %d); accepted again after at most %v",
-		cycles, w.book.count(), len(faults), lowest>>10, minFree>>10, slowest.Round(time.Millisecond))
+		max(cycles, 1), w.book.count(), len(faults), lowest>>10, minFree>>10, slowest.Round(time.Millisecond))
 }
 
 func smallDisk(t *testing.T, options string) string {
@@ -172,7 +177,7 @@ func (w *world) resume(stuffing string) time.Duration {
 func TestInodesRunOut(t *testing.T) {
 	needs(t, "root")
 	dir := smallDisk(t, "size=160m,nr_inodes=200")
-	w := newWorld(t, "", filepath.Join(dir, "data"), "16MiB")
+	w := newWorld(t, "", true, filepath.Join(dir, "data"), "16MiB")
 	w.mustStart()
 	if reply := w.mail(); !strings.HasPrefix(reply, "250") {
 		t.Fatalf("MAIL: %s", reply)

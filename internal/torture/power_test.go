@@ -28,12 +28,13 @@ func TestPowerCut(t *testing.T) {
 }
 
 func powerCut(t *testing.T, mutant, kind string, cycles int, mail ...traffic) (faults []string) {
-	acked, cuts, again := 0, 0, 0
-	for cycles > 0 && len(faults) == 0 {
-		n := min(cycles, fresh)
+	acked, cuts, again, worlds, turned, life := 0, 0, 0, 0, 0, spoolLife(cycles)
+	for all := cycles; cycles > 0 && len(faults) == 0; t.Logf("%d of %d power cuts of %s, %d acknowledged", cuts, all, kind, acked) {
+		n := min(cycles, life)
 		cycles -= n
 		d := newDisk(t, kind)
-		w := newWorld(t, mutant, filepath.Join(d.mount, "data"), "16MiB")
+		w := newWorld(t, mutant, sealedNext(mutant, worlds), filepath.Join(d.mount, "data"), "16MiB")
+		worlds++
 		for range n {
 			d.attach()
 			w.cycle(d, mail[cuts%len(mail)])
@@ -43,11 +44,13 @@ func powerCut(t *testing.T, mutant, kind string, cycles int, mail ...traffic) (f
 		d.attach()
 		w.drain()
 		again = max(again, w.book.repeated())
+		faults = append(faults, w.speaks()...)
+		turned += w.turned
 		d.detach()
 		acked += w.book.count()
 		faults = append(faults, w.book.faults()...)
 	}
-	t.Logf("%d power cuts of %s: %d acknowledged, %d lost or altered; at most %d relayed again after one", cuts, kind, acked, len(faults), again)
+	t.Logf("%d power cuts of %s: %d acknowledged, %d lost or altered; at most %d relayed again after one; every second spool encrypted, %d changes of keys survived", cuts, kind, acked, len(faults), again, turned)
 	if again > bound {
 		t.Errorf("%d relayed again after one power cut, the bound is %d", again, bound)
 	}

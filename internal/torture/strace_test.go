@@ -27,15 +27,20 @@ type point struct {
 	n      int
 	effect string // "signal=KILL", "error=EIO"
 	after  int    // messages; fromStart
+	sealed bool   // the spool is encrypted
 }
 
 const fromStart = -1
 
 func (p point) String() string {
-	if p.after == fromStart {
-		return p.inject()
+	text := p.inject()
+	if p.sealed {
+		text += ",sealed"
 	}
-	return fmt.Sprintf("%s,after=%d", p.inject(), p.after)
+	if p.after == fromStart {
+		return text
+	}
+	return fmt.Sprintf("%s,after=%d", text, p.after)
 }
 
 func (p point) inject() string { return fmt.Sprintf("inject=%s:%s:when=%d", p.name, p.effect, p.n) }
@@ -51,14 +56,14 @@ type traced struct {
 // then, so that every kind of call is among those that are hit.
 const messagesInRun = 20
 
-func runTraced(t testing.TB, mutant string, p *point) *traced {
+func runTraced(t testing.TB, mutant string, sealed bool, p *point) *traced {
 	t.Helper()
 	dir := t.TempDir()
 	// In memory: what is tested is the order of the calls. The disk is tested
 	// by power cuts.
 	run(t, "mount", "-t", "tmpfs", "-o", "size=256m", "torture", dir)
 	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
-	r := &traced{w: newWorld(t, mutant, filepath.Join(dir, "data"), "16MiB")}
+	r := &traced{w: newWorld(t, mutant, sealed, filepath.Join(dir, "data"), "16MiB")}
 	log := filepath.Join(dir, "strace")
 	args := []string{"strace", "-f", "-y", "-qq", "-s", "40", "-e", "signal=none", "-o", log,
 		"-e", "trace=close," + strings.Join(durable, ",")}
@@ -156,15 +161,32 @@ func (r *traced) send(after int, then func()) {
 // verify starts the gateway again and compares.
 func (r *traced) verify() []string {
 	r.w.drain()
-	return r.w.book.faults()
+	return append(r.w.book.faults(), r.w.speaks()...)
+}
+
+// dryRuns are the calls of a run without a fault, of a spool in clear and of an
+// encrypted one, which makes some more.
+func dryRuns(t testing.TB, mutant string) (runs [2][]*call) {
+	for k := range runs {
+		runs[k] = runTraced(t, mutant, k == 1, nil).calls
+	}
+	return runs
 }
 
 // points are all numbers of the given calls that a thread of a run without a
-// fault comes to, from the start; and the first few from after every other
-// message, in the long form from after each.
-func points(calls []*call, names []string, effects ...string) (list []point) {
+// fault comes to, from the start, with encryption and without; and the first few
+// from after every other message, with and without it in turn; in the long form
+// from after each, with both.
+func points(dry [2][]*call, names []string, effects ...string) (list []point) {
+	for k, calls := range dry {
+		list = append(list, pointsOf(calls, k == 1, names, effects)...)
+	}
+	return list
+}
+
+func pointsOf(calls []*call, sealed bool, names, effects []string) (list []point) {
 	const few = 6
-	step := 2
+	step := 4
 	if *torture {
 		step = 1
 	}
@@ -177,12 +199,15 @@ func points(calls []*call, names []string, effects ...string) (list []point) {
 	}
 	for _, name := range names {
 		for after := fromStart; after < messagesInRun; after += step {
+			if after == fromStart+step && sealed {
+				after += step / 2
+			}
 			for n := range most[name] {
 				if after != fromStart && n >= few {
 					break
 				}
 				for _, e := range effects {
-					list = append(list, point{name, n + 1, e, after})
+					list = append(list, point{name, n + 1, e, after, sealed})
 				}
 			}
 		}
@@ -228,12 +253,12 @@ func TestKillAtCalls(t *testing.T) {
 }
 
 func killedAtCalls(t *testing.T, mutant string, names []string, n int) (faults []string) {
-	dry := runTraced(t, mutant, nil).calls
+	dry := dryRuns(t, mutant)
 	var mu sync.Mutex
 	hit, acked, runs := map[string]int{}, 0, 0
 	places := map[point]bool{}
 	one := func(t *testing.T, p point) (reached bool) {
-		r := runTraced(t, mutant, &p)
+		r := runTraced(t, mutant, p.sealed, &p)
 		found := r.verify()
 		mu.Lock()
 		defer mu.Unlock()
@@ -267,7 +292,7 @@ func killedAtCalls(t *testing.T, mutant string, names []string, n int) (faults [
 		}
 	}
 	t.Logf("%d runs, killed at %v: %d different points around the %d calls of a run; %d acknowledged, %d lost or altered",
-		runs, hit, len(places), ofSpool(dry), acked, len(faults))
+		runs, hit, len(places), ofSpool(dry[0]), acked, len(faults))
 	if len(hit) < 5 && mutant == "" && !raceDetector {
 		t.Errorf("only these calls were hit: %v", hit)
 	}
@@ -281,10 +306,10 @@ func killedAtCalls(t *testing.T, mutant string, names []string, n int) (faults [
 func eachPoint(t *testing.T, passes int, list []point, f func(t *testing.T, p point) (reached bool)) {
 	rows := map[string][]point{}
 	for _, p := range list {
-		if raceDetector && p.after != messagesInRun/2-1 {
+		if raceDetector && p.after != 7 && p.after != 9 {
 			continue // the gateway is built without it
 		}
-		key := fmt.Sprint(p.name, p.effect, p.after)
+		key := fmt.Sprint(p.name, p.effect, p.after, p.sealed)
 		rows[key] = append(rows[key], p)
 	}
 	var failed atomic.Bool
@@ -330,11 +355,11 @@ func TestFailingCalls(t *testing.T) {
 }
 
 func failingCalls(t *testing.T, mutant string, n int) (faults []string) {
-	list := points(runTraced(t, mutant, nil).calls, []string{"fdatasync", "fsync", "pwrite64"}, "error=EIO", "error=ENOSPC")
+	list := points(dryRuns(t, mutant), []string{"fdatasync", "fsync", "pwrite64"}, "error=EIO", "error=ENOSPC")
 	var mu sync.Mutex
 	failed, acks, refused := 0, 0, 0
 	one := func(t *testing.T, p point) (reached bool) {
-		r := runTraced(t, mutant, &p)
+		r := runTraced(t, mutant, p.sealed, &p)
 		a, found := auditTrace(r.calls), r.verify()
 		mu.Lock()
 		defer mu.Unlock()

@@ -150,16 +150,17 @@ type world struct {
 	book   *book
 	log    *os.File
 	traced bool // the gateway is to be looked at by strace
+	sealed bool // the spool is encrypted
+	turned int  // commands that changed keys and came to their end
 
 	cmd   *exec.Cmd
 	ended chan struct{}
 }
 
-// newWorld prepares a gateway whose state is in data. minFree 0 is so little
-// that only its own harness meets it.
-func newWorld(t testing.TB, mutant, data, minFree string) *world {
+// newWorld prepares a gateway whose state is in data.
+func newWorld(t testing.TB, mutant string, sealed bool, data, minFree string) *world {
 	t.Helper()
-	w := &world{t: t, binary: gatewayBinary(t, mutant), dir: t.TempDir(), data: data, listen: freeAddress(t), book: newBook()}
+	w := &world{t: t, binary: gatewayBinary(t, mutant), dir: t.TempDir(), data: data, sealed: sealed, listen: freeAddress(t), book: newBook()}
 	w.hop = newNextHop(t, w.book)
 	var err error
 	if w.dns, err = dnstest.New("test. 60 IN A 127.0.0.1\n"); err != nil {
@@ -167,7 +168,7 @@ func newWorld(t testing.TB, mutant, data, minFree string) *world {
 	}
 	t.Cleanup(w.dns.Close)
 	w.config = filepath.Join(w.dir, "gateway.toml")
-	text := fmt.Sprintf(configText, data, w.listen, w.dns.Addr(), w.hop.address, minFree)
+	text := fmt.Sprintf(configText, data, w.listen, w.dns.Addr(), w.hop.address, minFree, w.keyLine())
 	if err := os.WriteFile(w.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -202,6 +203,7 @@ retry_first = "1s"
 retry_max = "2s"
 min_free = %q
 min_free_inodes = 16
+%s
 [log]
 level = "error"
 `
