@@ -101,11 +101,11 @@ type sums struct {
 	left   int
 }
 
-// Collect reads a day's verdicts from the history and sums them up. host is
+// Collect reads a day's verdicts from the history, sealed by keys, and sums them up. host is
 // ours. It may run beside a gateway that still writes.
-func Collect(dir, host string, day Day, hidden Hidden) ([]*Report, error) {
+func Collect(dir string, keys history.Keys, host string, day Day, hidden Hidden) ([]*Report, error) {
 	c := &collection{day: day, hidden: hidden, domains: map[string]*sums{}}
-	err := history.EachLine(dir, day.Begin(), func(line []byte) {
+	err := history.EachLine(dir, keys, day.Begin(), func(line []byte) {
 		if e, ok := parseEvent(line); ok && !e.hidden(c.hidden) {
 			c.add(e)
 		}

@@ -141,7 +141,7 @@ func BenchmarkCollect(b *testing.B) {
 	}
 	writeDay(b, dir, noon, list...)
 	for b.Loop() {
-		if r, err := Collect(dir, "mx.example.org", testDay, nobody); err != nil || len(r) == 0 {
+		if r, err := Collect(dir, nil, "mx.example.org", testDay, nobody); err != nil || len(r) == 0 {
 			b.Fatal(err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"mailweir/internal/history"
 	"mailweir/mail"
 )
 
@@ -42,6 +43,7 @@ type Settings struct {
 // Options of a Reporter.
 type Options struct {
 	History string // folder of the history
+	Keys    history.Keys
 	Dir     string // of the journals
 	Queue   Queuer
 	Sign    func(head, body []byte) []byte // fields to put on top; nil: none
@@ -156,7 +158,7 @@ func (r *Reporter) Send(ctx context.Context, day Day, domains []string, done fun
 	if err != nil || slices.ContainsFunc(entries, func(e Entry) bool { return e.State == Done }) {
 		return 0, err
 	}
-	reports, err := Collect(r.o.History, s.Submitter.Host, day, s.Hidden)
+	reports, err := Collect(r.o.History, r.o.Keys, s.Submitter.Host, day, s.Hidden)
 	if err != nil {
 		return 0, err
 	}

@@ -67,7 +67,7 @@ func (v verdict) line(at time.Time) smtpd.Record {
 // writeDay makes the history of a day with the gateway's own writer.
 func writeDay(t testing.TB, dir string, at time.Time, list ...verdict) {
 	t.Helper()
-	log, err := history.Open(dir, 1000*24*time.Hour, nil)
+	log, err := history.Open(dir, 1000*24*time.Hour, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func collect(t testing.TB, hidden Hidden, list ...verdict) []*Report {
 	t.Helper()
 	dir := t.TempDir()
 	writeDay(t, dir, noon, list...)
-	reports, err := Collect(dir, submitter.Host, testDay, hidden)
+	reports, err := Collect(dir, nil, submitter.Host, testDay, hidden)
 	if err != nil {
 		t.Fatal(err)
 	}

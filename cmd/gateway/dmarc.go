@@ -138,7 +138,11 @@ func reportLines(cfg *config.Config, day report.Day) ([]reportLine, error) {
 }
 
 func collectReports(cfg *config.Config, day report.Day) ([]*report.Report, error) {
-	return report.Collect(historyDir(cfg), string(cfg.Hostname), day, hiddenClients(cfg))
+	keys, err := historyKeys(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return report.Collect(historyDir(cfg), keys, string(cfg.Hostname), day, hiddenClients(cfg))
 }
 
 func (o *reportsOptions) show(std stdio, cfg *config.Config, day report.Day, domain string) error {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"mailweir/internal/config"
+	"mailweir/internal/daykey"
 	"mailweir/internal/events"
 	"mailweir/internal/history"
 	"mailweir/internal/logfile"
@@ -205,12 +206,19 @@ func retained(cfg *config.Config) (list []kept, unknown []string, err error) {
 			known[f.Path] = true
 		}
 	}
-	keys, err := pseudonym.Days(logKeys(cfg))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, err
-	}
-	for _, d := range keys {
-		list = append(list, kept{"pseudonym keys", filepath.Join(logKeys(cfg), d.Format(time.DateOnly)+".key"), d.AddDate(0, 0, 1), cfg.Log.Keep})
+	for _, k := range []struct {
+		what, dir string
+		keep      time.Duration
+	}{{"pseudonym keys", logKeys(cfg), cfg.Log.Keep}, {"history keys", historyKeyDir(cfg), cfg.History.Keep}} {
+		keys := daykey.New(k.dir, k.keep)
+		days, err := keys.Days()
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, d := range days {
+			list = append(list, kept{k.what, keys.Path(d), d.AddDate(0, 0, 1), k.keep})
+			known[keys.Path(d)] = true
+		}
 	}
 	days, err := history.Days(historyDir(cfg))
 	if err != nil {
@@ -225,9 +233,14 @@ func retained(cfg *config.Config) (list []kept, unknown []string, err error) {
 		return nil, nil, err
 	}
 	for _, d := range traced {
-		list = append(list, kept{"events", events.Path(eventsDir(cfg), d), d.AddDate(0, 0, 1), cfg.Events.Keep})
+		path := events.Path(eventsDir(cfg), d)
+		list = append(list, kept{"events", path, d.AddDate(0, 0, 1), cfg.Events.Keep})
+		known[path] = true
 	}
-	for _, dir := range []string{string(cfg.Log.Dir), historyDir(cfg)} {
+	for _, name := range events.Beside(eventsDir(cfg), traced) {
+		known[name] = true
+	}
+	for _, dir := range []string{string(cfg.Log.Dir), historyDir(cfg), eventsDir(cfg), logKeys(cfg), historyKeyDir(cfg)} {
 		entries, _ := os.ReadDir(dir) // "" and absent folders have none
 		for _, e := range entries {
 			if path := filepath.Join(dir, e.Name()); dir != "" && !known[path] {

@@ -23,8 +23,10 @@ func (g *gateway) startState(context.Context) error {
 		return err
 	}
 	var err error
-	g.history, err = history.Open(historyDir(g.cfg), g.cfg.History.Keep, g.log)
-	if err != nil {
+	if g.sealing, err = openHistoryKeys(g.cfg); err != nil {
+		return fmt.Errorf("keys of the history: %w", err)
+	}
+	if g.history, err = history.Open(historyDir(g.cfg), g.cfg.History.Keep, g.sealing, g.log); err != nil {
 		return err
 	}
 	g.onStop("history", func(context.Context) error { return g.history.Close() })

@@ -35,7 +35,11 @@ func eachVerdict(cfg *config.Config, a *rulesArgs, fn func(*pastVerdict) error) 
 	released = map[string]bool{}
 	domain := mail.CanonicalDomain(a.domain)
 	since := time.Now().Add(-time.Duration(a.since))
-	err = history.Each(historyDir(cfg), since, func(e history.Entry) error {
+	keys, err := historyKeys(cfg)
+	if err != nil {
+		return nil, err
+	}
+	err = history.Each(historyDir(cfg), keys, since, func(e history.Entry) error {
 		switch e.Kind {
 		case "release":
 			released[e.ID.String()] = true

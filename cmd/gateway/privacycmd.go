@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -94,20 +95,30 @@ func newPerson(cfg *config.Config, address string) (*person, error) {
 	return &person{cfg, address, logfile.NewMentions(words...)}, nil
 }
 
-// files are those with a line for each thing kept, by class.
-func (p *person) files() (map[string][]string, error) {
-	all := map[string][]string{}
+// lineFile is a file with a line for each thing kept, and how lines in it
+// mention the address.
+type lineFile struct {
+	path     string
+	mentions *logfile.Mentions
+}
+
+// files are those of lines, by class.
+func (p *person) files() (map[string][]lineFile, error) {
+	all := map[string][]lineFile{}
 	days, err := history.Days(historyDir(p.cfg))
 	if err != nil {
 		return nil, err
 	}
-	for path := range days {
-		all["history"] = append(all["history"], path)
+	keys, err := historyKeys(p.cfg)
+	if err != nil {
+		return nil, err
 	}
-	slices.Sort(all["history"])
+	for _, path := range slices.Sorted(maps.Keys(days)) {
+		all["history"] = append(all["history"], lineFile{path, p.mentions.Through(history.Opener(keys, days[path]))})
+	}
 	logs, err := logfile.Files(string(p.cfg.Log.Dir))
 	for _, f := range logs {
-		all["log"] = append(all["log"], f.Path)
+		all["log"] = append(all["log"], lineFile{f.Path, p.mentions})
 	}
 	return all, err
 }
@@ -157,8 +168,8 @@ func (p *person) export(ctx context.Context, w io.Writer) (int, error) {
 		return exitError, err
 	}
 	for _, class := range []string{"history", "log"} {
-		for _, path := range files[class] {
-			err := logfile.Each(path, p.mentions, func(line []byte) error {
+		for _, f := range files[class] {
+			err := logfile.Each(f.path, f.mentions, func(line []byte) error {
 				if json.Valid(line) {
 					return print(class, json.RawMessage(line))
 				}
@@ -191,8 +202,8 @@ func (p *person) erase(ctx context.Context, w io.Writer) (int, error) {
 	}
 	for _, class := range []string{"history", "log"} {
 		total := 0
-		for _, path := range files[class] {
-			n, err := logfile.Erase(path, p.mentions)
+		for _, f := range files[class] {
+			n, err := logfile.Erase(f.path, f.mentions)
 			if total += n; err != nil {
 				return exitError, err
 			}

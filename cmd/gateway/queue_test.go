@@ -187,7 +187,11 @@ func (w *queueWorld) events(id string, last string) (kinds []string, data map[st
 		w.t.Fatal(err)
 	}
 	w.until("the event "+last+" in the history", func() bool {
-		list, err := history.Find(historyDir(w.cfg), parsed)
+		keys, err := historyKeys(w.cfg)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		list, err := history.Find(historyDir(w.cfg), keys, parsed)
 		if err != nil {
 			w.t.Fatal(err)
 		}

@@ -16,7 +16,7 @@ func reportsDir(cfg *config.Config) string { return filepath.Join(string(cfg.Dat
 
 func (g *gateway) startReports(ctx context.Context) error {
 	g.reports = report.New(report.Options{
-		History: historyDir(g.cfg), Dir: reportsDir(g.cfg), Queue: g.queue,
+		History: historyDir(g.cfg), Keys: g.sealing, Dir: reportsDir(g.cfg), Queue: g.queue,
 		Sign: g.signOwn, Logger: g.log, Metrics: g.m.report,
 	})
 	g.reports.Configure(reportSettings(g.cfg, g.dns))

@@ -157,7 +157,11 @@ func rekeyStopped(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	return queue.Rekey(fsx.OS{}, spoolDir(cfg), keys)
+	if err := queue.Rekey(fsx.OS{}, spoolDir(cfg), keys); err != nil {
+		return err
+	}
+	_, err = openHistoryKeys(cfg)
+	return err
 }
 
 // replaceKeyFile replaces a key file as a whole, with its mode and owner.
@@ -194,7 +198,7 @@ func (g *gateway) serveRekey(cfg *config.Config) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		keys, err := spoolKeys(cfg)
 		if err == nil {
-			err = g.queue.Rekey(keys)
+			err = errors.Join(g.queue.Rekey(keys), g.sealing.Rekey(dayMasters(keys)))
 		}
 		by, result := peerOf(r), actionResult{OK: err == nil}
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"mailweir/internal/config"
+	"mailweir/internal/daykey"
 	"mailweir/internal/dkimcore"
 	"mailweir/internal/dns"
 	"mailweir/internal/events"
@@ -33,6 +34,7 @@ type gateway struct {
 	judge   *judge
 	verify  *verifiers
 	history *history.Log
+	sealing *daykey.Keys // of the history
 	events  *events.Store
 	queue   *queue.Queue
 	opened  atomic.Pointer[queue.Queue] // for /readyz, which answers during the start

@@ -77,6 +77,7 @@ func TestCanaryClient(t *testing.T) {
 			t.Errorf("log find %s: %d lines, exit %d, want %d\n%s", address, got, code, want, &out)
 		}
 	}
+	noCanary(t, "history", readTree(t, w.path("data/history")), ip, "canary", "bob@", "refused@", "anna@")
 	traceStory(t, w, config)
 	statsStory(t, config)
 	eraseStory(t, w, config)

@@ -48,7 +48,7 @@ func whyCommand(ctx context.Context, std stdio, args []string) (int, error) {
 	if err != nil {
 		return exitError, err
 	}
-	events, err := findEvents(historyDir(cfg), id)
+	events, err := findEvents(cfg, id)
 	if err != nil {
 		return exitError, err
 	}
@@ -104,9 +104,13 @@ func explainHere(w io.Writer, why *queue.Why, asJSON bool) error {
 
 // findEvents waits a moment for an ID that is not there: the history is
 // written in batches, and a reply that was just given is asked for at once.
-func findEvents(dir string, id mail.ID) ([]history.Entry, error) {
+func findEvents(cfg *config.Config, id mail.ID) ([]history.Entry, error) {
+	keys, err := historyKeys(cfg)
+	if err != nil {
+		return nil, err
+	}
 	for deadline := time.Now().Add(historyDelay); ; time.Sleep(100 * time.Millisecond) {
-		events, err := history.Find(dir, id)
+		events, err := history.Find(historyDir(cfg), keys, id)
 		if err != nil || len(events) > 0 || time.Since(id.Time()) > time.Hour || time.Now().After(deadline) {
 			// The verdict comes first, also when the delivery was recorded
 			// in the same moment.

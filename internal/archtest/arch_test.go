@@ -34,7 +34,7 @@ func layer(pkg string) int {
 		return 4
 	case pkg == "queue" || pkg == "relay" || pkg == "dnsbl" || pkg == "memo":
 		return 3
-	case pkg == "mail" || pkg == "internal/jsonx":
+	case pkg == "mail" || pkg == "internal/jsonx" || pkg == "internal/daykey":
 		return 1
 	case pkg == "metrics" || first == "internal" || first == "configs":
 		return 2

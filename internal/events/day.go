@@ -102,6 +102,18 @@ func Days(dir string) (days []time.Time, err error) {
 // Path is a day's file.
 func Path(dir string, day time.Time) string { return filepath.Join(dir, dayOf(day)+suffix) }
 
+// Beside are the other files that dir may have: those of SQLite next to the
+// databases of days, and the marker of a gateway that runs.
+func Beside(dir string, days []time.Time) []string {
+	names := []string{filepath.Join(dir, marker)}
+	for _, d := range days {
+		for _, s := range beside {
+			names = append(names, Path(dir, d)+s)
+		}
+	}
+	return names
+}
+
 // drop removes the days that ended longer than keep ago.
 func drop(dir string, keep time.Duration, now time.Time) error {
 	days, err := Days(dir)

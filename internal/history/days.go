@@ -57,6 +57,11 @@ func days(dir string) ([]day, error) {
 func (w *writer) expire() {
 	now := time.Now()
 	w.midnight.Reset(dayOf(now).end().Sub(now))
+	if w.l.keys != nil {
+		if err := w.l.keys.Expire(now); err != nil {
+			w.l.log.Error("old keys of the history cannot be destroyed", "error", err)
+		}
+	}
 	list, err := days(w.l.dir)
 	if err != nil {
 		w.l.log.Error("old history cannot be listed", "error", err)

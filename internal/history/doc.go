@@ -7,6 +7,14 @@
 //
 //	{"id":"01KA...","kind":"verdict","at":"2026-11-21T23:18:12.000123Z","data":{...}}\n
 //
+// or, where Keys seal it with AES-256-GCM under the key of the day,
+//
+//	{"id":"01KA...","kind":"verdict","at":"2026-11-21T23:18:12.000123Z","sealed":"base64 of nonce [12], data, tag [16]"}\n
+//
+// whose additional data is all before ,"sealed": Verdicts name clients and mail
+// addresses all over their facts; sealed they tell nobody without the key, and
+// nobody at all once that is destroyed, with the file. Readers get the first form.
+//
 // The ID stands first and at a fixed offset, so that Find looks at 34 octets of
 // each line and decodes only those that it returns. An entry lies in the file
 // of its own day: an attempt days later is found because Find reads from the

@@ -26,8 +26,8 @@ const (
 	linePrefix = `{"id":"` // every line begins so; then the ID
 	// readBytes is one read. Lines are a few KB, so that hundreds come at once.
 	readBytes = 1 << 20
-	// maxLine bounds a line with its framing. A longer one is not ours.
-	maxLine = maxEntry + 4096
+	// maxLine bounds a line with its framing, sealed. A longer one is not ours.
+	maxLine = maxEntry*4/3 + 4096
 	// clockSlack: how far an entry may lie before the time in its ID, when the
 	// clock was set back in between.
 	clockSlack = time.Hour
@@ -35,8 +35,9 @@ const (
 
 // Find gives all entries of id, in the order they were written. It may run
 // while a gateway writes, in another process; what that holds back for a second
-// is not found yet. An empty or missing directory is no error.
-func Find(dir string, id mail.ID) ([]Entry, error) {
+// is not found yet. An empty or missing directory is no error; an entry that
+// keys do not open is one.
+func Find(dir string, keys Keys, id mail.ID) ([]Entry, error) {
 	list, err := days(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -50,7 +51,7 @@ func Find(dir string, id mail.ID) ([]Entry, error) {
 		if d < first {
 			continue
 		}
-		found, err = findIn(filepath.Join(dir, d.file()), id, found)
+		found, err = findIn(filepath.Join(dir, d.file()), &opener{keys: keys, day: d.end().Add(-time.Second)}, id, found)
 		if err != nil {
 			return found, fmt.Errorf("history: %w", err)
 		}
@@ -58,10 +59,11 @@ func Find(dir string, id mail.ID) ([]Entry, error) {
 	return found, nil
 }
 
-// EachLine calls fn for every line of the UTC day of t, in the order they were
-// written; line is only valid during the call, and may be torn. A day without a
-// file has none. It may run while a gateway writes.
-func EachLine(dir string, t time.Time, fn func(line []byte)) error {
+// EachLine calls fn for every line of the UTC day of t, opened, in the order they
+// were written; line is only valid during the call, and may be torn. A day
+// without a file has none. It may run while a gateway writes. Lines that keys do
+// not open are left out, and an error in the end.
+func EachLine(dir string, keys Keys, t time.Time, fn func(line []byte)) error {
 	f, err := os.Open(filepath.Join(dir, dayOf(t).file()))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -70,13 +72,19 @@ func EachLine(dir string, t time.Time, fn func(line []byte)) error {
 		return fmt.Errorf("history: %w", err)
 	}
 	defer f.Close()
-	return eachLine(f, fn)
+	o := &opener{keys: keys, day: t}
+	err = eachLine(f, func(line []byte) {
+		if line = o.open(line); line != nil {
+			fn(line)
+		}
+	})
+	return errors.Join(err, o.failed)
 }
 
 // Each calls fn for every entry from since on, day after day, in the order they
 // were written; it stops at the first error of fn. Like Find it may run while a
 // gateway writes.
-func Each(dir string, since time.Time, fn func(Entry) error) error {
+func Each(dir string, keys Keys, since time.Time, fn func(Entry) error) error {
 	list, err := days(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -89,9 +97,11 @@ func Each(dir string, since time.Time, fn func(Entry) error) error {
 		if d < dayOf(since) || failed != nil {
 			continue
 		}
-		err := EachLine(dir, d.end().Add(-time.Second), func(line []byte) {
-			var e Entry
-			if failed == nil && json.Unmarshal(line, &e) == nil && !e.At.Before(since) { // else torn, or not ours
+		err := EachLine(dir, keys, d.end().Add(-time.Second), func(line []byte) {
+			if failed != nil {
+				return
+			}
+			if e, ok := decode(line); ok && !e.At.Before(since) {
 				failed = fn(e)
 			}
 		})
@@ -103,7 +113,7 @@ func Each(dir string, since time.Time, fn func(Entry) error) error {
 }
 
 // findIn appends the entries of id in one file.
-func findIn(path string, id mail.ID, found []Entry) ([]Entry, error) {
+func findIn(path string, o *opener, id mail.ID, found []Entry) ([]Entry, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) { // deleted since it was listed
 		return found, nil
@@ -117,12 +127,11 @@ func findIn(path string, id mail.ID, found []Entry) ([]Entry, error) {
 		if !bytes.HasPrefix(line, prefix) {
 			return
 		}
-		var e Entry
-		if json.Unmarshal(line, &e) == nil && e.ID == id { // else torn, or not ours
+		if e, ok := decode(o.open(line)); ok && e.ID == id {
 			found = append(found, e)
 		}
 	})
-	return found, err
+	return found, errors.Join(err, o.failed)
 }
 
 // eachLine calls fn for every line, without its newline; line is only valid

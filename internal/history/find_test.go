@@ -97,16 +97,16 @@ func TestEach(t *testing.T) {
 	}
 	var got []Entry
 	collect := func(e Entry) error { got = append(got, e); return nil }
-	if err := Each(dir, now, collect); err != nil {
+	if err := Each(dir, nil, now, collect); err != nil {
 		t.Fatal(err)
 	}
 	if brief(got) != "verdict=1 verdict=2" {
 		t.Errorf("%s", brief(got))
 	}
-	if err := Each(dir, now.Add(-2*time.Hour), func(Entry) error { return io.ErrShortWrite }); err != io.ErrShortWrite {
+	if err := Each(dir, nil, now.Add(-2*time.Hour), func(Entry) error { return io.ErrShortWrite }); err != io.ErrShortWrite {
 		t.Errorf("the error of fn: %v", err)
 	}
-	if err := Each("/nonexistent/history", now, collect); err != nil {
+	if err := Each("/nonexistent/history", nil, now, collect); err != nil {
 		t.Error(err)
 	}
 }

@@ -36,6 +36,7 @@ const (
 type Log struct {
 	dir      string
 	keep     time.Duration
+	keys     Keys
 	maxDay   int64
 	log      *slog.Logger
 	counters counters
@@ -59,9 +60,10 @@ type entry struct {
 }
 
 // Open makes dir where it is missing, deletes files whose entries are all older
-// than keep, and starts the writer. Register the Log with a Prometheus registry
+// than keep, and starts the writer, which seals entries by keys and destroys
+// those with the files; nil keys leave entries in clear. Register the Log with a Prometheus registry
 // to see what it does: it is a prometheus.Collector.
-func Open(dir string, keep time.Duration, logger *slog.Logger) (*Log, error) {
+func Open(dir string, keep time.Duration, keys Keys, logger *slog.Logger) (*Log, error) {
 	if keep <= 0 {
 		return nil, errors.New("history: the time to keep entries must be positive")
 	}
@@ -72,7 +74,7 @@ func Open(dir string, keep time.Duration, logger *slog.Logger) (*Log, error) {
 		logger = slog.New(slog.DiscardHandler)
 	}
 	l := &Log{
-		dir: dir, keep: keep, maxDay: MaxDayBytes, log: logger,
+		dir: dir, keep: keep, keys: keys, maxDay: MaxDayBytes, log: logger,
 		counters: newCounters(),
 		in:       make(chan entry, backlog),
 		done:     make(chan struct{}),

@@ -29,7 +29,7 @@ const week = 7 * 24 * time.Hour
 
 func open(t testing.TB, dir string, logger *slog.Logger) *Log {
 	t.Helper()
-	l, err := Open(dir, week, logger)
+	l, err := Open(dir, week, nil, logger)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func open(t testing.TB, dir string, logger *slog.Logger) *Log {
 
 func find(t testing.TB, dir string, id mail.ID) []Entry {
 	t.Helper()
-	entries, err := Find(dir, id)
+	entries, err := Find(dir, nil, id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,16 +130,16 @@ func TestFindWithoutHistory(t *testing.T) {
 			t.Error(got)
 		}
 	}
-	if _, err := Find("/dev/null", mail.NewID(time.Now())); err == nil {
+	if _, err := Find("/dev/null", nil, mail.NewID(time.Now())); err == nil {
 		t.Error("a file is no directory")
 	}
 }
 
 func TestOpenErrors(t *testing.T) {
-	if _, err := Open("/dev/null/history", week, nil); err == nil {
+	if _, err := Open("/dev/null/history", week, nil, nil); err == nil {
 		t.Error("no error")
 	}
-	if _, err := Open(t.TempDir(), 0, nil); err == nil {
+	if _, err := Open(t.TempDir(), 0, nil, nil); err == nil {
 		t.Error("nothing would be kept")
 	}
 }

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"crypto/cipher"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"mailweir/internal/daykey"
 	"mailweir/mail"
 )
 
@@ -61,8 +63,24 @@ func BenchmarkAppend(b *testing.B) {
 // BenchmarkEncode is what the writer pays for one entry, and what the session
 // would pay if it encoded.
 func BenchmarkEncode(b *testing.B) {
+	data, err := json.Marshal(sample())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("reflected", func(b *testing.B) { benchmarkEncode(b, nil, sample()) })
+	b.Run("clear", func(b *testing.B) { benchmarkEncode(b, nil, appender(data)) })
+	b.Run("sealed", func(b *testing.B) { benchmarkEncode(b, daykey.AEAD(make([]byte, daykey.Size)), appender(data)) })
+}
+
+// appender costs what copying costs.
+type appender []byte
+
+func (a appender) AppendJSON(b []byte) []byte { return append(b, a...) }
+
+func benchmarkEncode(b *testing.B, aead cipher.AEAD, v any) {
 	w := newWriter(&Log{dir: b.TempDir(), counters: newCounters()})
-	e := entry{mail.NewID(time.Now()), "verdict", time.Now(), sample()}
+	w.aead = aead
+	e := entry{mail.NewID(time.Now()), "verdict", time.Now(), v}
 	b.ReportAllocs()
 	for b.Loop() {
 		if err := w.encode(e); err != nil {

@@ -2,6 +2,7 @@ package history
 
 import (
 	"bytes"
+	"crypto/cipher"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"mailweir/internal/daykey"
 	"mailweir/internal/jsonx"
 )
 
@@ -18,10 +20,13 @@ type writer struct {
 	l        *Log
 	buf      bytes.Buffer // whole lines of one day
 	day      day
-	entries  int // lines in buf
+	aead     cipher.AEAD // of the day; nil: entries lie in clear
+	entries  int         // lines in buf
 	enc      *json.Encoder
 	flushing *time.Timer // armed while something waits
 	midnight *time.Timer
+
+	plain, sealed []byte // scratch
 
 	lost     int // since the last complaint
 	lastLoss error
@@ -82,7 +87,10 @@ func (w *writer) drain() bool {
 func (w *writer) add(e entry) {
 	if d := dayOf(e.at); d != w.day {
 		w.flush()
-		w.day = d
+		if err := w.turn(d, e.at); err != nil {
+			w.drop(lostWrite, 1, err) // never in clear instead
+			return
+		}
 	}
 	if err := w.encode(e); err != nil {
 		w.drop(lostEncode, 1, err)
@@ -91,6 +99,19 @@ func (w *writer) add(e entry) {
 	if w.entries++; w.buf.Len() >= flushBytes {
 		w.flush()
 	}
+}
+
+// turn begins a day.
+func (w *writer) turn(d day, at time.Time) error {
+	if w.l.keys != nil {
+		key, err := w.l.keys.Make(at)
+		if err != nil {
+			return err
+		}
+		w.aead = daykey.AEAD(key)
+	}
+	w.day = d
+	return nil
 }
 
 // encode appends one line to buf, or nothing.
@@ -103,7 +124,9 @@ func (w *writer) encode(e entry) error {
 	b = jsonx.AppendString(b, e.kind)
 	b = append(b, `,"at":"`...)
 	b = e.at.UTC().AppendFormat(b, time.RFC3339Nano)
-	b = append(b, `","data":`...)
+	b = append(b, '"')
+	head := start + len(b)
+	b = append(b, clearData...)
 	data := start + len(b)
 	if v, ok := e.v.(jsonx.Appender); ok {
 		w.buf.Write(v.AppendJSON(b))
@@ -119,6 +142,9 @@ func (w *writer) encode(e entry) error {
 		w.buf.Truncate(data)
 		w.buf.WriteString("null")
 		w.l.counters.cut.Inc()
+	}
+	if w.aead != nil {
+		w.seal(start, head)
 	}
 	w.buf.WriteString("}\n")
 	return nil
@@ -140,6 +166,7 @@ func (w *writer) flush() {
 	w.entries = 0
 	w.buf.Reset()
 	if w.buf.Cap() > 2*(flushBytes+maxEntry) {
+		w.plain, w.sealed = nil, nil
 		w.buf = bytes.Buffer{} // a giant entry does not keep its memory
 		w.enc = json.NewEncoder(&w.buf)
 		w.enc.SetEscapeHTML(false)

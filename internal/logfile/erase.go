@@ -3,6 +3,7 @@ package logfile
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"io/fs"
@@ -12,7 +13,14 @@ import (
 
 // Mentions tells lines that have one of some addresses in them, whatever the
 // case: "bob@example.org" is not in "jbob@example.org" or "bob@example.org.uk".
-type Mentions struct{ words [][]byte }
+type Mentions struct {
+	words [][]byte
+	open  Opener
+}
+
+// Opener gives what a line of a file says, where it is not as it stands there;
+// nil when nobody can tell any more. Its result is valid until the next call.
+type Opener func(line []byte) ([]byte, error)
 
 // NewMentions looks for these; "" is none.
 func NewMentions(words ...string) *Mentions {
@@ -23,6 +31,19 @@ func NewMentions(words ...string) *Mentions {
 		}
 	}
 	return m
+}
+
+// Through is m for a file whose lines are to be opened first.
+func (m *Mentions) Through(open Opener) *Mentions { return &Mentions{m.words, open} }
+
+// read opens a line, and reports whether it has one of the words.
+func (m *Mentions) read(line []byte) (opened []byte, in bool, err error) {
+	if m.open != nil {
+		if line, err = m.open(line); err != nil {
+			return nil, false, err
+		}
+	}
+	return line, m.In(line), nil
 }
 
 // In reports whether a line has one of them.
@@ -62,7 +83,7 @@ func inAddress(line []byte, i int) bool {
 
 func isAlnum(c byte) bool { return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' }
 
-// Each calls f with the lines of a file that mention one of m. A file that is
+// Each calls f with the lines of a file, opened, that mention one of m. A file that is
 // gone has none.
 func Each(path string, m *Mentions, f func(line []byte) error) error {
 	file, err := os.Open(path)
@@ -74,16 +95,18 @@ func Each(path string, m *Mentions, f func(line []byte) error) error {
 	}
 	defer file.Close()
 	return lines(file, func(_ int64, line []byte) error {
-		if m.In(line) {
-			return f(line)
+		line, in, err := m.read(line)
+		if err != nil || !in {
+			return err
 		}
-		return nil
+		return f(line)
 	})
 }
 
 // Erase overwrites with blanks, where they are, the lines that mention one of
 // m, and gives their number: others may append to the file meanwhile, and no
-// copy is made. What is not yet in the file is not erased: who writes in
+// copy is made. Lines that cannot be opened are an error, after all others.
+// What is not yet in the file is not erased: who writes in
 // batches is asked again later.
 func Erase(path string, m *Mentions) (n int, err error) {
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -93,18 +116,20 @@ func Erase(path string, m *Mentions) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	var unread error
 	err = lines(file, func(at int64, line []byte) error {
-		if !m.In(line) {
+		_, in, err := m.read(line)
+		if unread = cmp.Or(unread, err); !in {
 			return nil
 		}
 		n++
-		_, err := file.WriteAt(bytes.Repeat([]byte{' '}, len(line)), at)
+		_, err = file.WriteAt(bytes.Repeat([]byte{' '}, len(line)), at)
 		return err
 	})
 	if n > 0 {
 		err = errors.Join(err, file.Sync())
 	}
-	return n, errors.Join(err, file.Close())
+	return n, errors.Join(err, unread, file.Close())
 }
 
 // maxLine is the longest line that is read whole. Longer ones are looked at
