@@ -27,6 +27,8 @@ type Settings struct {
 	OwnNetworks []netip.Prefix
 	// AllowDomains are those of [[allow]] entries, canonical.
 	AllowDomains []string
+	// Rates are the limits on what senders may send in a time.
+	Rates []Rate
 	// Observers learn from verdicts that came to be.
 	Observers   []filter.Observer
 	MaxHops     int // Received fields from which a message counts as looping

@@ -44,6 +44,8 @@ var (
 	replyBadSender       = Reply{501, ec(5, 1, 7), "Bad sender address syntax", false}
 	replyBadRecipient    = Reply{501, ec(5, 1, 3), "Bad recipient address syntax", false}
 	replyNeedUTF8        = Reply{553, ec(5, 6, 7), "Address is not ASCII: SMTPUTF8 is needed", false}
+	replyRate            = Reply{450, ec(4, 7, 1), "Too many ", false} // + of what, from whom, and when to try again
+	replyRateLate        = Reply{451, ec(4, 7, 1), "Too many ", false} // the same, for a whole message
 	replySender          = Reply{250, ec(2, 1, 0), "Sender ok", false}
 	replyRecipient       = Reply{250, ec(2, 1, 5), "Recipient ok", false}
 	replyReset           = Reply{250, ec(2, 0, 0), "Reset", false}

@@ -65,6 +65,9 @@ func (s *Session) Mail(from string, opts *smtp.MailOptions) error {
 		EightBit: opts.Body == smtp.Body8BitMIME, UTF8: opts.UTF8,
 		Return: string(opts.Return), EnvID: encodeXtext(opts.EnvelopeID),
 	}
+	if reply := s.limited(rateMessages, id); reply != nil {
+		return s.refuseMail(tx, reply)
+	}
 	tx.inspection = s.conn.Begin(s.ctx, s.client, &tx.env)
 	s.tx = tx
 	return nil
@@ -74,6 +77,11 @@ func (s *Session) Mail(from string, opts *smtp.MailOptions) error {
 func (s *Session) Rcpt(to string, opts *smtp.RcptOptions) error {
 	tx, path := s.tx, mail.Path(to)
 	d := s.set.domainOf(path)
+	if d != nil || s.client.Outbound {
+		if reply := s.limited(rateRecipients, tx.env.ID); reply != nil {
+			return tx.refuse(path, reply, reasonRate)
+		}
+	}
 	if d == nil && s.client.Outbound {
 		tx.add(path, s.set.Outbound.Domain, opts)
 		return nil

@@ -12,6 +12,7 @@ type SessionMetrics struct {
 	refusals *prometheus.CounterVec
 	afterDot prometheus.Histogram
 	size     prometheus.Histogram
+	rates    *prometheus.CounterVec
 }
 
 // NewSessionMetrics registers them.
@@ -36,7 +37,11 @@ func NewSessionMetrics(reg prometheus.Registerer) *SessionMetrics {
 			Buckets: prometheus.ExponentialBuckets(1024, 4, 9), // 1 KiB to 64 MiB
 		}),
 	}
-	reg.MustRegister(m.messages, m.refusals, m.afterDot, m.size)
+	m.rates = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "mailweir_smtpd_rate_refusals_total",
+		Help: "Messages and recipients that were deferred by a rate limit, by whose limit it is.",
+	}, []string{"by", "what"})
+	reg.MustRegister(m.messages, m.refusals, m.afterDot, m.size, m.rates)
 	m.begin()
 	return m
 }
@@ -49,6 +54,11 @@ func (m *SessionMetrics) begin() {
 		{"deferred", "defer"}, {"rejected", "reject"}, {"aborted", "none"},
 	} {
 		m.messages.WithLabelValues(v[0], v[1])
+	}
+	for _, by := range []RateBy{ByClient, ByNetwork, BySenderDomain, ByUser} {
+		for _, what := range rateWords {
+			m.rates.WithLabelValues(string(by), what)
+		}
 	}
 	for reason, codes := range refusalCodes {
 		for _, code := range codes {
@@ -75,6 +85,7 @@ var refusalCodes = map[string][]int{
 	"rule":               {replyRule.Code},
 	"refused_data":       {replyBare.Code, replyTooBig.Code, replyTooManyHops.Code},
 	"not_queued":         {replyNotQueued.Code, replyNoSpace.Code},
+	reasonRate:           {replyRate.Code, replyRateLate.Code},
 	"no_space":           {replyNoSpace.Code},
 	"auth_required":      {replyAuthRequired.Code},
 	"sender_denied":      {replySenderDenied.Code, replyFromDenied.Code},

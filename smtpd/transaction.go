@@ -81,7 +81,11 @@ func (tx *transaction) finish() error {
 	d := tx.decide(j)
 	reply := ReplyFor(d.Verdict, tx.env.ID)
 	if reply.Code == 250 {
-		reply = tx.commit(j, &d, content)
+		if limited := tx.limitedSender(j.Facts); limited != nil {
+			reply, tx.record.Reason = limited, reasonRate
+		} else {
+			reply = tx.commit(j, &d, content)
+		}
 	}
 	tx.conclude(j, d, reply)
 	if (reply.Code == 250) == severityAccepts(d.Verdict.Action) { // it came to be

@@ -151,6 +151,7 @@ func (j *judge) build(cfg *config.Config, o judgeOptions) error {
 		Sealer:       sealer(cfg, o.signer),
 		Domains:      make(map[string]*smtpd.Domain, len(cfg.Domains)+1),
 		Observers:    j.observers,
+		Rates:        rates(cfg, o.memory),
 	}
 	pipeline := func(off map[string]string) *filter.Pipeline {
 		return filter.New(filter.Options{

@@ -2,17 +2,25 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
+	"slices"
+	"time"
 
 	"mailweir/filter"
 	"mailweir/filter/greylist"
 	"mailweir/internal/config"
 	"mailweir/internal/fsx"
+	"mailweir/internal/rate"
 	"mailweir/memo"
+	"mailweir/smtpd"
 )
 
-// remembered are the tables of what senders did: they outlive reloads.
-type remembered struct{ greylist *memo.Table }
+// remembered is what senders did: it outlives reloads.
+type remembered struct {
+	greylist *memo.Table
+	rates    map[string]smtpd.Rate // by the text of their config
+}
 
 // Names of the tables, which are files and labels.
 const greylistTable = "greylist"
@@ -73,4 +81,41 @@ func greylistPolicy(g *config.GreylistPolicy) filter.GreylistPolicy {
 		return filter.GreylistPolicy{}
 	}
 	return filter.GreylistPolicy{From: g.From, To: g.To}
+}
+
+// rates makes the limits. One that was there before goes on counting. Who
+// remembers nothing limits nobody.
+func rates(cfg *config.Config, m *remembered) []smtpd.Rate {
+	if m == nil {
+		return nil
+	}
+	var list []smtpd.Rate
+	kept := map[string]smtpd.Rate{}
+	for _, c := range cfg.RateLimits {
+		id := fmt.Sprint(c)
+		if _, twice := kept[id]; twice {
+			continue
+		}
+		r, there := m.rates[id]
+		if !there {
+			r = smtpd.Rate{By: smtpd.RateBy(c.By), Messages: buckets(c.Messages, c.Per), Recipients: buckets(c.Recipients, c.Per)}
+		}
+		kept[id] = r
+		r.Exempt = slices.Clone(c.Exempt)
+		for _, a := range cfg.Allow {
+			if a.Network.IsValid() && r.By != smtpd.ByUser {
+				r.Exempt = append(r.Exempt, a.Network)
+			}
+		}
+		list = append(list, r)
+	}
+	m.rates = kept
+	return list
+}
+
+func buckets(events int, per time.Duration) *rate.Buckets {
+	if events == 0 {
+		return nil
+	}
+	return rate.New(rate.Limit{Events: events, Per: per})
 }

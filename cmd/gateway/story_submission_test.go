@@ -54,6 +54,10 @@ next_hops = ["{{.Sink}}"]
 outbound = "{{.Sink2}}"
 [privacy]
 own_networks = ["10.0.0.0/8"]
+[[rate_limit]]
+by         = "user"
+recipients = 20
+per        = "1d"
 `
 
 // submissionWorld is running, with a user anna@example.org, password "secret",
@@ -220,6 +224,47 @@ func TestSwaksSubmits(t *testing.T) {
 			t.Errorf("%q is not in\n%s", word, head)
 		}
 	}
+}
+
+// TestUserLimit: a stolen password sends no more than a user may send in a day,
+// from wherever, and colleagues without a log-in are not held up by it.
+func TestUserLimit(t *testing.T) {
+	t.Parallel()
+	w, _ := submissionWorld(t)
+	session := func(login bool) *client {
+		cl, err := w.dial("Listen2")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(cl.close)
+		cl.reply()
+		cl.do("EHLO client.example")
+		if login {
+			cl.do("STARTTLS")
+			cl.upgrade(&tls.Config{InsecureSkipVerify: true})
+			cl.do("EHLO client.example")
+			cl.do("AUTH PLAIN %s", plainCredentials("anna@example.org", "secret"))
+		} else {
+			cl.do("XCLIENT ADDR=10.1.2.3")
+			cl.do("EHLO client.example")
+		}
+		cl.do("MAIL FROM:<anna@example.org>")
+		return cl
+	}
+	rcpt := func(cl *client, n int, want string) {
+		t.Helper()
+		got, err := cl.do("RCPT TO:<r%d@other.example>", n)
+		if err != nil || !matches(want, got) {
+			t.Fatalf("recipient %d: %q, %v; want %s", n, got, err, want)
+		}
+	}
+	first, second, colleague := session(true), session(true), session(false)
+	for n := range 20 {
+		rcpt(first, n, "250 2.1.5")
+	}
+	rcpt(first, 20, "450 4.7.1 Too many recipients from you: try again in 72 minutes; id {ID}")
+	rcpt(second, 0, "450 4.7.1 Too many recipients from you")
+	rcpt(colleague, 0, "250 2.1.5")
 }
 
 // TestGuessingEnds: three wrong passwords end the session, ten those of the

@@ -36,18 +36,21 @@ type Config struct {
 	Learn     Learn      `toml:"learn"`
 	Greylist  Greylist   `toml:"greylist"`
 	Domains   []Domain   `toml:"domain"`
-	Relay     Relay      `toml:"relay"`
-	Outbound  Submission `toml:"outbound"`
-	Queue     Queue      `toml:"queue"`
-	ClamAV    ClamAV     `toml:"clamav"`
-	DNSBL     []DNSBL    `toml:"dnsbl"`
-	URIBL     []URIBL    `toml:"uribl"`
-	Allow     []Allow    `toml:"allow"`
-	Privacy   Privacy    `toml:"privacy"`
-	History   History    `toml:"history"`
-	Events    Events     `toml:"events"`
-	Log       Log        `toml:"log"`
-	Metrics   Metrics    `toml:"metrics"`
+
+	RateLimits []RateLimit `toml:"rate_limit"`
+
+	Relay    Relay      `toml:"relay"`
+	Outbound Submission `toml:"outbound"`
+	Queue    Queue      `toml:"queue"`
+	ClamAV   ClamAV     `toml:"clamav"`
+	DNSBL    []DNSBL    `toml:"dnsbl"`
+	URIBL    []URIBL    `toml:"uribl"`
+	Allow    []Allow    `toml:"allow"`
+	Privacy  Privacy    `toml:"privacy"`
+	History  History    `toml:"history"`
+	Events   Events     `toml:"events"`
+	Log      Log        `toml:"log"`
+	Metrics  Metrics    `toml:"metrics"`
 
 	Attachments Attachments `toml:"attachments"`
 

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -45,5 +46,32 @@ func (v *validator) doubtful(path string, g GreylistPolicy) {
 	from, to := join(path, "from"), join(path, "to")
 	if g.From >= g.To && (v.given(from) || v.given(to)) {
 		v.at(v.which(to, from), fmt.Sprintf("from %v is not less than to %v", g.From, g.To), "from <= score < to is what has to come again")
+	}
+}
+
+// RateLimit is one [[rate_limit]]: what a sender may send in a time.
+type RateLimit struct {
+	By         string         `toml:"by" required:"yes" enum:"client|network|sender_domain|user"`
+	Messages   int            `toml:"messages" default:"0" min:"0" max:"1000000000"`   // 0: no limit
+	Recipients int            `toml:"recipients" default:"0" min:"0" max:"1000000000"` // 0: no limit
+	Per        time.Duration  `toml:"per" default:"1h" min:"1s" max:"30d"`
+	Exempt     []netip.Prefix `toml:"exempt"`
+}
+
+// maxRates bounds how many buckets there can be.
+const maxRates = 16
+
+func (v *validator) rates() {
+	if len(v.c.RateLimits) > maxRates {
+		v.at(fmt.Sprintf("rate_limit[%d]", maxRates), "is one too many", fmt.Sprintf("write at most %d", maxRates))
+	}
+	for i, r := range v.c.RateLimits {
+		path := fmt.Sprintf("rate_limit[%d]", i)
+		if r.Messages == 0 && r.Recipients == 0 && !v.failed[join(path, "messages")] && !v.failed[join(path, "recipients")] {
+			v.at(path, "limits nothing", "write messages, recipients or both, each more than 0")
+		}
+		if r.By == "user" && !v.c.HasOutbound() {
+			v.at(join(path, "by"), "there are no users", `they log in at a [[listener]] with role = "outbound"`)
+		}
 	}
 }

@@ -28,6 +28,7 @@ func (d *decoder) validate(c *Config, known Known, whole bool) {
 	v.domains()
 	v.scores()
 	v.greylist()
+	v.rates()
 	v.loops()
 	v.outbound()
 	v.log()
