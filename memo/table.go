@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"sync"
@@ -52,24 +53,37 @@ type Table struct {
 // change. One that is no table is moved aside, and said: what was remembered is
 // worth less than a gateway that starts.
 func Open(f fsx.FS, path string, o Options) (*Table, error) {
+	t, err := Read(f, path, o)
+	if errors.Is(err, errHead) {
+		t.o.Log.Error("a table cannot be read and begins anew", "file", path, "kept_as", path+".damaged", "error", err)
+		err = f.Rename(path, path+".damaged")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// Read is Open for who only looks, beside the gateway that writes it: it changes
+// nothing on the disk.
+func Read(f fsx.FS, path string, o Options) (*Table, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	t := &Table{fs: f, path: path, o: o, entries: make(map[Key]Entry), dirty: make(map[Key]struct{})}
+	t := &Table{fs: f, path: path, o: o, key: newKey(), entries: make(map[Key]Entry), dirty: make(map[Key]struct{})}
 	t.Keep(o.Keep)
 	b, err := readFile(f, path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		t.key = newKey()
+	if errors.Is(err, fs.ErrNotExist) {
 		return t, nil
-	case err != nil:
-		return nil, err
 	}
-	if t.key, err = readHead(b); err != nil {
-		o.Log.Error("a table cannot be read and begins anew", "file", path, "kept_as", path+".damaged", "error", err)
-		t.key = newKey()
-		return t, f.Rename(path, path+".damaged")
+	if err != nil {
+		return t, err
 	}
+	key, err := readHead(b)
+	if err != nil {
+		return t, fmt.Errorf("%s: %w", path, err)
+	}
+	t.key = key
 	t.load(b)
 	return t, nil
 }

@@ -14,6 +14,7 @@ func chain(c *checks) filter.Chain {
 		Data:    group(c.dkim, c.arc, c.mime, c.clamav),
 		Done: []filter.Group{
 			group(c.dmarc, c.uribl),
+			group(c.reputation),
 			group(c.bayes),
 			group(c.greylist),
 			group(c.allowDomain),
@@ -28,7 +29,7 @@ type checks struct {
 	spf, spfHelo               filter.Check
 	dkim, arc, mime, clamav    filter.Check
 	dmarc, uribl, bayes        filter.Check
-	greylist                   filter.Check
+	reputation, greylist       filter.Check
 	allowDomain                filter.Check
 }
 
@@ -38,7 +39,7 @@ var needDNS = []string{"dnsbl", "iprev", "spf", "spf_helo", "dkim", "arc", "dmar
 // checkNames are what `[checks] disabled` may hold.
 var checkNames = []string{
 	"dnsbl", "iprev", "allow_network", "spf", "spf_helo", "dkim", "arc", "mime", "content", "attachment", "clamav",
-	"dmarc", "uribl", "bayes", "greylist", "allow_domain", "rules",
+	"dmarc", "uribl", "reputation", "bayes", "greylist", "allow_domain", "rules",
 }
 
 func group(list ...filter.Check) filter.Group {

@@ -232,7 +232,9 @@ func (j *judge) checks(cfg *config.Config, r *rules.Rules, o judgeOptions) (*che
 		entries := allowEntries(cfg.Allow)
 		c.allowNetwork, c.allowDomain = allow.NewNetwork(entries), allow.NewDomain(entries)
 	}
-	j.senders(cfg, c, o)
+	if err := j.senders(cfg, c, o); err != nil {
+		return nil, err
+	}
 	if cfg.ClamAV.Address != "" {
 		j.scanner, err = clamav.New(clamav.Options{
 			Address: string(cfg.ClamAV.Address), Logger: o.log, Metrics: o.m.clamav,

@@ -60,6 +60,7 @@ func commands() []command {
 		{"stats", "--config FILE [--since TIME] [--threshold K] [--json]", "count mail by hour, domain and action, without telling of anybody", statsCommand},
 		{"trace", "--config FILE [--id ID] [--from|--to ADDRESS] [--domain DOMAIN] [--since TIME]", "find out what became of messages", traceCommand},
 		{"rules", "check|show|test|hits [--config FILE] [FILE|SYMBOL|CASE...]", "test rules, and see what they do", rulesCommand},
+		{"reputation", "show --config FILE DOMAIN|ADDRESS", "tell what is remembered of a sender", reputationCommand},
 		{"replay", "--config FILE [--since 7d] [--rules FILE...]", "tell what other rules would have done to recent mail", replayCommand},
 		{"why", "--config FILE ID", "explain what became of a message", whyCommand},
 		{"log", "find|verify-retention --config FILE [--address ADDRESS]", "find an address in the log, or prove that nothing is kept too long", logCommand},

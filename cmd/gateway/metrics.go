@@ -32,7 +32,7 @@ func newGatewayMetrics(reg prometheus.Registerer) *gatewayMetrics {
 	m := &gatewayMetrics{
 		judge: newInstruments(reg), smtpd: smtpd.NewMetrics(reg), session: smtpd.NewSessionMetrics(reg),
 		queue: queue.NewMetrics(reg), relay: relay.NewMetrics(reg), report: report.NewMetrics(reg), registry: reg,
-		memo: memo.NewMetrics(reg, greylistTable),
+		memo: memo.NewMetrics(reg, greylistTable, reputationTable),
 	}
 	reloads := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "mailweir_config_reloads_total", Help: "Reloads of the config by result."}, []string{"result"})

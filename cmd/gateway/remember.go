@@ -9,6 +9,7 @@ import (
 
 	"mailweir/filter"
 	"mailweir/filter/greylist"
+	"mailweir/filter/reputation"
 	"mailweir/internal/config"
 	"mailweir/internal/fsx"
 	"mailweir/internal/rate"
@@ -18,27 +19,34 @@ import (
 
 // remembered is what senders did: it outlives reloads.
 type remembered struct {
-	greylist *memo.Table
-	rates    map[string]smtpd.Rate // by the text of their config
+	greylist, reputation *memo.Table
+
+	rates map[string]smtpd.Rate // by the text of their config
 }
 
 // Names of the tables, which are files and labels.
-const greylistTable = "greylist"
+const (
+	greylistTable   = "greylist"
+	reputationTable = "reputation"
+)
 
 func memoDir(cfg *config.Config) string { return filepath.Join(string(cfg.DataDir), "memo") }
 
 // startMemory opens the tables. What nothing is written to makes no file.
 func (g *gateway) startMemory(ctx context.Context) error {
+	keep := reputationOptions(g.cfg)
 	for _, t := range []struct {
 		table **memo.Table
 		name  string
 		most  int
+		keep  time.Duration
 	}{
-		{&g.memory.greylist, greylistTable, greylist.Most},
+		{&g.memory.greylist, greylistTable, greylist.Most, max(g.cfg.Greylist.Keep, g.cfg.Greylist.Window)},
+		{&g.memory.reputation, reputationTable, reputation.Most, keep.Keep()},
 	} {
 		var err error
 		*t.table, err = memo.Open(fsx.OS{}, filepath.Join(memoDir(g.cfg), t.name), memo.Options{
-			Most: t.most, Keep: g.cfg.Greylist.Keep, Name: t.name, Log: g.log, Metrics: g.m.memo,
+			Most: t.most, Keep: t.keep, Name: t.name, Log: g.log, Metrics: g.m.memo,
 		})
 		if err != nil {
 			return err
@@ -60,8 +68,24 @@ func (g *gateway) startMemory(ctx context.Context) error {
 }
 
 // senders adds the checks of what is remembered of senders, and what learns
-// from verdicts. `check` has no greylist.
-func (j *judge) senders(cfg *config.Config, c *checks, o judgeOptions) {
+// from verdicts. `check` learns nothing, and has no greylist.
+func (j *judge) senders(cfg *config.Config, c *checks, o judgeOptions) error {
+	j.greylist(cfg, c, o)
+	if !cfg.Reputation.Enabled {
+		return nil
+	}
+	if o.memory == nil {
+		book, err := readReputation(cfg)
+		c.reputation = reputation.NewCheck(book)
+		return err
+	}
+	book := reputation.New(o.memory.reputation, reputationOptions(cfg))
+	c.reputation = reputation.NewCheck(book)
+	j.observers = append(j.observers, book)
+	return nil
+}
+
+func (j *judge) greylist(cfg *config.Config, c *checks, o judgeOptions) {
 	if !cfg.HasGreylist() {
 		return
 	}

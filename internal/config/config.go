@@ -37,6 +37,7 @@ type Config struct {
 	Greylist  Greylist   `toml:"greylist"`
 	Domains   []Domain   `toml:"domain"`
 
+	Reputation Reputation  `toml:"reputation"`
 	RateLimits []RateLimit `toml:"rate_limit"`
 
 	Relay    Relay      `toml:"relay"`

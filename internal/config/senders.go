@@ -75,3 +75,12 @@ func (v *validator) rates() {
 		}
 	}
 }
+
+// Reputation is what the gateway thinks of senders by what they sent before.
+type Reputation struct {
+	Enabled  bool          `toml:"enabled" default:"false"`
+	Good     float64       `toml:"good" default:"-1.0" min:"-5" max:"0"`
+	Bad      float64       `toml:"bad" default:"2.0" min:"0" max:"5"`
+	Minimum  int           `toml:"minimum" default:"10" min:"1" max:"50"`
+	HalfLife time.Duration `toml:"half_life" default:"14d" min:"1h" max:"365d"`
+}

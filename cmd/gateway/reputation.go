@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	"mailweir/filter"
+	"mailweir/filter/reputation"
+	"mailweir/internal/config"
+	"mailweir/internal/fsx"
+	"mailweir/mail"
+	"mailweir/memo"
+)
+
+const reputationHelp = `
+gateway reputation show --config FILE DOMAIN|ADDRESS [--json]
+
+Tells what is remembered of a sender: of a domain that SPF or DKIM vouched for,
+or of the network of a client's IP address. The running gateway writes it down
+within a second. Senders are kept as keyed hashes: nobody can list them.
+
+exit status: 0, or 1 when nothing is known.
+`
+
+// reputationJSON is what `show` prints; its names are a public interface.
+type reputationJSON struct {
+	Sender string `json:"sender"`
+	reputation.Counts
+	Symbol string  `json:"symbol"`
+	Score  float64 `json:"score"`
+}
+
+func reputationCommand(_ context.Context, std stdio, args []string) (int, error) {
+	fs := flags(std, "reputation", reputationHelp)
+	path := fs.String("config", "", "config `FILE`")
+	asJSON := fs.Bool("json", false, "print a JSON object")
+	rest, err := parse(fs, args)
+	if err != nil {
+		return 0, err
+	}
+	if len(rest) != 2 || rest[0] != "show" || *path == "" {
+		return 0, errUsage
+	}
+	cfg, err := loadConfig(*path)
+	if err != nil {
+		return exitError, err
+	}
+	r, err := showReputation(cfg, rest[1])
+	if err != nil {
+		return exitError, err
+	}
+	if *asJSON {
+		return exitOK, json.NewEncoder(std.out).Encode(r)
+	}
+	fmt.Fprintf(std.out, "%s: %.1f good and %.1f bad messages, as they count now; the last one at %s\n",
+		r.Sender, r.Good, r.Bad, r.Last.UTC().Format(time.DateTime))
+	if r.Symbol == "" {
+		fmt.Fprintln(std.out, "no symbol: they are too few, or of both kinds")
+		return exitOK, nil
+	}
+	fmt.Fprintf(std.out, "%7.2f  %s\n", r.Score, r.Symbol)
+	return exitOK, nil
+}
+
+func showReputation(cfg *config.Config, sender string) (*reputationJSON, error) {
+	book, err := readReputation(cfg)
+	if err != nil {
+		return nil, err
+	}
+	r := &reputationJSON{}
+	known := false
+	if addr, err := netip.ParseAddr(sender); err == nil {
+		r.Sender = filter.ClientNetwork(addr).String()
+		r.Counts, known = book.Network(addr)
+	} else if mail.ValidDomain(sender, false) {
+		r.Sender = filter.Organization(mail.CanonicalDomain(sender))
+		r.Counts, known = book.Domain(r.Sender)
+	} else {
+		return nil, fmt.Errorf("%q is neither a domain nor an IP address", sender)
+	}
+	if !known {
+		return nil, fmt.Errorf("nothing is known of %s", r.Sender)
+	}
+	r.Good, r.Bad = math.Round(r.Good*10)/10, math.Round(r.Bad*10)/10
+	if s, ok := book.Symbol(r.Counts, r.Sender); ok {
+		r.Symbol, r.Score = s.Name, s.Score
+	}
+	return r, nil
+}
+
+func reputationOptions(cfg *config.Config) reputation.Options {
+	r := &cfg.Reputation
+	return reputation.Options{Good: r.Good, Bad: r.Bad, Minimum: float64(r.Minimum), HalfLife: r.HalfLife}
+}
+
+// readReputation reads the book beside a gateway that writes it.
+func readReputation(cfg *config.Config) (*reputation.Book, error) {
+	o := reputationOptions(cfg)
+	t, err := memo.Read(fsx.OS{}, filepath.Join(memoDir(cfg), reputationTable), memo.Options{Most: reputation.Most, Keep: o.Keep()})
+	if err != nil {
+		return nil, err
+	}
+	return reputation.New(t, o), nil
+}
