@@ -35,7 +35,7 @@ func TestClamdDiesInMidScan(t *testing.T) {
 	}
 	waitFor(t, func() bool {
 		families, err := w.gw.scrape()
-		return err == nil && sumOf(families, "mailweir_clamav_active_scans", nil) == 1
+		return err == nil && sumOf(families, "mailweir_clamav_active_scans", nil) == 2 // the message and its part
 	})
 	w.clamd.Kill()
 	c.out.Write(half)

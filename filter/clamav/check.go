@@ -21,6 +21,7 @@ type Check struct {
 	client   *Client
 	contents func(tx *filter.Transaction, open func() io.Reader) Contents
 	patience time.Duration
+	unpack   chan struct{} // holds a place for each message whose archives are unpacked
 }
 
 // NewCheck makes the check of the chain. Who makes it also keeps
@@ -28,7 +29,7 @@ type Check struct {
 // takes a message apart whose octets open gives, header section included, as
 // often as it is asked; nil leaves that to clamd alone.
 func NewCheck(c *Client, contents func(tx *filter.Transaction, open func() io.Reader) Contents) *Check {
-	return &Check{client: c, contents: contents, patience: patience}
+	return &Check{client: c, contents: contents, patience: patience, unpack: make(chan struct{}, unpackers)}
 }
 
 // Name implements filter.Check.
@@ -37,16 +38,19 @@ func (*Check) Name() string { return "clamav" }
 // Run implements filter.Check. It pulls the message at its own pace.
 func (k *Check) Run(ctx context.Context, tx *filter.Transaction) filter.Report {
 	var facts filter.VirusFacts
+	contents := k.begin(ctx, tx)
 	v, err := k.scan(ctx, func(ctx context.Context) io.Reader { return tx.Follow(ctx) })
 	if err == nil && !v.Clean || err != nil && !errors.Is(err, ErrOversize) {
+		contents.end()
 		return k.report(v, "", err, facts)
 	}
 	// A message that is too large as a whole may have parts that are infected.
-	found, where, failed := k.scanContents(ctx, tx, &facts)
-	if failed != nil || !found.Clean {
-		v, err = found, failed
+	found := contents.wait()
+	facts.Contents = found.scans
+	if found.weight() > weightClean {
+		v, err = found.v, found.err
 	}
-	return k.report(v, where, err, facts)
+	return k.report(v, found.where, err, facts)
 }
 
 // errSlow ends a scan whose message does not come.
@@ -57,8 +61,8 @@ var errSlow = errors.New("clamav: the message arrives too slowly")
 func (k *Check) scan(ctx context.Context, follow func(context.Context) io.Reader) (Verdict, error) {
 	attempt, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	p := &impatient{src: follow(attempt), left: k.patience, cancel: cancel}
-	v, err := k.client.Scan(attempt, p)
+	slow := &impatience{left: k.patience, cancel: cancel}
+	v, err := k.client.Scan(attempt, slow.watch(follow(attempt)))
 	if err == nil || !errors.Is(context.Cause(attempt), errSlow) {
 		return v, err
 	}
@@ -66,27 +70,6 @@ func (k *Check) scan(ctx context.Context, follow func(context.Context) io.Reader
 		return Verdict{}, fmt.Errorf("%w: %w", ErrAborted, err)
 	}
 	return k.client.Scan(ctx, follow(ctx))
-}
-
-// impatient cancels when reads past the first chunk, from where on a slot is
-// held, have taken too long in all.
-type impatient struct {
-	src    io.Reader
-	n      int
-	left   time.Duration
-	cancel context.CancelCauseFunc
-}
-
-func (p *impatient) Read(b []byte) (int, error) {
-	if p.n >= chunkBytes {
-		timer := time.AfterFunc(p.left, func() { p.cancel(errSlow) })
-		defer timer.Stop()
-		start := time.Now()
-		defer func() { p.left -= time.Since(start) }()
-	}
-	n, err := p.src.Read(b)
-	p.n += n
-	return n, err
 }
 
 // report says what a scan means. Only a verdict is State ok; ErrOversize is one

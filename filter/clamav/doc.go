@@ -24,5 +24,10 @@
 // accepts for a stopped daemon) and neither does PING (it is answered while
 // scans hang): health is a small scan.
 //
+// contents.go scans what a message holds beside the message, each content as a
+// stream of its own, and members.go what lies in archives that not every clamd
+// unpacks. What holds a slot waits for the sender alone, and not long: never for
+// another slot, which could end in a standstill.
+//
 // Not here: what a virus means for the mail. The policy decides that.
 package clamav

@@ -1,6 +1,10 @@
 package mime
 
-import "strings"
+import (
+	"strings"
+
+	"mailweir/internal/filetype"
+)
 
 // inertTypes are the types of parts that a client shows and never runs.
 var inertTypes = map[string]bool{
@@ -25,16 +29,16 @@ func inertType(kind string) bool {
 		strings.HasPrefix(kind, "audio/") || strings.HasPrefix(kind, "video/")
 }
 
-func inertName(name string) bool { return inertNames[extension(name)] }
+func inertName(name string) bool { return inertNames[filetype.Extension(name)] }
 
 // capableMagic tells what by its first octets a client may run, or open in a
-// program that may.
-func capableMagic(magic string) bool {
-	switch magic {
-	case "", "png", "jpeg", "gif", "html":
+// program that may. HTML and XML are texts, which mail programs show.
+func capableMagic(kind filetype.Type) bool {
+	switch kind.Group() {
+	case filetype.Other, filetype.Media:
 		return false
 	}
-	return true
+	return kind != filetype.HTML && kind != filetype.XML
 }
 
 // mayRun reports whether a part can carry executable content, by its type or by

@@ -2,6 +2,8 @@ package mime
 
 import (
 	"strings"
+
+	"mailweir/internal/filetype"
 )
 
 // leaf is the part whose body is arriving.
@@ -10,7 +12,7 @@ type leaf struct {
 	index   int // in tree.Parts
 	decoder decoder
 	size    int64
-	head    [48]byte // first decoded octets, for magic
+	head    [48]byte // first decoded octets, for filetype
 	headLen int
 	plain   bool // not in base64
 	text    bool // the sink wants the rest
@@ -70,7 +72,7 @@ func isHTML(p *Part) bool {
 	if p.Type == "text/html" || p.Type == "application/xhtml+xml" {
 		return true
 	}
-	ext := extension(p.Name)
+	ext := filetype.Extension(p.Name)
 	return (ext == "html" || ext == "htm" || ext == "shtml" || ext == "xhtml") && p.Type != "message/rfc822"
 }
 
@@ -156,8 +158,9 @@ func (l *leaf) end(w *Walker, crlf int) {
 	part := &w.Parts[l.index]
 	part.Odd |= odd
 	part.Size = l.size - min(l.size, int64(crlf))
-	part.Magic = magic(l.head[:l.headLen])
-	part.capable = part.capable || capableMagic(part.Magic)
+	kind := filetype.Detect(l.head[:l.headLen])
+	part.Magic = string(kind)
+	part.capable = part.capable || capableMagic(kind)
 	if l.begun {
 		w.text.End()
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"mailweir/internal/filetype"
 	"mailweir/mail"
 )
 
@@ -128,7 +129,7 @@ func (c *reading) end(r *Readings) {
 	if c.inner != nil {
 		c.inner.Close()
 	}
-	if capableMagic(magic(c.head[:c.headLen])) {
+	if capableMagic(filetype.Detect(c.head[:c.headLen])) {
 		r.Capable = true
 	}
 }

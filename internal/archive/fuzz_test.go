@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"mailweir/internal/mailtest"
 )
 
 // FuzzWalk gives hostile octets to every reader: none may panic, none may
@@ -19,8 +21,8 @@ func FuzzWalk(f *testing.F) {
 			f.Add(format(name), data)
 		}
 	}
-	f.Add("rar", rar5("a.exe", []byte("MZ"), 0))
-	f.Add("tnef", tnef("a.exe", []byte("MZ")))
+	f.Add("rar", mailtest.RAR("a.exe", []byte("MZ")))
+	f.Add("tnef", mailtest.TNEF("a.exe", []byte("MZ")))
 	limits := Limits{
 		Depth: 6, Entries: 200, Unpacked: 4 << 20, Slow: 4 << 20, Ratio: 250, RatioFrom: 1 << 20,
 		Dictionary: 1 << 20, Time: 5 * time.Second,

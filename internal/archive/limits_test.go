@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"mailweir/internal/mailtest"
 )
 
 func TestRAR(t *testing.T) {
@@ -18,9 +20,10 @@ func TestRAR(t *testing.T) {
 		data []byte
 		want string
 	}{
-		{"stored", rar5("setup.exe", content, 0), "\"setup.exe\" size 30 read 30"},
-		{"cut", rar5("setup.exe", content, 0)[:70], "damaged"},
-		{"checksum wrong", bytes.Replace(rar5("setup.exe", content, 0), []byte("stands"), []byte("stinks"), 1), "damaged"},
+		{"stored", mailtest.RAR("setup.exe", content), "\"setup.exe\" size 30 read 30"},
+		{"cut", mailtest.RAR("setup.exe", content)[:70], "damaged"},
+		{"checksum wrong", bytes.Replace(mailtest.RAR("setup.exe", content), []byte("stands"), []byte("stinks"), 1), "damaged"},
+		{"encrypted", mailtest.EncryptedRAR("setup.exe", content), "encrypted"},
 		{"signature only", []byte("Rar!\x1a\x07\x01\x00"), "damaged"},
 		{"another version", []byte("Rar!\x1a\x07\x09\x00more"), "unsupported"},
 	} {
@@ -31,7 +34,7 @@ func TestRAR(t *testing.T) {
 }
 
 func TestTNEF(t *testing.T) {
-	data := tnef("invoice 2026.exe", []byte("MZ evil"))
+	data := mailtest.TNEF("invoice 2026.exe", []byte("MZ evil"))
 	if got := list("tnef", data, DefaultLimits()); got != "  \"invoice 2026.exe\" size 7 read 7 \"MZ evil\"\n" {
 		t.Error(got)
 	}

@@ -339,7 +339,7 @@ func (z *zipReader) disagrees(f, l *zipFile) bool {
 
 // one visits a file by one reading.
 func (z *zipReader) one(f *zipFile, e *Entry) error {
-	e.Name, e.Size = f.name, f.size
+	e.Name, e.Size, e.Rare = f.name, f.size, f.method != 0 && f.method != 8
 	e.Dir = strings.HasSuffix(f.name, "/") && f.size <= 0
 	var r io.Reader
 	if e.Err == nil {

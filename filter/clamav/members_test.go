@@ -1,0 +1,71 @@
+package clamav
+
+import (
+	"context"
+	"io"
+	"maps"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"mailweir/filter"
+	"mailweir/internal/archive"
+	"mailweir/internal/mailtest"
+)
+
+// TestMembers: EICAR is found in archives of every kind, whether clamd knows it
+// or not; what is deeper than is unpacked is not clean.
+func TestMembers(t *testing.T) {
+	client := newClient(t, Options{Address: "unix:" + mailtest.StartStrictClamd(t, "MaxRecursion 3", "AlertExceedsMax no").Socket})
+	judged := func(items ...string) filter.VirusFacts {
+		k := NewCheck(client, func(*filter.Transaction, func() io.Reader) Contents { return &list{items: items} })
+		j := judge(t, k, harmless(100))
+		v := j.Facts.Virus
+		if n := names(j.Symbols); (n == filter.SymVirus) != (v.Signature != "") || (n == filter.SymOversize) == v.Scanned {
+			t.Errorf("%s, %+v", n, v)
+		}
+		return v
+	}
+	for _, kind := range slices.Sorted(maps.Keys(mailtest.Packers)) {
+		if _, err := exec.LookPath("bzip2"); kind == "bzip2" && err != nil {
+			continue
+		}
+		data := mailtest.Packers[kind](t, "inner.dat", mailtest.EICAR())
+		if v := judged("text", string(data)); v.Signature == "" {
+			t.Errorf("%s: not found: %+v", kind, v)
+		}
+		// A familiar archive in which it lies is gone into, too.
+		if v := judged(string(mailtest.Packers["zip"](t, "a", data))); v.Signature == "" {
+			t.Errorf("zip of %s: not found: %+v", kind, v)
+		}
+		if v := judged(string(mailtest.Packers[kind](t, "inner.dat", []byte("harmless")))); v.Signature != "" || !v.Scanned {
+			t.Errorf("%s: harmless, and %+v", kind, v)
+		}
+	}
+	data := mailtest.EICAR()
+	for depth := 1; depth <= archive.DefaultLimits().Depth+1; depth++ {
+		data = mailtest.RAR("a.rar", data)
+		v := judged(string(data))
+		if deep := depth > archive.DefaultLimits().Depth; (v.Signature == "") != deep || v.Scanned == deep {
+			t.Errorf("%d deep: %+v", depth, v)
+		}
+	}
+	if v := judged(string(mailtest.RAR("inner.dat", mailtest.EICAR()))); !strings.HasSuffix(v.Where, " > inner.dat") || v.Contents != 2 {
+		t.Errorf("%+v", v)
+	}
+}
+
+// TestMembersOfTheLost: no turn to unpack is a failure, not a clean archive.
+func TestMembersOfTheLost(t *testing.T) {
+	k := NewCheck(newClient(t, Options{Address: "unix:/nonexistent"}), nil)
+	for range unpackers {
+		k.unpack <- struct{}{}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	o := k.newMembers(ctx).scan(outcome{v: Verdict{Clean: true}}, mailtest.RAR("a", []byte("b")))
+	if o.weight() != weightFailed {
+		t.Errorf("%+v", o)
+	}
+}

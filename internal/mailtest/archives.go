@@ -1,0 +1,231 @@
+package mailtest
+
+import (
+	"archive/tar"
+	"archive/zip"
+	"bytes"
+	"compress/gzip"
+	"encoding/binary"
+	"hash/crc32"
+	"io"
+	"os/exec"
+	"testing"
+	"unicode/utf16"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
+)
+
+// Packers make an archive of one file, by the words of package filetype; of zip
+// also with rare methods, and with a file that the directory does not tell of. What
+// nobody needs a packer of is stored.
+var Packers = map[string]func(t testing.TB, name string, content []byte) []byte{
+	"zip": packZip, "zip with zstd": packRareZip, "zip with a hidden file": packHiddenZip, "gzip": packGzip, "bzip2": packBzip2, "xz": packXZ, "zstd": packZstd, "tar": packTar,
+	"7z":   func(_ testing.TB, name string, content []byte) []byte { return SevenZip(name, content) },
+	"rar":  func(_ testing.TB, name string, content []byte) []byte { return RAR(name, content) },
+	"tnef": func(_ testing.TB, name string, content []byte) []byte { return TNEF(name, content) },
+	"cab":  func(_ testing.TB, name string, content []byte) []byte { return Cabinet(name, content) },
+}
+
+func packZip(t testing.TB, name string, content []byte) []byte {
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	w, err := z.Create(name)
+	must(t, err)
+	_, err = w.Write(content)
+	must(t, err)
+	must(t, z.Close())
+	return b.Bytes()
+}
+
+// packRareZip compresses by method 93 (APPNOTE.TXT 4.4.5).
+func packRareZip(t testing.TB, name string, content []byte) []byte {
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	z.RegisterCompressor(93, func(w io.Writer) (io.WriteCloser, error) { return zstd.NewWriter(w) })
+	w, err := z.CreateHeader(&zip.FileHeader{Name: name, Method: 93})
+	must(t, err)
+	_, err = w.Write(content)
+	must(t, err)
+	must(t, z.Close())
+	return b.Bytes()
+}
+
+// packHiddenZip is a zip of a harmless file, before which lies the local entry of
+// another one.
+func packHiddenZip(t testing.TB, name string, content []byte) []byte {
+	hidden := packZip(t, name, content)
+	hidden = hidden[:bytes.LastIndex(hidden, []byte("PK\x01\x02"))]
+	var b bytes.Buffer
+	b.Write(hidden)
+	z := zip.NewWriter(&b)
+	z.SetOffset(int64(len(hidden)))
+	w, err := z.Create("readme.txt")
+	must(t, err)
+	_, err = w.Write([]byte("hello"))
+	must(t, err)
+	must(t, z.Close())
+	return b.Bytes()
+}
+
+func packGzip(t testing.TB, name string, content []byte) []byte {
+	return pack(t, content, func(b io.Writer) (io.WriteCloser, error) {
+		z := gzip.NewWriter(b)
+		z.Name = name
+		return z, nil
+	})
+}
+
+func packXZ(t testing.TB, _ string, content []byte) []byte {
+	return pack(t, content, func(b io.Writer) (io.WriteCloser, error) { return xz.NewWriter(b) })
+}
+
+func packZstd(t testing.TB, _ string, content []byte) []byte {
+	return pack(t, content, func(b io.Writer) (io.WriteCloser, error) { return zstd.NewWriter(b) })
+}
+
+func packTar(t testing.TB, name string, content []byte) []byte {
+	return pack(t, content, func(b io.Writer) (io.WriteCloser, error) {
+		z := tar.NewWriter(b)
+		return z, z.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(content))})
+	})
+}
+
+func pack(t testing.TB, content []byte, open func(io.Writer) (io.WriteCloser, error)) []byte {
+	var b bytes.Buffer
+	w, err := open(&b)
+	must(t, err)
+	_, err = w.Write(content)
+	must(t, err)
+	must(t, w.Close())
+	return b.Bytes()
+}
+
+// packBzip2 needs bzip2(1): nobody here writes that format.
+func packBzip2(t testing.TB, _ string, content []byte) []byte {
+	cmd := exec.Command("bzip2", "-c")
+	cmd.Stdin = bytes.NewReader(content)
+	out, err := cmd.Output()
+	must(t, err)
+	return out
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// RAR is a RAR 5.0 archive of one stored file (technote "RAR 5.0 archive
+// format").
+func RAR(name string, content []byte) []byte { return rar5(name, content, nil) }
+
+// EncryptedRAR is one whose file has a record of encryption.
+func EncryptedRAR(name string, content []byte) []byte {
+	record := make([]byte, 2+1+1+16+16) // type 1, version, flags, rounds as a power of two, salts
+	record[0], record[4] = 1, 15
+	return rar5(name, content, append(binary.AppendUvarint(nil, uint64(len(record))), record...))
+}
+
+func rar5(name string, content, area []byte) []byte {
+	out := []byte("Rar!\x1a\x07\x01\x00")
+	out = append(out, rarBlock([]byte{1, 0, 0})...) // main header: type, flags, archive flags
+	head := []byte{2}                               // file header
+	flags := uint64(2)                              // with data
+	if area != nil {
+		flags |= 1
+	}
+	head = binary.AppendUvarint(head, flags)
+	if area != nil {
+		head = binary.AppendUvarint(head, uint64(len(area)))
+	}
+	head = binary.AppendUvarint(head, uint64(len(content))) // packed
+	head = binary.AppendUvarint(head, 4)                    // file flags: with a checksum
+	head = binary.AppendUvarint(head, uint64(len(content)))
+	head = binary.AppendUvarint(head, 0) // attributes
+	head = binary.LittleEndian.AppendUint32(head, crc32.ChecksumIEEE(content))
+	head = append(head, 0, 0) // stored, by Windows
+	head = binary.AppendUvarint(head, uint64(len(name)))
+	head = append(append(head, name...), area...)
+	out = append(append(out, rarBlock(head)...), content...)
+	return append(out, rarBlock([]byte{5, 0, 0})...)
+}
+
+func rarBlock(head []byte) []byte {
+	sized := append(binary.AppendUvarint(nil, uint64(len(head))), head...)
+	return append(binary.LittleEndian.AppendUint32(nil, crc32.ChecksumIEEE(sized)), sized...)
+}
+
+// TNEF is a winmail.dat with one attachment ([MS-OXTNEF]), whose long name
+// stands in its properties.
+func TNEF(name string, content []byte) []byte {
+	var b bytes.Buffer
+	b.WriteString("\x78\x9f\x3e\x22\x01\x00")
+	attribute := func(id uint32, data []byte) {
+		b.WriteByte(2)
+		_ = binary.Write(&b, binary.LittleEndian, []uint32{id, uint32(len(data))})
+		b.Write(data)
+		sum := uint16(0)
+		for _, c := range data {
+			sum += uint16(c)
+		}
+		_ = binary.Write(&b, binary.LittleEndian, sum)
+	}
+	attribute(0x69002, make([]byte, 14)) // attAttachRenddata
+	attribute(0x18010, append([]byte("short.dat"), 0))
+	attribute(0x6800f, content)
+	var props bytes.Buffer
+	_ = binary.Write(&props, binary.LittleEndian, []uint32{1, 0x3707001e, 1, uint32(len(name) + 1)})
+	props.WriteString(name)
+	props.Write(make([]byte, 1+(4-(len(name)+1)%4)%4))
+	attribute(0x69005, props.Bytes())
+	return b.Bytes()
+}
+
+// SevenZip is a 7z archive of one stored file (7zFormat.txt of the LZMA SDK).
+func SevenZip(name string, content []byte) []byte {
+	number := func(b []byte, n int) []byte { return binary.LittleEndian.AppendUint64(append(b, 0xff), uint64(n)) }
+	h := []byte{1, 4, 6, 0, 1, 9} // header, streams, packed: at 0, one, sizes
+	h = append(number(h, len(content)), 0)
+	h = append(h, 7, 0xb, 1, 0, 1, 1, 0, 0xc) // one folder of one coder, which copies; sizes
+	h = append(number(h, len(content)), 0)
+	h = append(h, 8, 0xa, 1) // checksums
+	h = binary.LittleEndian.AppendUint32(h, crc32.ChecksumIEEE(content))
+	h = append(h, 0, 0, 5, 1, 0x11) // one file; names
+	units := utf16.Encode([]rune(name + "\x00"))
+	h = append(number(h, 1+2*len(units)), 0)
+	for _, u := range units {
+		h = binary.LittleEndian.AppendUint16(h, u)
+	}
+	h = append(h, 0, 0)
+	start := binary.LittleEndian.AppendUint64(nil, uint64(len(content)))
+	start = binary.LittleEndian.AppendUint64(start, uint64(len(h)))
+	start = binary.LittleEndian.AppendUint32(start, crc32.ChecksumIEEE(h))
+	out := []byte("7z\xbc\xaf\x27\x1c\x00\x04")
+	out = binary.LittleEndian.AppendUint32(out, crc32.ChecksumIEEE(start))
+	return append(append(append(out, start...), content...), h...)
+}
+
+// Cabinet is a cabinet of one stored file ([MS-CAB]).
+func Cabinet(name string, content []byte) []byte {
+	const header, folder, file, block = 36, 8, 16, 32 << 10
+	blocks := (len(content) + block - 1) / block
+	files := header + folder
+	data := files + file + len(name) + 1
+	le := binary.LittleEndian
+	out := le.AppendUint32([]byte("MSCF\x00\x00\x00\x00"), uint32(data+8*blocks+len(content)))
+	out = le.AppendUint32(append(out, 0, 0, 0, 0), uint32(files))
+	out = append(out, 0, 0, 0, 0, 3, 1, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0) // version 1.3, one folder, one file
+	out = le.AppendUint16(le.AppendUint32(out, uint32(data)), uint16(blocks))
+	out = le.AppendUint32(append(out, 0, 0), uint32(len(content)))
+	out = append(out, make([]byte, 10)...) // at the start of the first folder; date, time
+	out = append(append(append(out, 0x20, 0), name...), 0)
+	for len(content) > 0 {
+		n := min(len(content), block)
+		out = append(out, 0, 0, 0, 0) // no checksum
+		out = le.AppendUint16(le.AppendUint16(out, uint16(n)), uint16(n))
+		out, content = append(out, content[:n]...), content[n:]
+	}
+	return out
+}
