@@ -92,7 +92,7 @@ func (c *conn) dispatch(line []byte) {
 // waste counts a command that brought no message forward.
 func (c *conn) waste() {
 	if c.junk++; c.junk > c.limits.Commands && !c.closing {
-		c.srv.metrics.errors[errorTooMany].Inc()
+		c.fault(errorTooMany)
 		c.reply(&replyTooManyErrors)
 	}
 }
@@ -168,7 +168,7 @@ func (c *conn) badLine() {
 		c.refuse(&replySyntax)
 		return
 	}
-	c.srv.metrics.errors[errorSyntax].Inc()
+	c.fault(errorSyntax)
 	c.reply(&replySyntax)
 	c.closing, c.linger = true, true
 }
@@ -217,7 +217,10 @@ func (c *conn) doNoop() { c.reply(&replyOK) }
 func (c *conn) doVrfy() { c.reply(&replyVrfy) }
 func (c *conn) doHelp() { c.reply(&replyHelp) }
 func (c *conn) doExpn() { c.refuse(&replyNotImplemented) }
-func (c *conn) doQuit() { c.reply(&replyBye) }
+func (c *conn) doQuit() {
+	c.tally.ended("quit")
+	c.reply(&replyBye)
+}
 
 func (c *conn) doReset() {
 	c.endTransaction()

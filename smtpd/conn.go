@@ -45,6 +45,7 @@ type conn struct {
 	cmd     arguments // of the command at hand, filled in by its check
 	msg     message
 
+	tally        tally
 	authFailures int
 	errors       int // 5yz replies since the last accepted message
 	junk         int // commands that brought nothing forward since the last message
@@ -69,7 +70,7 @@ var (
 )
 
 func newConn(s *Server, nc net.Conn, li *listener, limits *Limits) *conn {
-	c := &conn{srv: s, li: li, limits: limits, tcp: nc, nc: nc}
+	c := &conn{srv: s, li: li, limits: limits, tcp: nc, nc: nc, tally: tally{began: time.Now()}}
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		ap := a.AddrPort()
 		c.peerAddr = ap.Addr().Unmap().WithZone("")
@@ -85,6 +86,7 @@ func (c *conn) serve() {
 	defer func() {
 		if p := recover(); p != nil {
 			c.srv.metrics.panics.Inc()
+			c.tally.ended("panic")
 			c.srv.log.Error("panic in a session", "panic", p, "stack", string(debug.Stack()))
 			c.reply(&replySessionFault)
 			c.hangUp()
@@ -109,25 +111,25 @@ func (c *conn) serve() {
 // network, implicit TLS, the session's own word, the banner.
 func (c *conn) admit() bool {
 	if c.li.ProxyProtocol && !c.readProxy() {
-		c.srv.metrics.connections[connProxyError].Inc()
+		c.admission(connProxyError)
 		return false
 	}
 	admitted := c.count()
 	if c.li.ImplicitTLS && (c.srv.tls == nil || !c.startTLS()) {
-		c.srv.metrics.connections[connTLSError].Inc()
+		c.admission(connTLSError)
 		return false
 	}
 	if !admitted {
-		c.srv.metrics.connections[connTooManyNetwork].Inc()
+		c.admission(connTooManyNetwork)
 		c.reply(&replyTooManyConns)
 		return false
 	}
 	c.noteEarlyTalker()
 	if !c.openSession() {
-		c.srv.metrics.connections[connRefused].Inc()
+		c.admission(connRefused)
 		return false
 	}
-	c.srv.metrics.connections[connAccepted].Inc()
+	c.admission(connAccepted)
 	c.banner()
 	return true
 }
@@ -201,22 +203,22 @@ func (c *conn) close() {
 
 // broken ends a session whose connection gave no further command.
 func (c *conn) broken(err error) {
-	m := c.srv.metrics
 	timeout, ok := errors.AsType[net.Error](err)
 	switch {
 	case err == errShutdown:
-		m.shutdown.Inc()
+		c.srv.metrics.shutdown.Inc()
+		c.tally.ended("shutdown")
 		c.reply(&replyShutdown)
 		c.linger = c.tx.open || !c.in.empty() // more may be under way
 	case err == errLineSize:
-		m.errors[errorSyntax].Inc()
+		c.fault(errorSyntax)
 		c.reply(&replySyntax)
 		c.closing, c.linger = true, true
 	case ok && timeout.Timeout():
-		m.errors[errorTimeout].Inc()
+		c.fault(errorTimeout)
 		c.reply(&replyTimeout)
 	case err == io.EOF && !c.tx.open, errors.Is(err, net.ErrClosed):
 	default:
-		m.errors[errorIO].Inc()
+		c.fault(errorIO)
 	}
 }

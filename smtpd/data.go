@@ -70,7 +70,7 @@ func (c *conn) doData() {
 	// DATA is the last command of a pipelined group (RFC 2920 section 3.1):
 	// who sends more before our 354 does not speak SMTP with us.
 	if !c.in.empty() {
-		c.srv.metrics.errors[errorSync].Inc()
+		c.fault(errorSync)
 		c.reply(&replySync)
 		return
 	}
@@ -104,9 +104,11 @@ func (c *conn) answer(m *message, err error) {
 		c.reply(&replyFault)
 	case err == nil:
 		c.errors = 0
+		c.tally.accepted++
 		c.reply(&replyOK)
 	case said && e.Code >= 200 && e.Code < 300:
 		c.errors = 0
+		c.tally.accepted++
 		c.say(e.Code, e.EnhancedCode, e.Message)
 	default:
 		c.refuseError(err)
@@ -119,7 +121,7 @@ func (c *conn) answer(m *message, err error) {
 // connection broke, or because it went on too long after it was refused.
 func (c *conn) abandon(m *message, err error) {
 	if m.broken == nil {
-		c.srv.metrics.errors[errorOversize].Inc()
+		c.fault(errorOversize)
 		if m.fault() != nil {
 			c.reply(m.fault())
 		} else {
@@ -131,7 +133,7 @@ func (c *conn) abandon(m *message, err error) {
 	switch m.broken {
 	case errOutOfStep:
 	case io.EOF:
-		c.srv.metrics.errors[errorTruncated].Inc()
+		c.fault(errorTruncated)
 	default:
 		c.broken(m.broken)
 	}

@@ -46,6 +46,7 @@ func (c *conn) doMail() {
 		return
 	}
 	c.tx = mailState{open: true, utf8: opts.UTF8}
+	c.tally.transactions++
 	c.reply(&replySender)
 }
 

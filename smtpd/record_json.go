@@ -45,8 +45,9 @@ func newTransactionLine(tx *transaction) *transactionLine {
 
 // The classes of lines, which can be kept for different times.
 const (
-	ClassMail  = "mail"
-	ClassAbuse = "abuse" // what was refused
+	ClassMail       = "mail"
+	ClassConnection = "connection"
+	ClassAbuse      = "abuse" // what was refused
 )
 
 // Class implements logline.Classed.

@@ -50,7 +50,7 @@ func (c *conn) punish(code int) {
 		return
 	}
 	if c.errors++; c.errors >= c.limits.Errors {
-		c.srv.metrics.errors[errorTooMany].Inc()
+		c.fault(errorTooMany)
 		c.reply(&replyTooManyErrors)
 	}
 }
@@ -59,6 +59,7 @@ func (c *conn) punish(code int) {
 func (c *conn) say(code int, enhanced smtp.EnhancedCode, text string) {
 	c.out = appendReply(c.out, code, enhanced, text)
 	c.srv.metrics.reply(code)
+	c.tally.reply(code, enhanced)
 	if len(c.out) > maxOut && c.flush() != nil {
 		c.closing = true
 	}

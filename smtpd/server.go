@@ -29,6 +29,7 @@ type Options struct {
 	// Exempt reports own_networks: no limit per network, and Client.Own.
 	Exempt  func(netip.Addr) bool
 	Logger  *slog.Logger // nil: slog.Default
+	Names   Names        // of clients in it; nil: PlainNames
 	Metrics *Metrics     // nil: registered nowhere
 }
 
@@ -56,6 +57,7 @@ type Server struct {
 	tls      *tls.Config
 	exempt   func(netip.Addr) bool
 	log      *slog.Logger
+	names    Names
 	metrics  *Metrics
 	open     Opener
 	commands map[string]command
@@ -109,6 +111,7 @@ func NewServer(o Options, open Opener) *Server {
 		tls:       o.TLS,
 		exempt:    o.Exempt,
 		log:       o.Logger,
+		names:     o.Names,
 		metrics:   o.Metrics,
 		open:      open,
 		commands:  commands(),
@@ -121,6 +124,9 @@ func NewServer(o Options, open Opener) *Server {
 	}
 	if s.log == nil {
 		s.log = slog.Default()
+	}
+	if s.names == nil {
+		s.names = PlainNames{}
 	}
 	if s.metrics == nil {
 		s.metrics = NewMetrics(prometheus.NewRegistry())
@@ -246,8 +252,10 @@ func (s *Server) start(nc net.Conn, li *listener) {
 	case late:
 		s.turnAway(nc, li, replyShutdown)
 	case full:
-		s.metrics.connections[connTooMany].Inc()
+		c.admission(connTooMany)
 		s.turnAway(nc, li, replyTooBusy)
+		c.tally.reply(replyTooBusy.Code, replyTooBusy.Enhanced)
+		c.log()
 	default:
 		s.metrics.open.Inc()
 		go s.run(c)
@@ -272,6 +280,7 @@ func (s *Server) run(c *conn) {
 		delete(s.conns, c)
 		s.mu.Unlock()
 		s.metrics.open.Dec()
+		c.log()
 		s.wg.Done()
 	}()
 	c.serve()

@@ -30,7 +30,7 @@ func (c *conn) checkStartTLS(arg []byte) *Reply {
 // as if they came through TLS: there is no honest reason for them.
 func (c *conn) doStartTLS() {
 	if !c.in.empty() {
-		c.srv.metrics.errors[errorSync].Inc()
+		c.fault(errorSync)
 		c.reply(&replySync)
 		return
 	}

@@ -97,7 +97,7 @@ func (c *conn) doXclient() {
 	c.errors, c.junk, c.badLines = 0, 0, 0
 	c.ends = time.Now().Add(c.limits.SessionTimeout)
 	if !c.count() {
-		c.srv.metrics.connections[connTooManyNetwork].Inc()
+		c.admission(connTooManyNetwork)
 		c.reply(&replyTooManyConns)
 		return
 	}

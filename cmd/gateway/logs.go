@@ -33,6 +33,7 @@ func logKeys(cfg *config.Config) string {
 func logClasses(cfg *config.Config) []logfile.Class {
 	return []logfile.Class{
 		{Name: smtpd.ClassMail, Keep: cfg.Log.Keep},
+		{Name: smtpd.ClassConnection, Keep: cfg.Log.KeepConnections},
 		{Name: smtpd.ClassAbuse, Keep: cfg.Log.KeepAbuse},
 	}
 }

@@ -155,7 +155,7 @@ func (g *gateway) startServer(o startOptions) error {
 	g.session.NameLogs(g.names)
 	g.server = smtpd.NewServer(smtpd.Options{
 		Hostname: string(g.cfg.Hostname), Limits: limits(g.cfg), TLS: g.certs.Config(),
-		Exempt: g.isOwn, Logger: g.log, Metrics: g.m.smtpd,
+		Exempt: g.isOwn, Logger: g.log, Names: g.names, Metrics: g.m.smtpd,
 	}, g.session)
 	for k := range g.cfg.Listeners {
 		l, err := listen(string(g.cfg.Listeners[k].Address), o.inherited)

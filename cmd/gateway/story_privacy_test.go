@@ -70,7 +70,7 @@ func TestCanaryClient(t *testing.T) {
 	if !bytes.Contains(logs, []byte(`"client":"ip-`)) || !bytes.Contains(logs, []byte(`"recipient":"mail-`)) {
 		t.Errorf("no pseudonyms in\n%s", logs)
 	}
-	for address, want := range map[string]int{ip: 4, helo: 4, "refused@example.org": 4, "BOB@example.org": 4, "203.0.113.78": 0} {
+	for address, want := range map[string]int{ip: 8, helo: 8, "refused@example.org": 4, "BOB@example.org": 4, "203.0.113.78": 0} {
 		var out bytes.Buffer
 		code := dispatch(context.Background(), stdio{nil, &out, os.Stderr}, []string{"log", "find", "--config", config, "--address", address})
 		if got := strings.Count(out.String(), "\n"); got != want || (code == exitOK) != (want > 0) {

@@ -331,10 +331,11 @@ type Log struct {
 	// Dir has a day's lines about messages in files; absent: all is on standard
 	// error.
 	Dir Path `toml:"dir"`
-	// Keep is for files of mail, and for the keys of pseudonyms; KeepAbuse for
-	// files of refused mail.
-	Keep      time.Duration `toml:"keep" default:"30d" min:"1s" max:"3650d"`
-	KeepAbuse time.Duration `toml:"keep_abuse" default:"90d" min:"1s" max:"3650d"`
+	// Keep is for files of mail, and for the keys of pseudonyms; KeepConnections
+	// for those of connections; KeepAbuse for those of refused mail.
+	Keep            time.Duration `toml:"keep" default:"30d" min:"1s" max:"3650d"`
+	KeepConnections time.Duration `toml:"keep_connections" default:"30d" min:"1s" max:"3650d"`
+	KeepAbuse       time.Duration `toml:"keep_abuse" default:"90d" min:"1s" max:"3650d"`
 }
 
 // Metrics is the HTTP server of /metrics, /healthz and /readyz.
