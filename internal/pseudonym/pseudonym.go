@@ -19,6 +19,7 @@ import (
 	"errors"
 	"hash"
 	"io/fs"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,10 +39,17 @@ const bits = 80
 type Keys struct {
 	keys *daykey.Keys
 
-	mu  sync.Mutex
-	day string
+	mu   sync.Mutex
+	ends time.Time // of the key's day
 	under
+	known map[known]string // made under this key: a client's messages name it again and again
 }
+
+// known is what a pseudonym is of.
+type known struct{ kind, value string }
+
+// maxKnown bounds what is remembered; when it is reached all is forgotten.
+const maxKnown = 4096
 
 // Open makes dir where it is missing and destroys the keys of days that ended
 // longer than keep ago.
@@ -51,8 +59,7 @@ func Open(dir string, keep time.Duration) (*Keys, error) {
 		return nil, err
 	}
 	k := &Keys{keys: keys}
-	now := time.Now()
-	return k, k.turnTo(now.UTC().Format(time.DateOnly), now)
+	return k, k.turnTo(time.Now())
 }
 
 // Of is the pseudonym of a value at that time, of the day before midnight or of
@@ -63,12 +70,20 @@ func (k *Keys) Of(at time.Time, kind, value string) string {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if day := at.UTC().Format(time.DateOnly); day > k.day {
-		if k.turnTo(day, at) != nil {
+	if !at.Before(k.ends) {
+		if k.turnTo(at) != nil {
 			return kind + "-unknown" // no key, no name; never the value
 		}
 	}
-	return k.compute(kind, value)
+	name, ok := k.known[known{kind, value}]
+	if !ok {
+		name = k.compute(kind, value)
+		if len(k.known) == maxKnown {
+			clear(k.known)
+		}
+		k.known[known{kind, strings.Clone(value)}] = name
+	}
+	return name
 }
 
 // under is a key at work; its scratch saves what a log line would else cost.
@@ -97,13 +112,14 @@ func (u *under) compute(kind, value string) string {
 
 var encoding = base32.StdEncoding.WithPadding(base32.NoPadding)
 
-// turnTo takes the key of a day, and destroys those that are too old.
-func (k *Keys) turnTo(day string, now time.Time) error {
+// turnTo takes the key of the day of now, and destroys those that are too old.
+func (k *Keys) turnTo(now time.Time) error {
 	key, err := k.keys.Make(now)
 	if err != nil {
 		return err
 	}
-	k.day, k.under = day, under{mac: hmac.New(sha256.New, key)}
+	k.ends = now.UTC().Truncate(24 * time.Hour).AddDate(0, 0, 1)
+	k.under, k.known = under{mac: hmac.New(sha256.New, key)}, map[known]string{}
 	return k.keys.Expire(now)
 }
 
