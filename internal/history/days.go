@@ -14,7 +14,10 @@ import (
 // day is a UTC day as "2006-01-02": days compare as strings.
 type day string
 
-const suffix = ".jsonl"
+const (
+	suffix        = ".jsonl"
+	secondsPerDay = 24 * 60 * 60
+)
 
 func dayOf(t time.Time) day { return day(t.UTC().Format(time.DateOnly)) }
 

@@ -20,6 +20,7 @@ type writer struct {
 	l        *Log
 	buf      bytes.Buffer // whole lines of one day
 	day      day
+	number   int64       // of the day since 1970: quicker to compare than a name is to make
 	aead     cipher.AEAD // of the day; nil: entries lie in clear
 	entries  int         // lines in buf
 	enc      *json.Encoder
@@ -85,9 +86,9 @@ func (w *writer) drain() bool {
 
 // add encodes an entry into the buffer, which goes out when it is large enough.
 func (w *writer) add(e entry) {
-	if d := dayOf(e.at); d != w.day {
+	if w.day == "" || e.at.Unix()/secondsPerDay != w.number {
 		w.flush()
-		if err := w.turn(d, e.at); err != nil {
+		if err := w.turn(e.at); err != nil {
 			w.drop(lostWrite, 1, err) // never in clear instead
 			return
 		}
@@ -102,7 +103,7 @@ func (w *writer) add(e entry) {
 }
 
 // turn begins a day.
-func (w *writer) turn(d day, at time.Time) error {
+func (w *writer) turn(at time.Time) error {
 	if w.l.keys != nil {
 		key, err := w.l.keys.Make(at)
 		if err != nil {
@@ -110,7 +111,7 @@ func (w *writer) turn(d day, at time.Time) error {
 		}
 		w.aead = daykey.AEAD(key)
 	}
-	w.day = d
+	w.day, w.number = dayOf(at), at.Unix()/secondsPerDay
 	return nil
 }
 

@@ -118,7 +118,7 @@ func (k *Keys) turnTo(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	k.ends = now.UTC().Truncate(24 * time.Hour).AddDate(0, 0, 1)
+	k.ends = now.UTC().Truncate(24*time.Hour).AddDate(0, 0, 1)
 	k.under, k.known = under{mac: hmac.New(sha256.New, key)}, map[known]string{}
 	return k.keys.Expire(now)
 }
