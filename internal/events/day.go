@@ -32,8 +32,8 @@ CREATE TABLE IF NOT EXISTS event (
 	state TEXT NOT NULL, reply TEXT NOT NULL, next_hop TEXT NOT NULL, done INTEGER NOT NULL,
 	PRIMARY KEY (id, recipient)
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS by_recipient ON event (recipient, at);
-CREATE INDEX IF NOT EXISTS by_sender ON event (sender, at);
+CREATE INDEX IF NOT EXISTS by_recipient ON event (recipient);
+CREATE INDEX IF NOT EXISTS by_sender ON event (sender);
 `
 
 // open opens a day's database. secure_delete overwrites what is deleted; a

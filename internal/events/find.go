@@ -107,15 +107,11 @@ func (q *Query) find(dir string, day time.Time, limit int, each func(*Event) err
 	if err != nil {
 		return 0, err
 	}
-	order := "at"
-	if inOrder {
-		order = "id"
-	}
 	where, values := q.where(inOrder)
 	if limit <= 0 {
 		limit = -1
 	}
-	rows, err := db.Query("SELECT "+columns+" FROM event WHERE "+where+" ORDER BY "+order+" DESC LIMIT ?", append(values, limit)...)
+	rows, err := db.Query("SELECT "+columns+" FROM event WHERE "+where+" ORDER BY id DESC LIMIT ?", append(values, limit)...)
 	if err != nil {
 		return 0, err
 	}

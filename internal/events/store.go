@@ -33,10 +33,12 @@ type Store struct {
 	dropped *prometheus.CounterVec
 	crashes prometheus.Counter
 
-	mu     sync.RWMutex // held for reading while in is sent to
-	closed bool
-	in     chan change
-	done   chan struct{}
+	mu      sync.Mutex
+	waiting []change
+	closed  bool
+	full    chan struct{} // one token: half of the backlog waits
+	ending  chan struct{} // closed when closed is set
+	done    chan struct{}
 }
 
 // change is one thing to write.
@@ -62,7 +64,7 @@ func Open(dir string, keep time.Duration, log *slog.Logger) (*Store, error) {
 	if err := drop(dir, keep, time.Now()); err != nil {
 		return nil, err
 	}
-	s := &Store{dir: dir, keep: keep, log: log, in: make(chan change, backlog), done: make(chan struct{})}
+	s := &Store{dir: dir, keep: keep, log: log, full: make(chan struct{}, 1), ending: make(chan struct{}), done: make(chan struct{})}
 	s.written = prometheus.NewCounter(prometheus.CounterOpts{Name: "mailweir_events_written_total", Help: "Rows and outcomes written to the events."})
 	s.dropped = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mailweir_events_dropped_total", Help: "Rows and outcomes missing from the events; mail is not affected."}, []string{"reason"})
 	s.crashes = prometheus.NewCounter(prometheus.CounterOpts{Name: "mailweir_events_crashes_total", Help: "Starts after a run that did not end in order: its last one or two seconds are missing."})
@@ -92,18 +94,34 @@ func (s *Store) Received(e *Event) { s.send(change{Event: e}) }
 // one.
 func (s *Store) Finished(e *Event) { s.send(change{Event: e, outcome: true}) }
 
+// send leaves the writer asleep: waking it for each change costs more than the
+// change.
 func (s *Store) send(c change) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if s.closed {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
 		s.dropped.WithLabelValues(lostClosed).Inc()
 		return
-	}
-	select {
-	case s.in <- c:
-	default:
+	case len(s.waiting) >= backlog:
 		s.dropped.WithLabelValues(lostBacklog).Inc()
+		return
 	}
+	if s.waiting = append(s.waiting, c); len(s.waiting) == backlog/2 {
+		select {
+		case s.full <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// take gives what waits, and begins anew in spare.
+func (s *Store) take(spare []change) []change {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := s.waiting
+	s.waiting = spare
+	return list
 }
 
 // Close writes what waits and ends the writer.
@@ -111,7 +129,7 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	if !s.closed {
 		s.closed = true
-		close(s.in)
+		close(s.ending)
 	}
 	s.mu.Unlock()
 	<-s.done

@@ -14,6 +14,7 @@ type writer struct {
 	s       *Store
 	days    map[string]*dayDB
 	waiting []change
+	spare   []change // memory for what comes meanwhile
 	early   []change // outcomes whose rows were not there
 	dropDay string   // the day that old ones were last dropped on
 }
@@ -42,21 +43,18 @@ const (
 	batch  = 16 // rows of insertMany
 )
 
-// run ends when the queue is closed and empty.
+// run ends when the store is closed and all is written.
 func (w *writer) run() {
 	tick := time.NewTicker(flushEvery)
 	defer tick.Stop()
 	for open := true; open; {
 		select {
-		case c, ok := <-w.s.in:
-			if open = ok; ok {
-				w.waiting = append(w.waiting, c)
-			}
-			if len(w.waiting) < backlog/2 && ok {
-				continue
-			}
 		case <-tick.C:
+		case <-w.s.full:
+		case <-w.s.ending:
+			open = false
 		}
+		w.gather()
 		w.flush()
 		if today := dayOf(time.Now()); today != w.dropDay {
 			w.dropDay = today
@@ -70,6 +68,14 @@ func (w *writer) run() {
 		w.flush()
 	}
 	w.shut(0)
+}
+
+// gather adds what came since to what waits.
+func (w *writer) gather() {
+	w.spare = w.s.take(w.spare)
+	w.waiting = append(w.waiting, w.spare...)
+	clear(w.spare)
+	w.spare = w.spare[:0]
 }
 
 // patience is how many flushes an outcome waits for its row.
@@ -212,9 +218,11 @@ func (w *writer) day(name string) (*dayDB, error) {
 	}
 	d := &dayDB{db: db}
 	row := "(?" + strings.Repeat(",?", values-1) + ")"
+	// A row that is there already stays. To replace it SQLite would keep a copy
+	// of every page that a statement touches, in case it fails half way.
 	var errs [3]error
-	d.prepared.insert, errs[0] = db.Prepare("INSERT OR REPLACE INTO event VALUES " + row)
-	d.prepared.insertMany, errs[1] = db.Prepare("INSERT OR REPLACE INTO event VALUES " + row + strings.Repeat(","+row, batch-1))
+	d.prepared.insert, errs[0] = db.Prepare("INSERT OR IGNORE INTO event VALUES " + row)
+	d.prepared.insertMany, errs[1] = db.Prepare("INSERT OR IGNORE INTO event VALUES " + row + strings.Repeat(","+row, batch-1))
 	d.prepared.update, errs[2] = db.Prepare("UPDATE event SET state=?, reply=?, next_hop=?, done=? WHERE id=? AND recipient=?")
 	if err := errors.Join(errs[:]...); err != nil {
 		d.close()
