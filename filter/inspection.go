@@ -40,13 +40,15 @@ var ErrHeaderTooLarge = errors.New("filter: header section too large")
 func (c *Connection) Begin(ctx context.Context, client mail.Client, env *mail.Envelope) *Inspection {
 	i := &Inspection{p: c.p, conn: c, ctx: ctx, begin: time.Now(), client: client}
 	i.tx = Transaction{Client: &i.client, Envelope: env, arrival: &i.arrival}
-	// Background checks get a copy of the envelope of their own: the session
-	// appends recipients while they run.
-	view := i.tx
-	early := *env
-	view.Envelope = &early
+	tx := &i.tx
+	if c.p.early {
+		// The session appends recipients while they run, and sets what comes later.
+		view, envelope := i.tx, *env
+		view.Envelope = &envelope
+		tx = &view
+	}
 	for _, check := range c.p.chain.Mail {
-		i.mail = append(i.mail, c.p.background(ctx, check, &view, c.p.limits.Mail))
+		i.mail = append(i.mail, c.p.background(ctx, check, tx, c.p.limits.Mail))
 	}
 	return i
 }
@@ -127,13 +129,13 @@ func (i *Inspection) collectHead(b []byte) (rest []byte, complete bool) {
 func (i *Inspection) startData() {
 	i.header = mail.ParseHeader(i.head)
 	i.tx.Header, i.tx.Bodies = &i.header, &i.bodies
+	i.data = make([]*run, 0, len(i.p.chain.Data))
 	for _, check := range i.p.chain.Data {
 		if s, ok := check.(Streamer); ok {
 			i.data = append(i.data, i.p.start(i.ctx, s, &i.tx))
 			continue
 		}
-		view := i.tx // Content and Facts are set later, by the session alone
-		i.data = append(i.data, i.p.follow(i.ctx, check, &view))
+		i.data = append(i.data, i.p.follow(i.ctx, check, &i.tx))
 	}
 	for _, pf := range i.p.prefetchers {
 		pf.Prefetch(&i.tx)
@@ -157,7 +159,9 @@ func (i *Inspection) Judge(ctx context.Context, content mail.Content) *Judgement
 	i.arrival.finish(io.EOF)
 	streams := ctx
 	for _, r := range i.data {
-		defer r.expire(i.p.limits.Data)()
+		if r.cancel != nil {
+			defer r.expire(i.p.limits.Data)()
+		}
 		if r.stream != nil && streams == ctx {
 			var cancel context.CancelFunc
 			streams, cancel = context.WithTimeout(ctx, i.p.limits.Data)
@@ -248,7 +252,7 @@ func (i *Inspection) fillFacts() {
 	for _, r := range env.Recipients {
 		f.Envelope.Recipients = append(f.Envelope.Recipients, string(r.Path))
 	}
-	f.Checks = make([]CheckResult, 0, 16)
+	f.Checks = make([]CheckResult, 0, i.p.checks)
 }
 
 // Close ends what still runs and waits until nothing reads the message any

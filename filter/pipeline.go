@@ -78,6 +78,8 @@ type Pipeline struct {
 	durations  map[ending]prometheus.Observer
 
 	prefetchers []Prefetcher // those of chain.Done that are not switched off
+	checks      int          // in chain
+	early       bool         // some of chain.Mail is not switched off
 }
 
 // New makes a pipeline.
@@ -90,7 +92,13 @@ func New(o Options) *Pipeline {
 		p.off[name] = Report{State: Skipped, Cause: errors.New(why)}
 	}
 	p.durations = p.m.begin(o.Chain)
+	p.checks = len(o.Chain.Connect) + len(o.Chain.Mail) + len(o.Chain.Data)
+	for _, c := range o.Chain.Mail {
+		_, off := p.off[c.Name()]
+		p.early = p.early || !off
+	}
 	for _, g := range o.Chain.Done {
+		p.checks += len(g)
 		for _, c := range g {
 			if pf, ok := c.(Prefetcher); ok {
 				if _, off := o.Off[c.Name()]; !off {

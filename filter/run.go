@@ -26,11 +26,11 @@ type run struct {
 
 // background starts c in the pool.
 func (p *Pipeline) background(ctx context.Context, c Check, tx *Transaction, limit time.Duration) *run {
-	r := &run{name: c.Name(), m: p.m, begin: time.Now(), done: make(chan struct{})}
-	if p.skip(r) {
-		close(r.done)
+	r, off := p.newRun(c)
+	if off {
 		return r
 	}
+	r.done = make(chan struct{})
 	ctx, r.cancel = context.WithTimeout(ctx, limit)
 	go func() {
 		defer close(r.done)
@@ -49,15 +49,16 @@ func (p *Pipeline) background(ctx context.Context, c Check, tx *Transaction, lim
 // deadline begins at the final dot (Inspection.Judge); before that the
 // session's own limits hold.
 func (p *Pipeline) follow(ctx context.Context, c Check, tx *Transaction) *run {
-	r := &run{name: c.Name(), m: p.m, begin: time.Now(), done: make(chan struct{})}
-	if p.skip(r) {
-		close(r.done)
+	r, off := p.newRun(c)
+	if off {
 		return r
 	}
+	r.done = make(chan struct{})
 	ctx, r.cancel = context.WithCancel(ctx)
+	view := *tx // Content and Facts are set later, by the session alone
 	go func() {
 		defer close(r.done)
-		r.protect(func() { r.report = c.Run(ctx, tx) })
+		r.protect(func() { r.report = c.Run(ctx, &view) })
 		r.took = time.Since(r.begin)
 	}()
 	return r
@@ -66,9 +67,6 @@ func (p *Pipeline) follow(ctx context.Context, c Check, tx *Transaction) *run {
 // expire ends a following check that is not done limit from now. The returned
 // function releases the timer.
 func (r *run) expire(limit time.Duration) (release func()) {
-	if r.cancel == nil {
-		return func() {}
-	}
 	t := time.AfterFunc(limit, func() {
 		r.expired.Store(true)
 		r.cancel()
@@ -78,8 +76,8 @@ func (r *run) expire(limit time.Duration) (release func()) {
 
 // inline runs c to its end on the caller's goroutine.
 func (p *Pipeline) inline(ctx context.Context, c Check, tx *Transaction, limit time.Duration) *run {
-	r := &run{name: c.Name(), m: p.m, begin: time.Now()}
-	if p.skip(r) {
+	r, off := p.newRun(c)
+	if off {
 		return r
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
@@ -92,8 +90,8 @@ func (p *Pipeline) inline(ctx context.Context, c Check, tx *Transaction, limit t
 // start begins a Streamer. Its stream stays nil when it is switched off or
 // failed already.
 func (p *Pipeline) start(ctx context.Context, c Streamer, tx *Transaction) *run {
-	r := &run{name: c.Name(), m: p.m, begin: time.Now()}
-	if p.skip(r) {
+	r, off := p.newRun(c)
+	if off {
 		return r
 	}
 	r.protect(func() { r.stream = c.Start(ctx, tx) })
@@ -160,13 +158,11 @@ func (r *run) protect(fn func()) {
 	fn()
 }
 
-// skip settles a check that is switched off.
-func (p *Pipeline) skip(r *run) bool {
-	report, off := p.off[r.name]
-	if off {
-		r.report = report
-	}
-	return off
+// newRun begins a run of c. One that is switched off is over.
+func (p *Pipeline) newRun(c Check) (r *run, off bool) {
+	r = &run{name: c.Name(), m: p.m, begin: time.Now()}
+	r.report, off = p.off[r.name]
+	return r, off
 }
 
 // observe counts the end of a check. One that forgot its state is an error.

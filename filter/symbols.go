@@ -106,6 +106,15 @@ const (
 // CLAMAV_TIMEOUT, DNSBL_ERROR. Skipped checks give none: they had no part in
 // the verdict, and the stages say so.
 func StateSymbol(check string, s State) string {
+	suffix := ""
+	switch s {
+	case Timeout:
+		suffix = "_TIMEOUT"
+	case Error:
+		suffix = "_ERROR"
+	default:
+		return ""
+	}
 	b := []byte(check)
 	for i, c := range b {
 		if 'a' <= c && c <= 'z' {
@@ -114,11 +123,5 @@ func StateSymbol(check string, s State) string {
 			b[i] = '_'
 		}
 	}
-	switch s {
-	case Timeout:
-		return string(b) + "_TIMEOUT"
-	case Error:
-		return string(b) + "_ERROR"
-	}
-	return ""
+	return string(b) + suffix
 }

@@ -34,6 +34,7 @@ func HeaderLength(data []byte) (n int, ok bool) {
 }
 
 var (
+	lf       = []byte("\n")
 	crlf     = []byte("\r\n")
 	crlfcrlf = []byte("\r\n\r\n")
 )
@@ -42,7 +43,7 @@ var (
 // refused: a line that is no field is a Field with an empty Name, for the
 // structure check to report.
 func ParseHeader(raw []byte) Header {
-	h := Header{Raw: raw, Fields: make([]Field, 0, bytes.Count(raw, crlf))}
+	h := Header{Raw: raw, Fields: make([]Field, 0, bytes.Count(raw, lf))}
 	for rest := raw; len(rest) > 0 && !bytes.HasPrefix(rest, crlf); {
 		n := fieldLength(rest)
 		h.Fields = append(h.Fields, newField(rest[:n:n]))

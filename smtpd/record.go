@@ -70,7 +70,10 @@ func (tx *transaction) conclude(j *filter.Judgement, d filter.Decision, reply *s
 	tx.done = time.Now()
 	r := &tx.record
 	r.ReversePath, r.Helo = string(tx.env.ReversePath), tx.env.Client.Helo
-	if tx.env.Client.Addr.IsValid() {
+	switch {
+	case j != nil:
+		r.Client = j.Facts.Client.Address
+	case tx.env.Client.Addr.IsValid():
 		r.Client = tx.env.Client.Addr.String()
 	}
 	if reply != nil {

@@ -83,8 +83,8 @@ func (tx *transaction) finish() error {
 	if reply.Code == 250 {
 		if limited := tx.limitedSender(j.Facts); limited != nil {
 			reply, tx.record.Reason = limited, reasonRate
-		} else {
-			reply = tx.commit(j, &d, content)
+		} else if fault := tx.commit(j, &d, content); fault != nil {
+			reply = fault
 		}
 	}
 	tx.conclude(j, d, reply)
@@ -114,7 +114,8 @@ func (d *Domain) PolicyFor(p mail.Path) *filter.DomainPolicy {
 	return d.Policy
 }
 
-// commit stores the message for the recipients that are not discarded.
+// commit stores the message for the recipients that are not discarded. It
+// returns the reply of a failure.
 func (tx *transaction) commit(j *filter.Judgement, d *filter.Decision, content mail.Content) *smtp.SMTPError {
 	copied := tx.strip(j, d, content)
 	if copied != nil {
@@ -129,7 +130,7 @@ func (tx *transaction) commit(j *filter.Judgement, d *filter.Decision, content m
 		tx.s.gw.acceptor.Discarded(n)
 	}
 	if len(m.Envelope.Recipients) == 0 {
-		return Queued(tx.env.ID)
+		return nil
 	}
 	// Nothing may read the intake any more when its buffer goes back.
 	tx.inspection.Close()
@@ -147,7 +148,7 @@ func (tx *transaction) commit(j *filter.Judgement, d *filter.Decision, content m
 			return tx.storageReply(err)
 		}
 	}
-	return Queued(tx.env.ID)
+	return nil
 }
 
 // compose makes the stored message: a header section for each class of
