@@ -1,7 +1,8 @@
 package mail
 
 import (
-	"fmt"
+	"bytes"
+	"strconv"
 	"strings"
 )
 
@@ -13,7 +14,13 @@ func (c EnhancedCode) String() string {
 	if c == (EnhancedCode{}) {
 		return ""
 	}
-	return fmt.Sprintf("%d.%d.%d", c[0], c[1], c[2])
+	return string(c.append(nil))
+}
+
+func (c EnhancedCode) append(b []byte) []byte {
+	b = append(strconv.AppendInt(b, int64(c[0]), 10), '.')
+	b = append(strconv.AppendInt(b, int64(c[1]), 10), '.')
+	return strconv.AppendInt(b, int64(c[2]), 10)
 }
 
 // Reply is an SMTP reply: ours to a client, or a next hop's to us. Text is
@@ -36,17 +43,15 @@ func (r Reply) Permanent() bool { return r.Code >= 500 && r.Code < 600 }
 
 // String is the reply on one line, as logs show it.
 func (r Reply) String() string {
-	parts := make([]string, 0, 3)
+	b := make([]byte, 0, len("250 2.0.0 ")+len(r.Text))
 	if r.Code != 0 {
-		parts = append(parts, fmt.Sprintf("%03d", r.Code))
+		b = append(strconv.AppendInt(b, int64(r.Code), 10), ' ')
 	}
-	if e := r.Enhanced.String(); e != "" {
-		parts = append(parts, e)
+	if r.Enhanced != (EnhancedCode{}) {
+		b = append(r.Enhanced.append(b), ' ')
 	}
-	if r.Text != "" {
-		parts = append(parts, strings.ReplaceAll(r.Text, "\n", " "))
-	}
-	return strings.Join(parts, " ")
+	b = append(b, strings.ReplaceAll(r.Text, "\n", " ")...)
+	return string(bytes.TrimSuffix(b, []byte(" ")))
 }
 
 // Result is what an attempt meant for one recipient.
