@@ -84,6 +84,12 @@ type Recipient struct {
 	// Hold keeps the recipient in the queue, unrelayed, until an admin
 	// releases it: "quarantine:SYMBOL", "strip:SYMBOL", "mixed", "undeliverable". "" relays.
 	Hold string
+	// NextHop is where this recipient's mail goes, whatever the routes of the
+	// config say: "host:port"; "" for those.
+	NextHop Destination
+	// Generated marks a recipient that no client named: a rule's. The accounts
+	// have it as generated, not as accepted. It is not stored.
+	Generated bool
 }
 
 // Notify is the set of events that the client wants a DSN for.

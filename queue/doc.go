@@ -93,7 +93,7 @@
 //	states: since varint ms, number uvarint, state of each
 //	state: recipient uvarint, status u8, attempts uvarint, next varint ms,
 //	       hold, next hop, reply: code uvarint, enhanced 3 uvarint, text
-//	next hop: host:port of the last attempt; after a space, where an admin
+//	next hop: host:port of the last attempt; after a space, where an admin or a rule
 //	       rerouted the recipient to
 //	text:  length uvarint, octets
 //

@@ -42,7 +42,7 @@ func (g *generated) prepare(q *Queue) int {
 }
 
 func (g *generated) write(b *batch) {
-	b.add(g.out.append(b.tail()), fixup{op: fixAccept, e: g.e, own: true, plain: g.out.epoch == nil})
+	b.add(g.out.append(b.tail()), fixup{op: fixAccept, e: g.e, own: true, plain: g.out.epoch == nil, generated: len(g.e.rcpts)})
 }
 
 // maxReturned is the largest message that RET=FULL returns whole.

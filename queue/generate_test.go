@@ -52,3 +52,46 @@ func TestGenerate(t *testing.T) {
 		t.Error("a closed queue took it")
 	}
 }
+
+// A recipient that a rule named counts as generated, and one that it gave a next
+// hop goes there, after a restart, too.
+func TestRecipientsOfRules(t *testing.T) {
+	dir := t.TempDir()
+	q := mustOpen(t, fsx.OS{}, dir, Options{})
+	i, err := q.Begin(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = i.Commit(t.Context(), &mail.Message{
+		Envelope: mail.Envelope{ID: mail.NewID(time.Now()), ReversePath: "s@sender.example", Recipients: []mail.Recipient{
+			{Path: "a@d.example", NextHop: "team.example:2525"},
+			{Path: "b@d.example"},
+			{Path: "copy@d.example", Generated: true},
+		}},
+		Heads: [][]byte{[]byte("\r\n")}, Body: i.Content(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l := q.Stats().Ledger; l.Accepted != 2 || l.Generated != 1 || l.Imbalance() != 0 {
+		t.Errorf("ledger %+v", l)
+	}
+	mustClose(t, q)
+	q = mustOpen(t, fsx.OS{}, dir, Options{})
+	defer mustClose(t, q)
+	if got := q.Reroutes(); len(got) != 1 || got[0] != "team.example:2525" {
+		t.Errorf("reroutes %v", got)
+	}
+	n := newNext()
+	where := map[string]int{}
+	n.reply = func(d mail.Destination, m *mail.Message, rcpt int) mail.Outcome {
+		where[string(m.Envelope.Recipients[rcpt].Path)+" by "+string(d)]++
+		return mail.Outcome{Result: mail.Relayed, Reply: mail.Reply{Code: 250}}
+	}
+	run(t, q, n, func() bool { return q.Stats().Ledger.Relayed == 3 })
+	for _, want := range []string{"a@d.example by team.example:2525", "b@d.example by d.example", "copy@d.example by d.example"} {
+		if where[want] != 1 {
+			t.Errorf("not %s: %v", want, where)
+		}
+	}
+}

@@ -123,7 +123,7 @@ func (q *Queue) newEntry(id mail.ID, env *mail.Envelope, size, since int64) *ent
 	e.id, e.since, e.size, e.dsn = id, since, size, env.ReversePath.IsNull()
 	for i := range e.rcpts {
 		r := &e.rcpts[i]
-		r.dom = q.domain(env.Recipients[i].Path)
+		r.dom = q.intern(mail.CanonicalDomain(env.Recipients[i].Path.Domain()), env.Recipients[i].NextHop)
 		if r.hold = q.reason(env.Recipients[i].Hold); r.hold != 0 {
 			r.phase = phaseHeld
 		}
@@ -142,11 +142,6 @@ func (q *Queue) restore(r *rcpt, s *rcptState) {
 	if r.hold != 0 {
 		r.phase = phaseHeld
 	}
-}
-
-// domain interns the domain of a path.
-func (q *Queue) domain(p mail.Path) *domain {
-	return q.intern(mail.CanonicalDomain(p.Domain()), "")
 }
 
 func (q *Queue) intern(name string, to mail.Destination) *domain {
@@ -289,14 +284,11 @@ func (q *Queue) fix(s *segment, b *batch, f *fixup) {
 }
 
 func (q *Queue) count(f *fixup) {
-	n := int64(len(f.e.rcpts))
-	if f.own {
-		q.ledger.Generated += n
-		q.o.Metrics.generated.Add(float64(n))
-		return
-	}
-	q.ledger.Accepted += n
-	q.o.Metrics.accepted.Add(float64(n))
+	accepted, generated := int64(len(f.e.rcpts)-f.generated), int64(f.generated)
+	q.ledger.Generated += generated
+	q.o.Metrics.generated.Add(float64(generated))
+	q.ledger.Accepted += accepted
+	q.o.Metrics.accepted.Add(float64(accepted))
 }
 
 // copyAt makes the record at the current copy of e, which carries the state of

@@ -329,10 +329,23 @@ func (q *Queue) submit(m *mail.Message, big *bigRef, inline []byte, own bool) (*
 		return nil, err
 	}
 	b := l.room(o.bound())
-	b.add(o.append(b.tail()), fixup{op: fixAccept, e: e, own: own, plain: o.epoch == nil})
+	b.add(o.append(b.tail()), fixup{
+		op: fixAccept, e: e, own: own, plain: o.epoch == nil, generated: ownRecipients(env.Recipients, own),
+	})
 	l.mu.Unlock()
 	l.signal()
 	return b, nil
+}
+
+// ownRecipients counts the recipients that no client named: all of a message of our
+// own.
+func ownRecipients(rcpts []mail.Recipient, own bool) (n int) {
+	for i := range rcpts {
+		if own || rcpts[i].Generated {
+			n++
+		}
+	}
+	return n
 }
 
 // abandon undoes newEntry for a message that did not become ours.

@@ -77,7 +77,7 @@ func (o *outgoing) bound() int {
 	n := recordHeaderSize + copyFixedSize + 128 + sealedOverhead + len(o.env.Return) + len(o.env.EnvID) + len(o.env.ReversePath)
 	for i := range o.env.Recipients {
 		r := &o.env.Recipients[i]
-		n += 64 + len(r.Path) + len(r.ORcpt) + len(r.Hold)
+		n += 64 + len(r.Path) + len(r.ORcpt) + len(r.Hold) + len(r.NextHop)
 	}
 	for i := range o.states {
 		n += o.states[i].size()
@@ -227,7 +227,7 @@ func appendMeta(dst []byte, env *mail.Envelope, since int64, states []rcptState)
 			dst = states[i].append(dst)
 			continue
 		}
-		s := rcptState{index: i, hold: r.Hold}
+		s := rcptState{index: i, hold: r.Hold, to: r.NextHop}
 		dst = s.append(dst)
 	}
 	return dst
@@ -369,7 +369,7 @@ func (d *decoder) envelope(s *stored) {
 		r.ORcpt = d.string()
 		r.Head = d.int()
 		st := d.state()
-		r.Hold = st.hold
+		r.Hold, r.NextHop = st.hold, st.to
 		env.Recipients = append(env.Recipients, r)
 		s.states = append(s.states, st)
 	}

@@ -113,7 +113,7 @@ type rcptState struct {
 	next     int64 // Unix milliseconds of the next attempt, 0 for now
 	hold     string
 	nextHop  string           // that the last attempt spoke to
-	to       mail.Destination // where an admin rerouted it to, "" for the routes of the config
+	to       mail.Destination // where an admin or a rule rerouted it to, "" for the routes of the config
 	reply    mail.Reply
 
 	// unreached is what reply and attempts say: the last one did not get as

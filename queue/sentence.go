@@ -32,7 +32,7 @@ func (w *Wait) sentence(now time.Time) string {
 
 func (w *Wait) where() string {
 	if w.Rerouted {
-		return string(w.Destination) + " (rerouted by an admin)"
+		return string(w.Destination) + " (rerouted by an admin or a rule)"
 	}
 	return string(w.Destination)
 }

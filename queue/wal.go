@@ -83,6 +83,8 @@ type fixup struct {
 	e   *entry
 	id  mail.ID // for fixTomb
 	own bool    // an ACCEPT of ours (a DSN): written again after a failure, nobody was told
+	// generated is how many recipients of an ACCEPT no client named.
+	generated int
 
 	plain  bool        // it holds something in clear
 	states []rcptState // of fixStates

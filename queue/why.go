@@ -33,7 +33,7 @@ type Wait struct {
 	Text        string           `json:"text"` // all of this in a sentence
 	Limit       Limit            `json:"limit"`
 	Destination mail.Destination `json:"destination"`
-	Rerouted    bool             `json:"rerouted"` // by an admin
+	Rerouted    bool             `json:"rerouted"` // by an admin or a rule
 	Hold        string           `json:"hold"`
 	NextAttempt *time.Time       `json:"next_attempt"`
 	Probe       *time.Time       `json:"probe"` // of a dead destination
