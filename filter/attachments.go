@@ -1,5 +1,7 @@
 package filter
 
+import "slices"
+
 // AttachmentClass is a kind of attachment that a domain can have a policy for.
 type AttachmentClass string
 
@@ -63,6 +65,12 @@ type AttachmentFacts struct {
 	Offset int64 `json:"-"`
 	// Shown is the name for whoever has the message before him; it is not kept.
 	Shown string `json:"-"`
+}
+
+// Named tells whether a rule's list of extensions and types means the file; "*"
+// means every one.
+func (a *AttachmentFacts) Named(list []string) bool {
+	return slices.ContainsFunc(list, func(s string) bool { return s == "*" || s == a.Extension || s == a.Type })
 }
 
 // Strips are the classes that are taken out of messages.

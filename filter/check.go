@@ -69,10 +69,16 @@ type Symbol struct {
 	// Would is what a rule in shadow would have scored: its Score is 0, so that
 	// it is counted and shown, and decides nothing.
 	Would float64 `json:"would_score,omitempty"`
+	// Do is what the symbol's rule wants done, nil for nothing; WouldDo the same
+	// of a rule in shadow.
+	Do      *Act `json:"do,omitempty"`
+	WouldDo *Act `json:"would_do,omitempty"`
+	// Scope is whom a check's finding counts for.
+	Scope *Scope `json:"scope,omitempty"`
 }
 
 // Shadow tells that the symbol is of a rule that is only tried out.
-func (s *Symbol) Shadow() bool { return s.Would != 0 }
+func (s *Symbol) Shadow() bool { return s.Would != 0 || s.WouldDo != nil }
 
 // Report is all that a check has to say.
 type Report struct {

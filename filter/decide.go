@@ -13,9 +13,9 @@ import (
 // A temporary DNS failure decides only when nothing else does.
 func Decide(symbols []Symbol, p *DomainPolicy) Verdict {
 	f := sum(symbols)
-	v := Verdict{Action: Accept, Score: f.score, Required: p.Tag}
+	v := Verdict{Action: Accept, Score: f.score, Required: p.Tag, Acts: f.acts}
 	for _, judge := range []func(*findings, *DomainPolicy) Verdict{
-		byVirus, byStructure, byParts, byAttachments, byScore, byDMARC, byOversize, byScanner, byGreylist,
+		byVirus, byBlocked, byStructure, byRules, byParts, byAttachments, byScore, byDMARC, byOversize, byScanner, byGreylist,
 	} {
 		v.take(judge(f, p))
 	}
@@ -33,10 +33,12 @@ type findings struct {
 	score       float64
 	sansDMARC   float64 // the score without DMARC's own symbols
 	allowed     bool
-	virus       string // the signature
-	structure   string // the symbol of a header section that may deceive
-	ambiguous   bool   // clients could disagree about a part that may be executed
-	limit       string // the symbol of a limit of the examination that is exceeded
+	blocked     bool
+	acts        []RuleAct // of rules, in their order
+	virus       string    // the signature
+	structure   string    // the symbol of a header section that may deceive
+	ambiguous   bool      // clients could disagree about a part that may be executed
+	limit       string    // the symbol of a limit of the examination that is exceeded
 	oversize    bool
 	attachments []string // the symbols that have a class
 	scanner     string   // the symbol of a scanner that did not answer
@@ -58,6 +60,9 @@ func sum(symbols []Symbol) *findings {
 		if s.Score > f.top.Score {
 			f.top = s
 		}
+		if s.Do != nil {
+			f.acts = append(f.acts, RuleAct{s.Name, s.Do})
+		}
 		if ClassOf(s.Name) != "" {
 			f.attachments = append(f.attachments, s.Name)
 		}
@@ -67,6 +72,8 @@ func sum(symbols []Symbol) *findings {
 		switch s.Name {
 		case SymAllowed:
 			f.allowed = true
+		case SymBlocked:
+			f.blocked = true
 		case SymVirus:
 			f.virus = s.Detail
 			if f.virus == "" {
@@ -111,6 +118,26 @@ func byVirus(f *findings, _ *DomainPolicy) Verdict {
 		return Verdict{Action: Accept}
 	}
 	return Verdict{Action: Reject, Reason: ReasonVirus, Symbol: SymVirus, Detail: f.virus}
+}
+
+// byBlocked: whom an admin has blocked is not let in by an [[allow]] entry.
+func byBlocked(f *findings, _ *DomainPolicy) Verdict {
+	if !f.blocked {
+		return Verdict{Action: Accept}
+	}
+	return Verdict{Action: Reject, Reason: ReasonBlocked, Symbol: SymBlocked}
+}
+
+// byRules takes what rules say themselves, and their words for it.
+func byRules(f *findings, _ *DomainPolicy) Verdict {
+	v := Verdict{Action: Accept}
+	if f.allowed {
+		return v
+	}
+	for _, a := range f.acts {
+		v.take(Verdict{Action: a.Action, Reason: ReasonRule, Symbol: a.Symbol, Reply: a.Reply})
+	}
+	return v
 }
 
 // byStructure refuses what every check may have read in another way than the
@@ -202,18 +229,13 @@ func byGreylist(f *findings, p *DomainPolicy) Verdict {
 }
 
 // decideListed is the decision at RCPT: the connect phase alone.
-func decideListed(symbols []Symbol, listings []Listing, p *DomainPolicy) (Verdict, bool) {
+func decideListed(listings []Listing, p *DomainPolicy) (Verdict, bool) {
 	var sum int64
 	var worst Listing
 	for _, l := range listings {
 		sum += milli(l.Score)
 		if l.Score > worst.Score {
 			worst = l
-		}
-	}
-	for _, s := range symbols {
-		if s.Name == SymAllowed {
-			return Verdict{}, false
 		}
 	}
 	score := float64(sum) / 1000
@@ -234,7 +256,7 @@ func Graver(a, b Action) bool { return severity[a] > severity[b] }
 // take replaces the decision by w when w is graver, and keeps the arithmetic.
 func (v *Verdict) take(w Verdict) {
 	if severity[w.Action] > severity[v.Action] {
-		v.Action, v.Reason, v.Symbol, v.Detail = w.Action, w.Reason, w.Symbol, w.Detail
+		v.Action, v.Reason, v.Symbol, v.Detail, v.Reply = w.Action, w.Reason, w.Symbol, w.Detail, w.Reply
 	}
 }
 
@@ -245,7 +267,7 @@ func (v Verdict) soften(p *DomainPolicy) Verdict {
 		v.Action = Tag
 	case p.Postmaster && v.Action == Reject && v.Reason == ReasonVirus:
 		v.Action = Quarantine
-	case p.Postmaster && v.Action == Reject:
+	case p.Postmaster && (v.Action == Reject || v.Action == Discard):
 		v.Action = Tag
 	}
 	return v
@@ -254,6 +276,7 @@ func (v Verdict) soften(p *DomainPolicy) Verdict {
 // Decision is the one reply to a message, and what becomes of each recipient.
 type Decision struct {
 	Verdict    Verdict  // the one that the reply is made of
+	By         int      // the recipient whose verdict that is
 	Recipients []Action // in the order of the envelope; all alike unless Verdict accepts
 	// Mixed marks recipients that were judged reject while others were not:
 	// they are held, neither dropped nor bounced.
@@ -265,44 +288,54 @@ type Decision struct {
 // reject are quarantined.
 func Combine(verdicts []Verdict) Decision {
 	d := Decision{Recipients: make([]Action, len(verdicts)), Mixed: make([]bool, len(verdicts))}
-	worst, mildest := gravest(verdicts, Reject), Reject
+	if len(verdicts) == 0 {
+		d.Verdict.Action = Accept
+		return d
+	}
+	mildest := Reject
 	for _, v := range verdicts {
 		if severity[v.Action] < severity[mildest] {
 			mildest = v.Action
 		}
 	}
-	switch deferred := gravest(verdicts, Defer); {
-	case mildest == Reject:
-		d.Verdict = worst
-	case deferred.Action == Defer:
-		d.Verdict = deferred
-	default:
-		d.Verdict = gravest(verdicts, Discard)
-		for k, v := range verdicts {
-			d.Recipients[k] = v.Action
-			if v.Action == Reject {
-				d.Recipients[k], d.Mixed[k] = Quarantine, true
-				v.Action = Quarantine
-				d.Verdict.take(v)
-			}
+	d.By = gravest(verdicts, Reject)
+	if mildest != Reject {
+		if k := gravest(verdicts, Defer); k >= 0 && verdicts[k].Action == Defer {
+			d.By = k
+		} else {
+			d.mixed(verdicts)
+			return d
 		}
-		return d
 	}
+	d.Verdict = verdicts[d.By]
 	for k := range d.Recipients {
 		d.Recipients[k] = d.Verdict.Action
 	}
 	return d
 }
 
-// gravest is the first verdict of the gravest action not above limit.
-func gravest(verdicts []Verdict, limit Action) Verdict {
-	best, found := Verdict{Action: Accept}, false
-	for _, v := range verdicts {
-		if severity[v.Action] > severity[limit] {
-			continue
+// mixed is a decision to accept: who refuses is held instead.
+func (d *Decision) mixed(verdicts []Verdict) {
+	d.By = gravest(verdicts, Discard)
+	d.Verdict = verdicts[d.By]
+	for k, v := range verdicts {
+		d.Recipients[k] = v.Action
+		if v.Action == Reject {
+			d.Recipients[k], d.Mixed[k] = Quarantine, true
+			if v.Action = Quarantine; Graver(v.Action, d.Verdict.Action) {
+				d.Verdict, d.By = v, k
+			}
 		}
-		if !found || severity[v.Action] > severity[best.Action] {
-			best, found = v, true
+	}
+}
+
+// gravest is the first verdict of the gravest action not above limit; -1 when
+// all are.
+func gravest(verdicts []Verdict, limit Action) int {
+	best := -1
+	for k, v := range verdicts {
+		if severity[v.Action] <= severity[limit] && (best < 0 || Graver(v.Action, verdicts[best].Action)) {
+			best = k
 		}
 	}
 	return best

@@ -4,6 +4,8 @@ import (
 	"math"
 	"reflect"
 	"testing"
+
+	"mailweir/mail"
 )
 
 func policy(edit func(*DomainPolicy)) *DomainPolicy {
@@ -28,6 +30,7 @@ func TestDecide(t *testing.T) {
 		return s
 	}
 	grey := func(p *DomainPolicy) { p.Greylist = GreylistPolicy{From: 3, To: 10} }
+	do := func(a Action) []Symbol { return []Symbol{{Name: "R", Do: &Act{Action: a}}} }
 	tagMode := func(p *DomainPolicy) { p.TagMode = true }
 	for _, c := range []struct {
 		name    string
@@ -90,6 +93,21 @@ func TestDecide(t *testing.T) {
 		{"dns defer, but dmarc passed", with(nil, SymSPFTempError, SymDMARCPass), func(p *DomainPolicy) { p.DNSOnError = Defer }, Accept, ReasonNone},
 		{"dns defer, but reject decides", with(spam(15), SymSPFTempError), func(p *DomainPolicy) { p.DNSOnError = Defer }, Reject, ReasonSpam},
 		{"postmaster spam", spam(20), func(p *DomainPolicy) { p.Postmaster = true }, Tag, ReasonSpam},
+		{"a rule rejects", do(Reject), nil, Reject, ReasonRule},
+		{"a rule's words before those for spam", append(spam(20), do(Reject)...), nil, Reject, ReasonRule},
+		{"a virus before a rule", with(do(Reject), SymVirus), nil, Reject, ReasonVirus},
+		{"a rule defers", append(spam(6), do(Defer)...), nil, Defer, ReasonRule},
+		{"spam is refused, not deferred", append(spam(20), do(Defer)...), nil, Reject, ReasonSpam},
+		{"a rule discards", append(spam(6), do(Discard)...), nil, Discard, ReasonRule},
+		{"the gravest rule", append(do(Tag), do(Quarantine)...), nil, Quarantine, ReasonRule},
+		{"a rule in tag mode", do(Discard), tagMode, Tag, ReasonRule},
+		{"a rule that defers in tag mode", do(Defer), tagMode, Defer, ReasonRule},
+		{"a rule for postmaster", do(Discard), func(p *DomainPolicy) { p.Postmaster = true }, Tag, ReasonRule},
+		{"a rule, allowed", with(do(Reject), SymAllowed), nil, Accept, ReasonAllowed},
+		{"a rule in shadow", []Symbol{{Name: "R", WouldDo: &Act{Action: Reject}}}, nil, Accept, ReasonNone},
+		{"blocked", with(nil, SymBlocked), nil, Reject, ReasonBlocked},
+		{"blocked and allowed", with(nil, SymBlocked, SymAllowed), nil, Reject, ReasonBlocked},
+		{"blocked in tag mode", with(nil, SymBlocked), tagMode, Tag, ReasonBlocked},
 		{"postmaster virus", with(nil, SymVirus), func(p *DomainPolicy) { p.Postmaster = true }, Quarantine, ReasonVirus},
 	} {
 		v := Decide(c.symbols, policy(c.edit))
@@ -108,14 +126,11 @@ func TestDecide(t *testing.T) {
 
 func TestDecideListed(t *testing.T) {
 	lists := []Listing{{Zone: "a.example", Score: 5}, {Zone: "b.example", Score: 12}, {Zone: "white.example", Score: -1}}
-	if v, ok := decideListed(nil, lists, policy(nil)); !ok || v.Detail != "b.example" || v.Reason != ReasonListed {
+	if v, ok := decideListed(lists, policy(nil)); !ok || v.Detail != "b.example" || v.Reason != ReasonListed {
 		t.Errorf("listed: %+v %v", v, ok)
 	}
-	if _, ok := decideListed(nil, lists[:1], policy(nil)); ok {
+	if _, ok := decideListed(lists[:1], policy(nil)); ok {
 		t.Error("a score below the threshold rejects")
-	}
-	if _, ok := decideListed([]Symbol{{Name: SymAllowed}}, lists, policy(nil)); ok {
-		t.Error("an allowed network is rejected")
 	}
 }
 
@@ -146,5 +161,63 @@ func TestCombine(t *testing.T) {
 			!reflect.DeepEqual(d.Recipients, c.recipients) || !reflect.DeepEqual(d.Mixed, c.mixed) {
 			t.Errorf("%s: %+v", c.name, d)
 		}
+	}
+}
+
+// What rules want done goes with the verdict, whatever decides.
+func TestActs(t *testing.T) {
+	reply := &mail.Reply{Code: 550, Text: "no"}
+	symbols := []Symbol{
+		{Name: "A", Do: &Act{Copy: []mail.Path{"a@x.example"}}},
+		{Name: "B", Do: &Act{Action: Reject, Reply: reply}},
+		{Name: "C", WouldDo: &Act{Copy: []mail.Path{"c@x.example"}}},
+	}
+	v := Decide(symbols, policy(nil))
+	if v.Reply != reply || v.Symbol != "B" || len(v.Acts) != 2 || v.Acts[0].Symbol != "A" {
+		t.Errorf("%+v", v)
+	}
+	if p := Pivots(symbols, policy(nil)); len(p) != 1 || p[0].Symbol != "B" || p[0].Action != Accept {
+		t.Errorf("%+v", p)
+	}
+}
+
+// classes weighs by the domain alone, and counts how often.
+type classes struct{ evals int }
+
+func (c *classes) Hash() string { return "" }
+func (c *classes) Class(_ *Facts, rcpt mail.Path) string {
+	return Class(rcpt, &Scope{Domains: []string{"b.example"}}, &Scope{Recipients: []string{"x@c.example"}})
+}
+func (c *classes) Eval(_ *Facts, class string) []Symbol {
+	c.evals++
+	list := []Symbol{{Name: "ALL"}}
+	for n, name := range []string{"B", "C"} {
+		if InClass(class, n) {
+			list = append(list, Symbol{Name: name})
+		}
+	}
+	return list
+}
+
+// TestWeigh: each recipient gets what is for him, and each class is weighed once.
+func TestWeigh(t *testing.T) {
+	var rcpts []mail.Recipient
+	for _, p := range []mail.Path{"a@a.example", "a@B.example", "b@a.example", "X+tag@C.example", "c@b.example", "postmaster", "y@c.example"} {
+		rcpts = append(rcpts, mail.Recipient{Path: p})
+	}
+	c := &classes{}
+	j := Weigh(c, &Facts{}, rcpts)
+	for k, want := range []string{"", "B", "", "C", "B", "", ""} {
+		got := j.For(k)
+		if len(got) == 1 && want == "" || len(got) == 2 && got[1].Name == want {
+			continue
+		}
+		t.Errorf("%s: %v, want %s", rcpts[k].Path, got, want)
+	}
+	if c.evals != 3 || len(j.Views) != 3 || j.View(1) != j.View(4) || j.View(0) != 0 {
+		t.Errorf("%d evaluations, %d views", c.evals, len(j.Views))
+	}
+	if j := Weigh(c, &Facts{}, nil); len(j.Symbols) != 1 {
+		t.Errorf("without recipients: %v", j.Symbols)
 	}
 }

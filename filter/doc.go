@@ -6,10 +6,10 @@
 // which goroutine came first. A Scorer weighs the symbols by the rules; the
 // pure function Decide turns them into one Verdict a recipient class.
 //
-//	connect   dnsbl iprev allow_network      from accept on, in the background
+//	connect   dnsbl iprev                    from accept on, in the background
 //	MAIL      spf spf_helo                   in the background
 //	data      mime content dkim (in line)    clamav (pulls with Follow)
-//	final dot dmarc uribl, then allow_domain then rules, then Decide
+//	final dot dmarc uribl, bayes, access, then rules, then Decide
 //
 // A check cannot fail silently: each ends in a State, and a State other than
 // ok is a symbol that the policy must have an answer to.

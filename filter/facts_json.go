@@ -275,6 +275,15 @@ func (s *Symbol) AppendJSON(b []byte) []byte {
 	if s.Would != 0 {
 		o.Float("would_score", s.Would)
 	}
+	if s.Do != nil {
+		o.Value("do", s.Do)
+	}
+	if s.WouldDo != nil {
+		o.Value("would_do", s.WouldDo)
+	}
+	if s.Scope != nil {
+		o.Value("scope", s.Scope)
+	}
 	return o.End()
 }
 

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/netip"
+	"slices"
 	"time"
 
 	"mailweir/internal/dkimcore"
@@ -53,6 +55,9 @@ func (c *Connection) Begin(ctx context.Context, client mail.Client, env *mail.En
 	return i
 }
 
+// ClientAddr is the client's address; the zero Addr when it is not known.
+func (i *Inspection) ClientAddr() netip.Addr { return i.client.Addr }
+
 // Listed decides, at RCPT, on the DNSBLs alone: a client that they reject is
 // refused before any data. It waits for them only where their scores could
 // reach the reject threshold.
@@ -61,15 +66,13 @@ func (i *Inspection) Listed(p *DomainPolicy) (Verdict, bool) {
 		return Verdict{}, false
 	}
 	i.conn.join(i.ctx)
-	var symbols []Symbol
 	var f Facts
 	for _, r := range i.conn.runs {
-		symbols = append(symbols, r.report.Symbols...)
 		if r.report.Set != nil {
 			r.report.Set(&f)
 		}
 	}
-	return decideListed(symbols, f.Listings, p)
+	return decideListed(f.Listings, p)
 }
 
 // Receive tells where the message's bytes will be kept: Write is told of them
@@ -146,8 +149,65 @@ func (i *Inspection) startData() {
 type Judgement struct {
 	Facts   *Facts
 	Header  *mail.Header
-	Symbols []Symbol // weighed, in order
+	Symbols []Symbol // weighed, in order, for the first recipient
 	Rules   string   // the hash of the rules that weighed them
+
+	Views [][]Symbol // by class of recipients; the first one is Symbols
+	of    []int      // recipient -> view; nil when there is one view
+	one   [1][]Symbol
+}
+
+// View is the number of what was weighed for recipient k: recipients with the
+// same number share it.
+func (j *Judgement) View(k int) int {
+	if j.of == nil {
+		return 0
+	}
+	return j.of[k]
+}
+
+// For is what was weighed for recipient k.
+func (j *Judgement) For(k int) []Symbol {
+	return j.Views[j.View(k)]
+}
+
+// With is the judgement with one finding more, for all recipients.
+func (j *Judgement) With(s Symbol) *Judgement {
+	more := *j
+	more.Views = make([][]Symbol, len(j.Views))
+	for n, view := range j.Views {
+		more.Views[n] = append(slices.Clip(view), s)
+	}
+	more.Symbols = more.Views[0]
+	return &more
+}
+
+// Weigh has s weigh facts for recipients, once for each class of them.
+func Weigh(s Scorer, f *Facts, rcpts []mail.Recipient) *Judgement {
+	j := &Judgement{Facts: f, Rules: s.Hash()}
+	j.Views = j.one[:0] // mostly there is one
+	var few [4]string   // without an allocation
+	classes := few[:0]
+	for k := range rcpts {
+		class := s.Class(f, rcpts[k].Path)
+		n := slices.Index(classes, class)
+		if n < 0 {
+			n = len(classes)
+			classes = append(classes, class)
+			j.Views = append(j.Views, s.Eval(f, class))
+		}
+		if n > 0 && j.of == nil {
+			j.of = make([]int, len(rcpts))
+		}
+		if n > 0 {
+			j.of[k] = n
+		}
+	}
+	if len(j.Views) == 0 {
+		j.Views = [][]Symbol{s.Eval(f, "")}
+	}
+	j.Symbols = j.Views[0]
+	return j
 }
 
 // Judge joins all checks after the final dot and weighs what they found, each
@@ -178,12 +238,24 @@ func (i *Inspection) Judge(ctx context.Context, content mail.Content) *Judgement
 	for _, g := range i.p.chain.Done {
 		i.join(ctx, i.runGroup(ctx, g))
 	}
-	scorer := i.p.scorer()
-	symbols := scorer.Eval(&i.facts)
-	for _, s := range symbols {
-		i.p.m.symbol(s.Name)
+	j := Weigh(i.p.scorer(), &i.facts, i.tx.Envelope.Recipients)
+	j.Header = &i.header
+	i.countSymbols(j)
+	return j
+}
+
+// countSymbols counts each symbol once a message.
+func (i *Inspection) countSymbols(j *Judgement) {
+	for n, view := range j.Views {
+		for _, s := range view {
+			seen := slices.ContainsFunc(j.Views[:n], func(earlier []Symbol) bool {
+				return slices.ContainsFunc(earlier, func(e Symbol) bool { return e.Name == s.Name })
+			})
+			if !seen {
+				i.p.m.symbol(s.Name)
+			}
+		}
 	}
-	return &Judgement{Facts: &i.facts, Header: &i.header, Symbols: symbols, Rules: scorer.Hash()}
 }
 
 // runGroup runs a group of the last phase: the first check in line, the others

@@ -28,9 +28,14 @@ type Chain struct {
 // Scorer weighs the findings by the rules. Implementations are immutable; a
 // reload swaps in another.
 type Scorer interface {
-	// Eval returns every symbol with its weight: those of f.Symbols, then the
-	// rules' own. It looks at f only, so that it can be replayed.
-	Eval(f *Facts) []Symbol
+	// Class tells which of what has a Scope counts for a recipient: recipients
+	// of one class get the same from Eval. "" where nothing with a Scope does,
+	// which costs nothing where there is none.
+	Class(f *Facts, rcpt mail.Path) string
+	// Eval returns every symbol with its weight for recipients of a class:
+	// those of f.Symbols, then the rules' own. It looks at f only, so that it
+	// can be replayed.
+	Eval(f *Facts, class string) []Symbol
 	Hash() string
 }
 

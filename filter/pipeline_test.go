@@ -44,8 +44,9 @@ func (s *bodyStream) Abort()                     { s.aborted = true }
 
 type sumScorer struct{}
 
-func (sumScorer) Eval(f *Facts) []Symbol { return f.Symbols }
-func (sumScorer) Hash() string           { return "test" }
+func (sumScorer) Eval(f *Facts, _ string) []Symbol { return f.Symbols }
+func (sumScorer) Class(*Facts, mail.Path) string   { return "" }
+func (sumScorer) Hash() string                     { return "test" }
 
 // store is an Intake of sorts.
 type store struct {

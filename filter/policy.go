@@ -1,5 +1,7 @@
 package filter
 
+import "mailweir/mail"
+
 // Action is what happens to a recipient's copy.
 type Action string
 
@@ -35,6 +37,7 @@ const (
 	ReasonListed    Reason = "listed"   // DNSBL at RCPT
 	ReasonGreylist  Reason = "greylist" // doubtful, and from somebody new
 	ReasonAllowed   Reason = "allowed"
+	ReasonBlocked   Reason = "blocked" // a [[block]] entry
 	ReasonRule      Reason = "rule"
 	// What RCPT refuses: `gateway check` gives these for a message.
 	ReasonRelayDenied      Reason = "relay_denied"
@@ -83,4 +86,8 @@ type Verdict struct {
 	Detail   string  `json:"detail,omitempty"` // what the reply names: the zone of a DNSBL, when to try again
 	Score    float64 `json:"score"`
 	Required float64 `json:"required"` // the tag threshold
+
+	Reply *mail.Reply `json:"reply,omitempty"` // a rule's own, in place of the usual one
+	// Acts are what rules want done with a message that is accepted.
+	Acts []RuleAct `json:"-"`
 }

@@ -100,6 +100,8 @@ const (
 
 	// SymAllowed: an [[allow]] entry matched. Detail is its reason.
 	SymAllowed = "ALLOWED"
+	// SymBlocked: a [[block]] entry matched. Detail is its reason.
+	SymBlocked = "BLOCKED"
 )
 
 // StateSymbol is the symbol of a check that ended in another state than ok:

@@ -237,3 +237,10 @@ func WithinDomain(d, parent string) bool {
 	n := len(d) - len(parent)
 	return n >= 0 && d[n:] == parent && (n == 0 || d[n-1] == '.')
 }
+
+// Mailbox is the form in which lists name a recipient: local-part without
+// quotes and without what follows a "+", and canonical domain, in lower case.
+func (p Path) Mailbox() string {
+	local, _, _ := strings.Cut(p.Unquoted(), "+")
+	return strings.ToLower(local) + "@" + CanonicalDomain(p.Domain())
+}

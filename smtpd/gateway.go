@@ -10,6 +10,7 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"mailweir/filter"
+	"mailweir/filter/access"
 	"mailweir/filter/arc"
 	"mailweir/filter/privacy"
 	"mailweir/internal/dkimcore"
@@ -25,8 +26,7 @@ type Settings struct {
 	Pipeline    *filter.Pipeline
 	Domains     map[string]*Domain // by canonical name
 	OwnNetworks []netip.Prefix
-	// AllowDomains are those of [[allow]] entries, canonical.
-	AllowDomains []string
+	Access      *access.Lists // [[allow]] and [[block]]; nil has none
 	// Rates are the limits on what senders may send in a time.
 	Rates []Rate
 	// Observers learn from verdicts that came to be.
@@ -89,6 +89,8 @@ type Gateway struct {
 	m        *SessionMetrics
 	names    Names
 	settings atomic.Pointer[Settings]
+	// responder sends what rules answer; nil: nobody does.
+	responder Responder
 }
 
 // Names says how clients and addresses appear in the log. It is safe for

@@ -57,8 +57,9 @@ func (noRecord) Append(mail.ID, string, time.Time, any) {}
 
 type weigher struct{}
 
-func (weigher) Eval(f *filter.Facts) []filter.Symbol { return f.Symbols }
-func (weigher) Hash() string                         { return "none" }
+func (weigher) Eval(f *filter.Facts, _ string) []filter.Symbol { return f.Symbols }
+func (weigher) Class(*filter.Facts, mail.Path) string          { return "" }
+func (weigher) Hash() string                                   { return "none" }
 
 // theSession makes the gateway's own sessions over an empty chain.
 func theSession() (*Gateway, *memory) {

@@ -8,6 +8,7 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"mailweir/filter"
+	"mailweir/filter/effect"
 	"mailweir/filter/privacy"
 	"mailweir/internal/logline"
 )
@@ -38,12 +39,20 @@ type Record struct {
 	Timings    Timings       `json:"timings"`
 
 	verdicts []filter.Verdict
+	did      []did // by recipient; nil when no rule did anything
 }
 
 // RecipientVerdict is what became of one recipient.
 type RecipientVerdict struct {
 	Address string        `json:"address"`
 	Action  filter.Action `json:"action"`
+	// Symbols are those of this recipient, where rules or lists with a scope
+	// make them others than the message's.
+	Symbols []filter.Symbol `json:"symbols,omitempty"`
+	Effects []effect.Effect `json:"rules,omitempty"` // what rules did
+	// To is who else got the message; Away, in his place.
+	To   []string `json:"to,omitempty"`
+	Away bool     `json:"redirected,omitempty"`
 }
 
 // RefusedRecipient is a recipient that RCPT refused.
@@ -96,7 +105,7 @@ func (tx *transaction) recordVerdict(j *filter.Judgement, d filter.Decision, rep
 	r := &tx.record
 	r.Action, r.Symbol = d.Verdict.Action, d.Verdict.Symbol
 	r.Score, r.Required = d.Verdict.Score, d.Verdict.Required
-	r.Symbols, r.Rules, r.Facts = j.Symbols, j.Rules, j.Facts
+	r.Symbols, r.Rules, r.Facts = j.For(d.By), j.Rules, j.Facts
 	if r.Reason == "" { // a disk that failed after the verdict has said its own
 		r.Reason = string(d.Verdict.Reason)
 	}
@@ -104,7 +113,14 @@ func (tx *transaction) recordVerdict(j *filter.Judgement, d filter.Decision, rep
 		r.Action = filter.Defer
 	}
 	for k, rcpt := range tx.env.Recipients {
-		r.Accepted = append(r.Accepted, RecipientVerdict{string(rcpt.Path), d.Recipients[k]})
+		v := RecipientVerdict{Address: string(rcpt.Path), Action: d.Recipients[k]}
+		if j.View(k) != j.View(d.By) {
+			v.Symbols = j.For(k)
+		}
+		if reply.Code == 250 && r.did != nil {
+			v.Effects, v.To, v.Away = r.did[k].effects, r.did[k].to, r.did[k].away
+		}
+		r.Accepted = append(r.Accepted, v)
 	}
 }
 
@@ -131,6 +147,7 @@ func (tx *transaction) count(reply *smtp.SMTPError) {
 		m.message("aborted", "")
 	case reply.Code == 250:
 		m.message("accepted", string(r.Action))
+		tx.countEffects()
 		m.size.Observe(float64(r.Facts.Size))
 	case reply.Code < 500:
 		m.message("deferred", string(r.Action))

@@ -2,8 +2,10 @@ package smtpd
 
 import (
 	"log/slog"
+	"slices"
 
 	"mailweir/filter"
+	"mailweir/filter/effect"
 	"mailweir/filter/privacy"
 	"mailweir/internal/jsonx"
 )
@@ -25,11 +27,11 @@ func newTransactionLine(tx *transaction) *transactionLine {
 		user: names.Mail(at, tx.env.Client.User), reversePath: names.Mail(at, r.ReversePath),
 	}
 	for k, v := range r.Accepted {
-		if name := names.Mail(at, v.Address); name != v.Address {
-			if k == 0 {
-				l.accepted = make([]RecipientVerdict, len(r.Accepted))
+		if name := names.Mail(at, v.Address); name != v.Address || v.Symbols != nil || v.Effects != nil {
+			if &l.accepted[0] == &r.Accepted[0] {
+				l.accepted = slices.Clone(r.Accepted)
 			}
-			l.accepted[k] = RecipientVerdict{name, v.Action}
+			l.accepted[k] = RecipientVerdict{Address: name, Action: v.Action}
 		}
 	}
 	for k, v := range r.Refused {
@@ -80,6 +82,7 @@ func (l *transactionLine) AppendFields(o *jsonx.Object) {
 	jsonx.ListIf(o, "privacy", r.Edits, (*privacy.Edit).AppendJSON)
 	o.StringsIf("signed", r.Signed)
 	o.StringIf("stripped_as", r.StrippedAs)
+	o.StringsIf("rules", r.ruleWords())
 }
 
 // LogValue implements slog.LogValuer, for the text format.
@@ -114,6 +117,9 @@ func (l *transactionLine) LogValue() slog.Value {
 	}
 	if r.StrippedAs != "" {
 		attrs = append(attrs, slog.String("stripped_as", r.StrippedAs))
+	}
+	if words := r.ruleWords(); len(words) > 0 {
+		attrs = append(attrs, slog.Any("rules", words))
 	}
 	return slog.GroupValue(attrs...)
 }
@@ -158,6 +164,10 @@ func (v *RecipientVerdict) AppendJSON(b []byte) []byte {
 	o := jsonx.Begin(b)
 	o.String("address", v.Address)
 	o.String("action", string(v.Action))
+	jsonx.ListIf(&o, "symbols", v.Symbols, (*filter.Symbol).AppendJSON)
+	jsonx.ListIf(&o, "rules", v.Effects, (*effect.Effect).AppendJSON)
+	o.StringsIf("to", v.To)
+	o.BoolIf("redirected", v.Away)
 	return o.End()
 }
 

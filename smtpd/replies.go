@@ -114,6 +114,7 @@ var (
 	replyDisguised  = Reply{554, ec(5, 7, 1), "Attachment refused: its name or structure shows something else than it is", false}
 	replyBomb       = Reply{554, ec(5, 7, 1), "Attachment refused: it unpacks to more than is examined", false}
 	replyUnreadable = Reply{554, ec(5, 7, 1), "Attachment refused: not all of it could be examined", false}
+	replyBlocked    = Reply{550, ec(5, 7, 1), "Sender is blocked here", false}
 	replyRule       = Reply{554, ec(5, 7, 1), "Message refused by policy", false}
 	replyDeferred   = Reply{451, ec(4, 7, 1), "Try again later", false}
 	replyGreylist   = Reply{451, ec(4, 7, 1), "Greylisted, since we do not know you yet: try again in ", false} // + time

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/emersion/go-smtp"
 
 	"mailweir/filter"
+	"mailweir/filter/access"
 	"mailweir/internal/recipients"
 	"mailweir/mail"
 )
@@ -91,8 +91,8 @@ func (s *Session) Rcpt(to string, opts *smtp.RcptOptions) error {
 	}
 	// The client is judged before the recipient is looked up: who is refused
 	// anyway shall not learn which addresses exist.
-	if v, listed := s.set.Listed(tx.inspection, d, tx.env.ReversePath, path); listed {
-		return tx.refuse(path, Listed(v.Detail, tx.env.ID), "listed")
+	if v, refused := s.set.Refused(tx.inspection, d, tx.env.ReversePath, path); refused {
+		return tx.refuse(path, rejectReply(v, tx.env.ID), string(v.Reason))
 	}
 	if d.Recipients != nil && !path.IsPostmaster() {
 		switch d.Recipients.Verify(s.ctx, path) {
@@ -116,26 +116,23 @@ func (set *Settings) domainOf(p mail.Path) *Domain {
 	return set.Domains[mail.CanonicalDomain(p.Domain())]
 }
 
-// Listed decides at RCPT on the DNSBLs alone. Postmaster is not refused for
-// them: there a listed sender can ask why.
-func (set *Settings) Listed(i *filter.Inspection, d *Domain, reverse, rcpt mail.Path) (filter.Verdict, bool) {
-	if rcpt.IsPostmaster() || set.mayBeAllowed(reverse) {
+// Refused decides at RCPT what needs no message: a client that an admin has
+// blocked, or that the DNSBLs alone reject. Postmaster is not refused for them:
+// there a listed sender can ask why.
+func (set *Settings) Refused(i *filter.Inspection, d *Domain, reverse, rcpt mail.Path) (filter.Verdict, bool) {
+	if rcpt.IsPostmaster() {
+		return filter.Verdict{}, false
+	}
+	now := time.Now()
+	if e := set.Access.Network(access.Block, i.ClientAddr(), rcpt, now); e != nil && !d.Policy.TagMode {
+		return filter.Verdict{Action: filter.Reject, Reason: filter.ReasonBlocked, Symbol: filter.SymBlocked}, true
+	}
+	// Whether a domain is proven is known at the final dot, and a DNSBL must
+	// not refuse before that.
+	if set.Access.Network(access.Allow, i.ClientAddr(), rcpt, now) != nil || set.Access.Names(access.Allow, reverse, rcpt, now) {
 		return filter.Verdict{}, false
 	}
 	return i.Listed(d.Policy)
-}
-
-// mayBeAllowed reports a reverse-path in a domain that an [[allow]] entry
-// names: whether it is proven is known at the final dot, and a DNSBL must not
-// refuse before that.
-func (set *Settings) mayBeAllowed(p mail.Path) bool {
-	domain := mail.CanonicalDomain(p.Domain())
-	for _, allowed := range set.AllowDomains {
-		if domain == allowed || strings.HasSuffix(domain, "."+allowed) {
-			return true
-		}
-	}
-	return false
 }
 
 // StartData implements Starter.

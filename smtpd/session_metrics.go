@@ -4,12 +4,15 @@ import (
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"mailweir/filter/effect"
 )
 
 // SessionMetrics count what became of messages.
 type SessionMetrics struct {
 	messages *prometheus.CounterVec
 	refusals *prometheus.CounterVec
+	effects  *prometheus.CounterVec
 	afterDot prometheus.Histogram
 	size     prometheus.Histogram
 	rates    *prometheus.CounterVec
@@ -26,6 +29,10 @@ func NewSessionMetrics(reg prometheus.Registerer) *SessionMetrics {
 			Name: "mailweir_smtpd_refusals_total",
 			Help: "Negative replies to recipients and messages, by reply code and reason.",
 		}, []string{"code", "reason"}),
+		effects: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "mailweir_smtpd_rule_effects_total",
+			Help: "What rules did with accepted messages, for each recipient, by the effect and whether it was done or skipped.",
+		}, []string{"effect", "result"}),
 		afterDot: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "mailweir_smtpd_after_dot_seconds",
 			Help:    "Time from the final dot to the reply: what the checks and the disk add.",
@@ -41,7 +48,7 @@ func NewSessionMetrics(reg prometheus.Registerer) *SessionMetrics {
 		Name: "mailweir_smtpd_rate_refusals_total",
 		Help: "Messages and recipients that were deferred by a rate limit, by whose limit it is.",
 	}, []string{"by", "what"})
-	reg.MustRegister(m.messages, m.refusals, m.afterDot, m.size, m.rates)
+	reg.MustRegister(m.messages, m.refusals, m.effects, m.afterDot, m.size, m.rates)
 	m.begin()
 	return m
 }
@@ -54,6 +61,10 @@ func (m *SessionMetrics) begin() {
 		{"deferred", "defer"}, {"rejected", "reject"}, {"aborted", "none"},
 	} {
 		m.messages.WithLabelValues(v[0], v[1])
+	}
+	for _, kind := range effect.Kinds() {
+		m.effects.WithLabelValues(kind, "done")
+		m.effects.WithLabelValues(kind, "skipped")
 	}
 	for _, by := range []RateBy{ByClient, ByNetwork, BySenderDomain, ByUser} {
 		for _, what := range rateWords {
@@ -82,7 +93,8 @@ var refusalCodes = map[string][]int{
 	"structure":          {replyOneFrom.Code},
 	"dns":                {replyDNS.Code},
 	"greylist":           {replyGreylist.Code},
-	"rule":               {replyRule.Code},
+	"rule":               {450, 451, 452, 550, 551, 552, 553, replyRule.Code},
+	"blocked":            {replyBlocked.Code},
 	"refused_data":       {replyBare.Code, replyTooBig.Code, replyTooManyHops.Code},
 	"not_queued":         {replyNotQueued.Code, replyNoSpace.Code},
 	reasonRate:           {replyRate.Code, replyRateLate.Code},
@@ -96,6 +108,15 @@ func (m *SessionMetrics) message(result, action string) {
 		action = "none"
 	}
 	m.messages.WithLabelValues(result, action).Inc()
+}
+
+// effect counts what a rule did, or could not do.
+func (m *SessionMetrics) effect(e *effect.Effect) {
+	result := "done"
+	if e.Skipped != "" {
+		result = "skipped"
+	}
+	m.effects.WithLabelValues(e.Kind(), result).Inc()
 }
 
 // refused counts a negative reply. Reasons are words of this package and of

@@ -46,23 +46,29 @@ func newSigning(signer *dkimcore.Signer, client *mail.Client, j *filter.Judgemen
 	return signing{}
 }
 
-// needed tells whether a header section with these edits has to be signed.
-func (s *signing) needed(header *mail.Header, dkim []filter.DKIMFacts, edits []privacy.Edit) bool {
-	return len(s.keys) > 0 && (s.always || !intact(s.keys[0].Domain, header, dkim, edits))
+// change is how a header section differs from the one that came.
+type change struct {
+	redacted  []privacy.Edit
+	rewritten []string // by rules: lower-case names
 }
 
-// intact reports that a signature of domain that passed survives the edits.
-func intact(domain string, header *mail.Header, dkim []filter.DKIMFacts, edits []privacy.Edit) bool {
+// needed tells whether a header section with these changes has to be signed.
+func (s *signing) needed(header *mail.Header, dkim []filter.DKIMFacts, c change) bool {
+	return len(s.keys) > 0 && (s.always || !intact(s.keys[0].Domain, header, dkim, c))
+}
+
+// intact reports that a signature of domain that passed survives the changes.
+func intact(domain string, header *mail.Header, dkim []filter.DKIMFacts, c change) bool {
 	return slices.ContainsFunc(dkim, func(d filter.DKIMFacts) bool {
-		return d.Result == "pass" && d.Domain == domain && !slices.ContainsFunc(edits, func(e privacy.Edit) bool {
+		return d.Result == "pass" && d.Domain == domain && !slices.ContainsFunc(c.redacted, func(e privacy.Edit) bool {
 			return e.Kind != privacy.KeptSigned && (e.Field == d.SignatureIndex || slices.ContainsFunc(d.Fields, header.Fields[e.Field].Is))
-		})
+		}) && !slices.ContainsFunc(c.rewritten, func(name string) bool { return slices.Contains(d.Fields, name) })
 	})
 }
 
 // signatures appends our signatures over a header section, where it needs them.
-func (h *heads) signatures(b []byte, header *mail.Header, edits []privacy.Edit) []byte {
-	if !h.sign.needed(h.j.Header, h.j.Facts.DKIM, edits) {
+func (h *heads) signatures(b []byte, header *mail.Header, c change) []byte {
+	if !h.sign.needed(h.j.Header, h.j.Facts.DKIM, c) {
 		return b
 	}
 	body := h.bodyHash()

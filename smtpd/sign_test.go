@@ -32,7 +32,7 @@ func TestIntact(t *testing.T) {
 		{"other domain", []filter.DKIMFacts{sig("pass", "example.net", "from")}, nil, false},
 		{"one of two", []filter.DKIMFacts{sig("pass", "example.org", "x-originating-ip"), sig("pass", "example.org", "from")}, edit(1, privacy.Redacted), true},
 	} {
-		if got := intact("example.org", &h, c.dkim, c.edits); got != c.want {
+		if got := intact("example.org", &h, c.dkim, change{redacted: c.edits}); got != c.want {
 			t.Errorf("%s: %v", c.what, got)
 		}
 	}

@@ -92,13 +92,16 @@ func (c *strippedCopy) compose(j *filter.Judgement, d *filter.Decision) error {
 	tx := c.tx
 	m, heads := tx.message(j, mail.Section(c.intake.Content(), 0))
 	m.Envelope.ID = mail.NewID(time.Now())
+	to := distribution{tx: tx, heads: heads}
 	for k, r := range tx.env.Recipients {
 		if d.Recipients[k] == filter.Strip {
-			r.Head = heads.index(tx.domains[k], tx.record.verdicts[k], filter.Strip)
-			m.Envelope.Recipients = append(m.Envelope.Recipients, r)
+			to.add(k, r, filter.Strip)
 		}
 	}
-	m.Heads = heads.list
+	to.fill(m)
+	for k := range m.Envelope.Recipients {
+		m.Envelope.Recipients[k].Generated = true // the original has been accepted
+	}
 	c.m = m
 	return heads.err
 }
@@ -108,14 +111,20 @@ func (c *strippedCopy) compose(j *filter.Judgement, d *filter.Decision) error {
 var errNoPlace = errors.New("smtpd: an attachment that cannot be taken out by itself")
 
 // replacements are the texts in place of parts, by the offset of a part: of all
-// classes that the policy of any of the recipients takes out.
+// classes that the policy of any of the recipients takes out, and all that their
+// rules name.
 func (tx *transaction) replacements(f *filter.Facts, d *filter.Decision) (map[int64]string, error) {
 	classes := map[filter.AttachmentClass]bool{}
+	var named []string // by rules
 	for k, action := range d.Recipients {
-		if action == filter.Strip {
-			for _, c := range tx.domains[k].Policy.Attachments.Strips() {
-				classes[c] = true
-			}
+		if action != filter.Strip {
+			continue
+		}
+		for _, c := range tx.domains[k].Policy.Attachments.Strips() {
+			classes[c] = true
+		}
+		for _, a := range tx.record.verdicts[k].Acts {
+			named = append(named, a.Strip...)
 		}
 	}
 	if f.AttachmentsMore > 0 {
@@ -128,16 +137,22 @@ func (tx *transaction) replacements(f *filter.Facts, d *filter.Decision) (map[in
 		if a.Depth == 0 {
 			part = a
 		}
+		why := ""
 		for _, symbol := range a.Symbols {
-			if !classes[filter.ClassOf(symbol)] {
-				continue
+			if class := filter.ClassOf(symbol); why == "" && classes[class] {
+				why = string(class)
 			}
-			if part == nil || part.Offset <= 0 {
-				return nil, errNoPlace
-			}
-			with[part.Offset] = tx.notice(part.Shown, filter.ClassOf(symbol))
-			break
 		}
+		if why == "" && a.Named(named) {
+			why = "not allowed here"
+		}
+		if why == "" {
+			continue
+		}
+		if part == nil || part.Offset <= 0 {
+			return nil, errNoPlace
+		}
+		with[part.Offset] = tx.notice(part.Shown, why)
 	}
 	if len(with) == 0 {
 		return nil, errNoPlace
@@ -147,7 +162,7 @@ func (tx *transaction) replacements(f *filter.Facts, d *filter.Decision) (map[in
 
 // notice is the part that stands in place of another. It is ASCII, whatever the
 // name was: the message may not be allowed to hold more.
-func (tx *transaction) notice(name string, class filter.AttachmentClass) string {
+func (tx *transaction) notice(name, why string) string {
 	name = strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' {
 			return '?'
@@ -160,7 +175,7 @@ func (tx *transaction) notice(name string, class filter.AttachmentClass) string 
 	return fmt.Sprintf("Content-Type: text/plain; charset=us-ascii\r\nContent-Disposition: inline\r\n\r\n"+
 		"The mail gateway %s took an attachment out of this message:\r\n\r\n    %s\r\n    (%s)\r\n\r\n"+
 		"The original message is held there. Whoever runs the gateway can release it:\r\n\r\n    %s",
-		tx.s.set.Hostname, name, class, tx.env.ID)
+		tx.s.set.Hostname, name, why, tx.env.ID)
 }
 
 // commit stores the copy, after the original.

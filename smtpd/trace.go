@@ -8,6 +8,7 @@ import (
 
 	"mailweir/filter"
 	"mailweir/filter/authres"
+	"mailweir/filter/effect"
 	"mailweir/filter/privacy"
 	"mailweir/internal/dkimcore"
 	"mailweir/mail"
@@ -24,6 +25,7 @@ type heads struct {
 	list  [][]byte
 	keys  []headKey
 	edits []privacy.Edit
+	done  map[int][]effect.Effect // on the header section, by view of the judgement
 	// signed are the names of the keys of our DKIM signatures.
 	signed []string
 	err    error // the body could not be read to be signed
@@ -35,15 +37,18 @@ type headKey struct {
 	signed   string
 	flagged  bool
 	required float64
+	view     int       // of the judgement: symbols, and what rules want
+	sentOn   mail.Path // the recipient in whose place, or beside whom, it is relayed; "" for himself
 }
 
 func newHeads(tx *transaction, j *filter.Judgement, body mail.Content) *heads {
 	return &heads{tx: tx, j: j, body: body, sign: newSigning(tx.s.set.Signer, &tx.env.Client, j)}
 }
 
-// index is the header section for a recipient of domain d.
-func (h *heads) index(d *Domain, v filter.Verdict, action filter.Action) int {
-	key := headKey{d.Redact, d.SignedFields, flagged(v, action), v.Required}
+// index is the header section for recipient k, or in his place for others.
+func (h *heads) index(k int, v filter.Verdict, action filter.Action, sentOn mail.Path) int {
+	d := h.tx.domains[k]
+	key := headKey{d.Redact, d.SignedFields, flagged(v, action), v.Required, h.j.View(k), sentOn}
 	for k, have := range h.keys {
 		if have == key {
 			return k
@@ -84,6 +89,15 @@ func (h *heads) build(key headKey, v filter.Verdict) []byte {
 		header = &redacted
 	}
 	h.report(key, result.Edits)
+	edited := effect.Edit(header, h.j.Header, h.j.Facts.DKIM, h.j.Facts.Header.Subject, v.Acts)
+	header = edited.Header
+	if len(edited.Effects) > 0 {
+		if h.done == nil {
+			h.done = map[int][]effect.Effect{}
+		}
+		h.done[key.view] = edited.Effects
+	}
+	change := change{result.Edits, edited.Changed}
 	hide := o.HidesClient()
 	b := make([]byte, 0, len(header.Raw)+1024)
 	if client.Outbound { // strangers need not know how we judge our own mail
@@ -92,20 +106,28 @@ func (h *heads) build(key headKey, v filter.Verdict) []byte {
 			complete := mail.ParseHeader(append(fields, header.Raw...))
 			header = &complete
 		}
-		b = appendReceived(b, h.tx, client.Name, hide)
-		b = h.signatures(b, header, result.Edits)
+		b = h.appendTrace(b, key, client.Name, hide)
+		b = h.signatures(b, header, change)
 		return appendForeign(b, header, set.Hostname)
 	}
 	results := authres.Options{Redact: hide, UTF8: h.tx.env.UTF8}
 	b = h.seal(b, header, result.Edits, results)
 	b = authres.Append(b, set.Hostname, h.j.Facts.Auth, results)
-	b = appendSpam(b, h.j.Symbols, v, key.flagged)
+	b = appendSpam(b, h.j.Views[key.view], v, key.flagged)
 	if set.ReceivedSPF && !hide {
 		b = appendReceivedSPF(b, h.j.Facts, set.Hostname)
 	}
-	b = appendReceived(b, h.tx, h.j.Facts.Client.Name, hide)
-	b = h.signatures(b, header, result.Edits)
+	b = h.appendTrace(b, key, client.Name, hide)
+	b = h.signatures(b, header, change)
 	return appendForeign(b, header, set.Hostname)
+}
+
+// appendTrace tells of our part of the way.
+func (h *heads) appendTrace(b []byte, key headKey, name string, hide bool) []byte {
+	if key.sentOn != "" {
+		b = effect.AppendDeliveredTo(b, key.sentOn)
+	}
+	return appendReceived(b, h.tx, name, hide)
 }
 
 // Redaction is what is to be redacted of a client's message for a class.

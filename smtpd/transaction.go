@@ -10,6 +10,7 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"mailweir/filter"
+	"mailweir/filter/effect"
 	"mailweir/mail"
 )
 
@@ -21,6 +22,8 @@ type transaction struct {
 	inspection *filter.Inspection
 	intake     Intake // nil before data, and after Commit or Abort
 	sizeHint   int64
+
+	replies map[int][]*effect.Reply // by recipient: answers that rules want
 
 	begin, dataBegin, dot, judged, done time.Time
 	record                              Record
@@ -85,6 +88,8 @@ func (tx *transaction) finish() error {
 			reply, tx.record.Reason = limited, reasonRate
 		} else if fault := tx.commit(j, &d, content); fault != nil {
 			reply = fault
+		} else {
+			tx.answer()
 		}
 	}
 	tx.conclude(j, d, reply)
@@ -100,7 +105,7 @@ func (tx *transaction) finish() error {
 func (tx *transaction) decide(j *filter.Judgement) filter.Decision {
 	verdicts := make([]filter.Verdict, len(tx.env.Recipients))
 	for k, d := range tx.domains {
-		verdicts[k] = filter.Decide(j.Symbols, d.PolicyFor(tx.env.Recipients[k].Path))
+		verdicts[k] = filter.Decide(j.For(k), d.PolicyFor(tx.env.Recipients[k].Path))
 	}
 	tx.record.verdicts = verdicts
 	return filter.Combine(verdicts)
@@ -126,7 +131,7 @@ func (tx *transaction) commit(j *filter.Judgement, d *filter.Decision, content m
 		tx.s.gw.log.Error("message not signed, and so not queued", "id", tx.env.ID, "error", err)
 		return tx.storageReply(err)
 	}
-	if n := len(tx.env.Recipients) - len(m.Envelope.Recipients); n > 0 {
+	if n := len(tx.env.Recipients) - accepted(m); n > 0 {
 		tx.s.gw.acceptor.Discarded(n)
 	}
 	if len(m.Envelope.Recipients) == 0 {
@@ -155,12 +160,12 @@ func (tx *transaction) commit(j *filter.Judgement, d *filter.Decision, content m
 // recipients, the holds, and whether a DSN may go back.
 func (tx *transaction) compose(j *filter.Judgement, d *filter.Decision, content mail.Content) (*mail.Message, error) {
 	m, heads := tx.message(j, mail.Section(content, int64(len(j.Header.Raw))))
+	to := distribution{tx: tx, heads: heads}
 	for k, r := range tx.env.Recipients {
 		action, v := d.Recipients[k], tx.record.verdicts[k]
 		if action == filter.Discard {
 			continue
 		}
-		r.Head = heads.index(tx.domains[k], v, action)
 		switch {
 		case d.Mixed[k]:
 			r.Hold = "mixed"
@@ -169,9 +174,9 @@ func (tx *transaction) compose(j *filter.Judgement, d *filter.Decision, content 
 		case action == filter.Strip:
 			r.Hold = holdStripped + holdSymbol(v)
 		}
-		m.Envelope.Recipients = append(m.Envelope.Recipients, r)
+		to.add(k, r, action)
 	}
-	m.Heads = heads.list
+	to.fill(m)
 	tx.record.Edits, tx.record.Signed = heads.edits, heads.signed
 	return m, heads.err
 }
@@ -182,7 +187,6 @@ func (tx *transaction) message(j *filter.Judgement, body mail.Content) (*mail.Me
 	m := &mail.Message{Envelope: tx.env, Body: body}
 	m.Envelope.Client.Name = j.Facts.Client.Name
 	m.Envelope.MayReturn = mayReturn(&tx.env, j.Facts)
-	m.Envelope.Recipients = make([]mail.Recipient, 0, len(tx.env.Recipients))
 	return m, newHeads(tx, j, body)
 }
 
@@ -197,8 +201,11 @@ func holdSymbol(v filter.Verdict) string {
 // mayReturn tells whether a DSN may go to the reverse-path: SPF vouches for
 // it, or a DKIM signature of its own organization, or it is ours. Alignment
 // with From is not enough: From and reverse-path may belong to two people.
-func mayReturn(env *mail.Envelope, f *filter.Facts) bool {
-	if env.Client.Own || f.SPF.Result == "pass" && f.SPF.Identity == "mailfrom" {
+func mayReturn(env *mail.Envelope, f *filter.Facts) bool { return env.Client.Own || proven(f) }
+
+// proven reports that SPF or a signature speaks for the reverse-path.
+func proven(f *filter.Facts) bool {
+	if f.SPF.Result == "pass" && f.SPF.Identity == "mailfrom" {
 		return true
 	}
 	org := filter.Organization(f.Envelope.FromDomain)
@@ -273,6 +280,9 @@ func (tx *transaction) close() {
 
 // ReplyFor is the reply that a verdict means to the client.
 func ReplyFor(v filter.Verdict, id mail.ID) *smtp.SMTPError {
+	if v.Reply != nil && (v.Action == filter.Reject || v.Action == filter.Defer) {
+		return Reply{v.Reply.Code, smtp.EnhancedCode(v.Reply.Enhanced), v.Reply.Text, false}.With(id)
+	}
 	switch v.Action {
 	case filter.Reject:
 		return rejectReply(v, id)
@@ -325,6 +335,8 @@ func rejectReply(v filter.Verdict, id mail.ID) *smtp.SMTPError {
 		return structureReply(v.Symbol).With(id)
 	case filter.ReasonListed:
 		return Listed(v.Detail, id)
+	case filter.ReasonBlocked:
+		return replyBlocked.With(id)
 	}
 	return replyRule.With(id)
 }

@@ -9,7 +9,7 @@ import (
 // reports are merged in the order written here. docs/flow.md follows it.
 func chain(c *checks) filter.Chain {
 	return filter.Chain{
-		Connect: group(c.dnsbl, c.iprev, c.allowNetwork),
+		Connect: group(c.dnsbl, c.iprev),
 		Mail:    group(c.spf, c.spfHelo),
 		Data:    group(c.dkim, c.arc, c.mime, c.clamav),
 		Done: []filter.Group{
@@ -17,7 +17,7 @@ func chain(c *checks) filter.Chain {
 			group(c.reputation),
 			group(c.bayes),
 			group(c.greylist),
-			group(c.allowDomain),
+			group(c.access),
 		},
 	}
 }
@@ -25,12 +25,12 @@ func chain(c *checks) filter.Chain {
 // checks are the parts that the chain is made of; a part that the config has
 // no use for is nil.
 type checks struct {
-	dnsbl, iprev, allowNetwork filter.Check
-	spf, spfHelo               filter.Check
-	dkim, arc, mime, clamav    filter.Check
-	dmarc, uribl, bayes        filter.Check
-	reputation, greylist       filter.Check
-	allowDomain                filter.Check
+	dnsbl, iprev            filter.Check
+	spf, spfHelo            filter.Check
+	dkim, arc, mime, clamav filter.Check
+	dmarc, uribl, bayes     filter.Check
+	reputation, greylist    filter.Check
+	access                  filter.Check
 }
 
 // needDNS are the checks that `gateway check --no-dns` skips.
@@ -38,8 +38,8 @@ var needDNS = []string{"dnsbl", "iprev", "spf", "spf_helo", "dkim", "arc", "dmar
 
 // checkNames are what `[checks] disabled` may hold.
 var checkNames = []string{
-	"dnsbl", "iprev", "allow_network", "spf", "spf_helo", "dkim", "arc", "mime", "content", "attachment", "clamav",
-	"dmarc", "uribl", "reputation", "bayes", "greylist", "allow_domain", "rules",
+	"dnsbl", "iprev", "spf", "spf_helo", "dkim", "arc", "mime", "content", "attachment", "clamav",
+	"dmarc", "uribl", "reputation", "bayes", "greylist", "access", "rules",
 }
 
 func group(list ...filter.Check) filter.Group {

@@ -36,6 +36,10 @@ import (
 //	POST /reports/send            body: {"day":"2026-11-28","domains":[...]}
 //	                              (none: all); answer: one Entry a line as
 //	                              it is queued, then {"left":N}
+//	POST /access/{list}/{verb}    list: allow block; verb: add remove; body:
+//	                              {"what":"partner.example","for":[...],
+//	                              "reason":"...","expires":TIME}; answer: a
+//	                              list of the entries that it concerned
 //	POST /queue/{verb}            verb: flush hold release delete bounce reroute;
 //	                              body: {"ids":[...],"to":"host:port"} (flush
 //	                              without ids: all); answer: one result a line
@@ -105,6 +109,7 @@ func (g *gateway) controlMux() *http.ServeMux {
 	mux.HandleFunc("POST /queue/erase", g.serveErase)
 	mux.HandleFunc("POST /queue/{verb}", g.serveAction)
 	mux.HandleFunc("POST /reports/send", g.serveReports)
+	mux.HandleFunc("POST /access/{list}/{verb}", g.serveAccess)
 	return mux
 }
 

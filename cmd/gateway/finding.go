@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"mailweir/filter"
+	"mailweir/filter/effect"
 	"mailweir/filter/privacy"
 	"mailweir/internal/recipients"
 	"mailweir/mail"
@@ -55,6 +56,11 @@ type symbolJSON struct {
 	Score  float64 `json:"score"`
 	Detail string  `json:"detail"`
 	Would  float64 `json:"would_score,omitempty"` // of a rule in shadow
+	// Do is what its rule does besides the score, WouldDo what one in shadow
+	// would; Scope is whom a check's finding is for.
+	Do      *filter.Act   `json:"do,omitempty"`
+	WouldDo *filter.Act   `json:"would_do,omitempty"`
+	Scope   *filter.Scope `json:"scope,omitempty"`
 }
 
 // stageJSON is a filter.CheckResult with no more keys than promised.
@@ -82,8 +88,11 @@ type replyJSON struct {
 }
 
 type recipientJSON struct {
-	Address string        `json:"address"`
-	Action  filter.Action `json:"action"`
+	Address string          `json:"address"`
+	Action  filter.Action   `json:"action"`
+	Score   *float64        `json:"score,omitempty"`   // where it is another than the message's
+	Effects []effect.Effect `json:"rules,omitempty"`   // what rules would do
+	Symbols []symbolJSON    `json:"symbols,omitempty"` // where they are others than the message's
 }
 
 type resultJSON struct {
@@ -126,7 +135,7 @@ func refusedFinding(env *mail.Envelope, reply *smtp.SMTPError) *finding {
 	f := newFinding()
 	f.TraceID, f.Action, f.Reply = env.ID.String(), filter.Reject, newReply(reply)
 	for _, r := range env.Recipients {
-		f.Recipients = append(f.Recipients, recipientJSON{string(r.Path), filter.Reject})
+		f.Recipients = append(f.Recipients, recipientJSON{Address: string(r.Path), Action: filter.Reject})
 	}
 	return f
 }
@@ -137,7 +146,7 @@ func newReply(e *smtp.SMTPError) replyJSON {
 
 // finding puts together what was found and what it means.
 func (c *checker) finding(ctx context.Context, i *filter.Inspection, j *filter.Judgement, env *mail.Envelope) *finding {
-	d, actions := c.decide(ctx, i, j, env)
+	d, by, list := c.decide(ctx, i, j, env)
 	reply := smtpd.ReplyFor(d, env.ID)
 	if j.Header.Count("Received") > c.set.MaxHops {
 		reply = smtpd.TooManyHops(env.ID)
@@ -149,9 +158,8 @@ func (c *checker) finding(ctx context.Context, i *filter.Inspection, j *filter.J
 	f.SPF.Result, f.ARC.Result = or(j.Facts.SPF.Result, "skipped"), or(j.Facts.ARC.Result, "skipped")
 	f.DMARC = dmarcJSON{or(j.Facts.DMARC.Result, "skipped"), j.Facts.DMARC.Policy, j.Facts.DMARC.Domain}
 	f.Structure = structureOf(j.Facts)
-	for _, s := range j.Symbols {
-		f.Symbols = append(f.Symbols, symbolJSON(s))
-	}
+	symbols := j.For(by)
+	f.Symbols = append(f.Symbols, symbolsJSON(symbols)...)
 	for _, s := range j.Facts.Checks {
 		f.Stages = append(f.Stages, stageJSON(s))
 	}
@@ -161,14 +169,12 @@ func (c *checker) finding(ctx context.Context, i *filter.Inspection, j *filter.J
 	for _, s := range j.Facts.DKIM {
 		f.DKIM = append(f.DKIM, dkimJSON{s.Result, s.Domain, s.Selector})
 	}
-	for k, r := range env.Recipients {
-		f.Recipients = append(f.Recipients, recipientJSON{string(r.Path), actions[k]})
-	}
+	f.Recipients = list
 	f.Greylist = c.greylisted(ctx, i, j, env)
 	f.Privacy = c.edits(j, env)
 	if c.o.explain {
-		f.Origins = origins(c.rules, j.Facts, j.Symbols)
-		f.Pivots = filter.Pivots(j.Symbols, c.policyFor(env.Recipients[0].Path))
+		f.Origins = origins(c.rules, j.Facts, symbols)
+		f.Pivots = filter.Pivots(symbols, c.policyFor(env.Recipients[by].Path))
 	}
 	return f
 }
@@ -179,9 +185,8 @@ func (c *checker) greylisted(ctx context.Context, i *filter.Inspection, j *filte
 	if c.delay == 0 || env.Client.Own {
 		return ""
 	}
-	first := *j
-	first.Symbols = append(slices.Clip(j.Symbols), filter.Symbol{Name: filter.SymGreylistNew, Detail: filter.InWords(c.delay)})
-	v, _ := c.decide(ctx, i, &first, env)
+	first := j.With(filter.Symbol{Name: filter.SymGreylistNew, Detail: filter.InWords(c.delay)})
+	v, _, _ := c.decide(ctx, i, first, env)
 	if v.Reason != filter.ReasonGreylist {
 		return ""
 	}
@@ -189,33 +194,59 @@ func (c *checker) greylisted(ctx context.Context, i *filter.Inspection, j *filte
 	return fmt.Sprintf("%d %s %s", r.Code, r.Enhanced, r.Text)
 }
 
-// decide makes the verdict of the message and the action of each recipient.
-// Those that RCPT refuses have no say in the others' verdict.
-func (c *checker) decide(ctx context.Context, i *filter.Inspection, j *filter.Judgement, env *mail.Envelope) (filter.Verdict, []filter.Action) {
-	actions := make([]filter.Action, len(env.Recipients))
+func symbolsJSON(list []filter.Symbol) []symbolJSON {
+	out := make([]symbolJSON, len(list))
+	for k, s := range list {
+		out[k] = symbolJSON(s)
+	}
+	return out
+}
+
+// decide makes the verdict of the message, the number of the recipient whose
+// verdict that is, and what becomes of each. Those that RCPT refuses have no say
+// in the others' verdict.
+func (c *checker) decide(ctx context.Context, i *filter.Inspection, j *filter.Judgement, env *mail.Envelope) (filter.Verdict, int, []recipientJSON) {
+	list := make([]recipientJSON, len(env.Recipients))
 	var refused filter.Verdict
 	var judged []int
 	var verdicts []filter.Verdict
 	for k, r := range env.Recipients {
+		list[k] = recipientJSON{Address: string(r.Path), Action: filter.Reject}
 		d := c.set.Domains[mail.CanonicalDomain(r.Path.Domain())]
 		if v := c.atRcpt(ctx, d, i, env, r.Path); v.Action == filter.Reject {
-			refused, actions[k] = v, filter.Reject
+			refused = v
 			continue
 		}
 		judged = append(judged, k)
-		verdicts = append(verdicts, filter.Decide(j.Symbols, d.PolicyFor(r.Path)))
+		verdicts = append(verdicts, filter.Decide(j.For(k), d.PolicyFor(r.Path)))
 	}
 	if len(judged) == 0 {
 		// The score is shown all the same: it is what tuning looks for.
 		sum := filter.Decide(j.Symbols, c.policyFor(env.Recipients[0].Path))
 		refused.Score, refused.Required = sum.Score, sum.Required
-		return refused, actions
+		return refused, 0, list
 	}
 	d := filter.Combine(verdicts)
 	for n, k := range judged {
-		actions[k] = d.Recipients[n]
+		list[k].Action = d.Recipients[n]
+		if v := verdicts[n]; j.View(k) != j.View(judged[d.By]) {
+			list[k].Score, list[k].Symbols = &v.Score, symbolsJSON(j.For(k))
+		}
+		if smtpd.ReplyFor(d.Verdict, env.ID).Code == 250 {
+			list[k].Effects = effects(j, env, env.Recipients[k], verdicts[n], d.Recipients[n])
+		}
 	}
-	return d.Verdict, actions
+	return d.Verdict, judged[d.By], list
+}
+
+// effects are what rules would do with the message for a recipient.
+func effects(j *filter.Judgement, env *mail.Envelope, r mail.Recipient, v filter.Verdict, action filter.Action) []effect.Effect {
+	if len(v.Acts) == 0 || action == filter.Discard {
+		return nil
+	}
+	routed, _ := smtpd.Effects(j, env, r, v, action)
+	edited := effect.Edit(j.Header, j.Header, j.Facts.DKIM, j.Facts.Header.Subject, v.Acts)
+	return append(edited.Effects, routed.Effects...)
 }
 
 // atRcpt is what RCPT would have said.
@@ -223,7 +254,7 @@ func (c *checker) atRcpt(ctx context.Context, d *smtpd.Domain, i *filter.Inspect
 	if d == nil {
 		return filter.Verdict{Action: filter.Reject, Reason: filter.ReasonRelayDenied}
 	}
-	if v, listed := c.set.Listed(i, d, env.ReversePath, p); listed {
+	if v, refused := c.set.Refused(i, d, env.ReversePath, p); refused {
 		return v
 	}
 	if c.verify && d.Recipients != nil && !p.IsPostmaster() && d.Recipients.Verify(ctx, p) == recipients.Unknown {
@@ -291,7 +322,7 @@ func (f *finding) explain(w io.Writer) {
 		fmt.Fprintf(w, "greylist   a sender that is not known would first hear: %s\n", f.Greylist)
 	}
 	for _, r := range f.Recipients {
-		fmt.Fprintf(w, "recipient  %s: %s\n", r.Address, r.Action)
+		r.print(w)
 	}
 	for _, s := range f.Steps {
 		s.print(w)
@@ -313,6 +344,22 @@ func (f *finding) explain(w io.Writer) {
 	for _, s := range stages {
 		fmt.Fprintf(w, "  %-14s %-8s %6.1f ms  %6.1f ms  %s\n",
 			s.Name, s.State, float64(s.Start)/1000, float64(s.Duration)/1000, s.Cause)
+	}
+}
+
+func (r *recipientJSON) print(w io.Writer) {
+	score := ""
+	if r.Score != nil {
+		score = fmt.Sprintf(", score %.2f", *r.Score)
+	}
+	fmt.Fprintf(w, "recipient  %s: %s%s\n", r.Address, r.Action, score)
+	for k := range r.Effects {
+		fmt.Fprintf(w, "             %s by %s\n", &r.Effects[k], r.Effects[k].Rule)
+	}
+	for _, s := range r.Symbols {
+		if s.Score != 0 || s.Do != nil {
+			fmt.Fprintf(w, "             %7.2f  %s\n", s.Score, s.Name)
+		}
 	}
 }
 

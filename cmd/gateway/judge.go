@@ -16,7 +16,7 @@ import (
 
 	"mailweir/dnsbl"
 	"mailweir/filter"
-	"mailweir/filter/allow"
+	"mailweir/filter/access"
 	"mailweir/filter/arc"
 	"mailweir/filter/attachment"
 	"mailweir/filter/bayes"
@@ -77,6 +77,8 @@ type judgeOptions struct {
 	signer *dkimcore.Signer
 	guard  *password.Guard // nil: a new one
 	memory *remembered     // of senders; nil: nothing is remembered
+	// access has the entries that commands made; nil: those in data_dir now.
+	access *access.Store
 	// verify makes the verifiers of recipients; nil accepts all: `check` asks
 	// no next hop.
 	verify func(*config.Domain) (smtpd.Verifier, error)
@@ -130,7 +132,11 @@ func (j *judge) build(cfg *config.Config, o judgeOptions) error {
 		return err
 	}
 	j.rules = r
-	c, err := j.checks(cfg, r, o)
+	lists, err := accessLists(cfg, o.access)
+	if err != nil {
+		return err
+	}
+	c, err := j.checks(cfg, r, lists, o)
 	if err != nil {
 		return err
 	}
@@ -142,16 +148,16 @@ func (j *judge) build(cfg *config.Config, o judgeOptions) error {
 		scorer = unweighed{}
 	}
 	j.settings = &smtpd.Settings{
-		Hostname:     string(cfg.Hostname),
-		OwnNetworks:  cfg.Privacy.OwnNetworks,
-		MaxHops:      maxHops,
-		AllowDomains: allowDomains(cfg.Allow),
-		ReceivedSPF:  cfg.SPF.ReceivedSPF,
-		Signer:       o.signer,
-		Sealer:       sealer(cfg, o.signer),
-		Domains:      make(map[string]*smtpd.Domain, len(cfg.Domains)+1),
-		Observers:    j.observers,
-		Rates:        rates(cfg, o.memory),
+		Hostname:    string(cfg.Hostname),
+		OwnNetworks: cfg.Privacy.OwnNetworks,
+		MaxHops:     maxHops,
+		Access:      lists,
+		ReceivedSPF: cfg.SPF.ReceivedSPF,
+		Signer:      o.signer,
+		Sealer:      sealer(cfg, o.signer),
+		Domains:     make(map[string]*smtpd.Domain, len(cfg.Domains)+1),
+		Observers:   j.observers,
+		Rates:       rates(cfg, o.memory),
 	}
 	pipeline := func(off map[string]string) *filter.Pipeline {
 		return filter.New(filter.Options{
@@ -174,8 +180,26 @@ const maxHops = 100
 // from the config itself count.
 type unweighed struct{}
 
-func (unweighed) Eval(f *filter.Facts) []filter.Symbol { return f.Symbols }
-func (unweighed) Hash() string                         { return "disabled" }
+func (unweighed) Hash() string { return "disabled" }
+
+// Class implements filter.Scorer.
+func (unweighed) Class(f *filter.Facts, rcpt mail.Path) string {
+	return filter.Class(rcpt, f.Scopes()...)
+}
+
+// Eval implements filter.Scorer.
+func (unweighed) Eval(f *filter.Facts, class string) (list []filter.Symbol) {
+	scoped := 0
+	for _, s := range f.Symbols {
+		if s.Scope != nil {
+			if scoped++; !filter.InClass(class, scoped-1) {
+				continue
+			}
+		}
+		list = append(list, s)
+	}
+	return list
+}
 
 func loadRules(cfg *config.Config) (*rules.Rules, error) {
 	if len(cfg.Rules.Files) == 0 {
@@ -193,7 +217,7 @@ func loadRules(cfg *config.Config) (*rules.Rules, error) {
 }
 
 // checks makes the parts of the chain.
-func (j *judge) checks(cfg *config.Config, r *rules.Rules, o judgeOptions) (*checks, error) {
+func (j *judge) checks(cfg *config.Config, r *rules.Rules, lists *access.Lists, o judgeOptions) (*checks, error) {
 	var err error
 	if j.resolver, j.lent = o.resolver, o.resolver != nil; !j.lent {
 		if j.resolver, err = newResolver(cfg, o.log, o.m); err != nil {
@@ -221,16 +245,13 @@ func (j *judge) checks(cfg *config.Config, r *rules.Rules, o judgeOptions) (*che
 		mime:    mime.New(text, j.attachments(cfg, o)),
 		dmarc:   dmarc.New(ask("dmarc"), dmarcOptions(cfg)),
 		bayes:   bayes.NewCheck(j.models, cfg.Learn.Minimum),
+		access:  access.NewCheck(lists),
 	}
 	if len(cfg.DNSBL) > 0 {
 		c.dnsbl = dnslist.New(j.list(zones(cfg.DNSBL), o))
 	}
 	if len(cfg.URIBL) > 0 {
 		c.uribl = urilist.New(j.list(domainZones(cfg.URIBL), o), len(cfg.URIBL), ownDomains(cfg))
-	}
-	if len(cfg.Allow) > 0 {
-		entries := allowEntries(cfg.Allow)
-		c.allowNetwork, c.allowDomain = allow.NewNetwork(entries), allow.NewDomain(entries)
 	}
 	if err := j.senders(cfg, c, o); err != nil {
 		return nil, err
@@ -407,14 +428,6 @@ func ownDomains(cfg *config.Config) []string {
 	return out
 }
 
-func allowEntries(list []config.Allow) []allow.Entry {
-	out := make([]allow.Entry, len(list))
-	for k, a := range list {
-		out[k] = allow.Entry{Network: a.Network, Domain: string(a.Domain), Reason: a.Reason}
-	}
-	return out
-}
-
 func dmarcOptions(cfg *config.Config) dmarc.Options {
 	o := dmarc.Options{TrustedSealers: texts(cfg.ARC.TrustedSealers), Reports: cfg.DMARC.Reports.Email != ""}
 	for _, v := range cfg.Overrides {
@@ -424,16 +437,6 @@ func dmarcOptions(cfg *config.Config) dmarc.Options {
 		})
 	}
 	return o
-}
-
-func allowDomains(list []config.Allow) []string {
-	var out []string
-	for _, a := range list {
-		if a.Domain != "" {
-			out = append(out, mail.CanonicalDomain(string(a.Domain)))
-		}
-	}
-	return out
 }
 
 // texts turns a list of named string types into strings.

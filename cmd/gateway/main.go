@@ -15,6 +15,8 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+
+	"mailweir/filter/access"
 )
 
 // version is set by the linker (-X main.version=...).
@@ -61,6 +63,8 @@ func commands() []command {
 		{"trace", "--config FILE [--id ID] [--from|--to ADDRESS] [--domain DOMAIN] [--since TIME]", "find out what became of messages", traceCommand},
 		{"rules", "check|show|test|hits [--config FILE] [FILE|SYMBOL|CASE...]", "test rules, and see what they do", rulesCommand},
 		{"reputation", "show --config FILE DOMAIN|ADDRESS", "tell what is remembered of a sender", reputationCommand},
+		{"allow", accessArguments, "exempt a network, or an authenticated author, from rejection", accessCommand(access.Allow)},
+		{"block", accessArguments, "have mail of a network, or of an authenticated author, refused", accessCommand(access.Block)},
 		{"replay", "--config FILE [--since 7d] [--rules FILE...]", "tell what other rules would have done to recent mail", replayCommand},
 		{"why", "--config FILE ID", "explain what became of a message", whyCommand},
 		{"log", "find|verify-retention --config FILE [--address ADDRESS]", "find an address in the log, or prove that nothing is kept too long", logCommand},

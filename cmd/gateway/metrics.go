@@ -21,6 +21,7 @@ type gatewayMetrics struct {
 	relay   *relay.Metrics
 	report  *report.Metrics
 	memo    *memo.Metrics
+	replies *prometheus.CounterVec
 	reloads struct {
 		done, failed prometheus.Counter
 		ok, at       prometheus.Gauge
@@ -31,8 +32,8 @@ type gatewayMetrics struct {
 func newGatewayMetrics(reg prometheus.Registerer) *gatewayMetrics {
 	m := &gatewayMetrics{
 		judge: newInstruments(reg), smtpd: smtpd.NewMetrics(reg), session: smtpd.NewSessionMetrics(reg),
-		queue: queue.NewMetrics(reg), relay: relay.NewMetrics(reg), report: report.NewMetrics(reg), registry: reg,
-		memo: memo.NewMetrics(reg, greylistTable, reputationTable),
+		queue: queue.NewMetrics(reg), relay: relay.NewMetrics(reg), report: report.NewMetrics(reg), replies: newReplyMetrics(reg),
+		memo: memo.NewMetrics(reg, greylistTable, reputationTable), registry: reg,
 	}
 	reloads := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "mailweir_config_reloads_total", Help: "Reloads of the config by result."}, []string{"result"})

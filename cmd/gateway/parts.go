@@ -94,6 +94,7 @@ func (g *gateway) newJudge(ctx context.Context, cfg *config.Config, resolver *dn
 	}
 	return newJudge(ctx, cfg, judgeOptions{
 		log: g.log, m: g.m.judge, ready: g.ready, resolver: resolver, signer: signer, guard: g.guard, memory: &g.memory,
+		access: g.access,
 		verify: func(d *config.Domain) (smtpd.Verifier, error) { return g.verify.make(cfg, d) },
 	})
 }
@@ -117,6 +118,7 @@ func (g *gateway) startQueue(ctx context.Context) error {
 	g.opened.Store(g.queue)
 	g.onStop("queue", func(context.Context) error { return g.queue.Close() })
 	g.relay = newRouter(g.relayOptions(g.cfg), tlsPolicy(g.cfg), g.queue.Reroutes())
+	g.relay.know(g.judge.rules)
 	g.onStop("relay", func(context.Context) error { return g.relay.Close() })
 	running, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
@@ -153,6 +155,7 @@ func (g *gateway) startServer(o startOptions) error {
 	}
 	g.session = smtpd.NewGateway(g.judge.settings, acceptor{g.queue}, recorder, g.log, g.m.session)
 	g.session.NameLogs(g.names)
+	g.session.Answer(g.responder)
 	g.server = smtpd.NewServer(smtpd.Options{
 		Hostname: string(g.cfg.Hostname), Limits: limits(g.cfg), TLS: g.certs.Config(),
 		Exempt: g.isOwn, Logger: g.log, Names: g.names, Metrics: g.m.smtpd,

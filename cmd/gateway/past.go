@@ -57,6 +57,15 @@ func eachVerdict(cfg *config.Config, a *rulesArgs, fn func(*pastVerdict) error) 
 	return released, err
 }
 
+// recipients are those that were judged.
+func (v *pastVerdict) recipients() []mail.Recipient {
+	list := make([]mail.Recipient, len(v.Accepted))
+	for k, rcpt := range v.Accepted {
+		list[k].Path = mail.Path(rcpt.Address)
+	}
+	return list
+}
+
 func (v *pastVerdict) usable() bool {
 	if v.Facts == nil || v.Facts.Version != filter.FactsVersion || v.Reason == notQueued {
 		return false

@@ -34,6 +34,14 @@ func (r eventRecorder) Append(id mail.ID, kind string, at time.Time, v any) {
 	for _, rcpt := range record.Accepted {
 		e := row
 		e.Recipient, e.Action, e.State = rcpt.Address, string(rcpt.Action), stateOf(record, rcpt.Action)
+		for _, to := range rcpt.To { // whom rules named has an end of his own
+			other := e
+			other.Recipient = to
+			r.store.Received(&other)
+		}
+		if rcpt.Away {
+			e.State, e.Reply = "redirected", "to "+strings.Join(rcpt.To, ", ")
+		}
 		r.store.Received(&e)
 	}
 	for _, rcpt := range record.Refused {

@@ -44,6 +44,7 @@ func (g *gateway) apply(cfg *config.Config) error {
 	g.reports.Configure(reportSettings(cfg, resolver))
 	g.session.Reload(next.settings)
 	g.relay.reload(g.relayOptions(cfg), tlsPolicy(cfg))
+	g.relay.know(next.rules)
 	g.server.SetLimits(limits(cfg))
 	for k, l := range g.listeners {
 		g.server.SetClientCAs(l, next.clientCAs(cfg.Listeners[k].Role))

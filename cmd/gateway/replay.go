@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"mailweir/filter"
+	"mailweir/filter/effect"
 	"mailweir/filter/rules"
 	"mailweir/internal/config"
 	"mailweir/mail"
@@ -22,7 +23,8 @@ gateway replay --config FILE [--since 7d] [--rules FILE...] [--domain D] [--json
 
 Weighs the facts that were recorded with past verdicts by other rules: those of
 --rules, or without it those in force now. It lists the recipients who would
-have got another action, mail that is known to be good first: of own clients, of
+have got another action, or whose mail rules would have edited, sent elsewhere or
+answered in another way, mail that is known to be good first: of own clients, of
 [[allow]] entries, or released from the quarantine. No message is read and no
 DNS asked; policies and thresholds are those of the config.
 
@@ -83,6 +85,8 @@ type change struct {
 	Would     filter.Action `json:"would"`
 	Score     float64       `json:"score"`
 	NewScore  float64       `json:"new_score"`
+	Did       []string      `json:"did,omitempty"`        // of what rules did, what would not be done
+	WouldDo   []string      `json:"would_do,omitempty"`   // and what would be done besides
 	Good      string        `json:"known_good,omitempty"` // why it is
 	Worse     bool          `json:"worse"`
 	Symbols   []weightDelta `json:"symbols"` // that count differently, the weightiest first
@@ -139,28 +143,76 @@ func (r *replay) weigh(v *pastVerdict) {
 	if v.Rules != r.inForce {
 		r.others++
 	}
-	symbols := r.draft.Eval(v.Facts)
+	j := filter.Weigh(r.draft, v.Facts, v.recipients())
 	verdicts := make([]filter.Verdict, 0, len(v.Accepted))
-	for _, rcpt := range v.Accepted {
+	for k, rcpt := range v.Accepted {
 		p := r.policies.of(mail.Path(rcpt.Address))
 		if p == nil { // of a domain that is not ours any more
 			return
 		}
-		verdicts = append(verdicts, filter.Decide(symbols, p))
+		verdicts = append(verdicts, filter.Decide(j.For(k), p))
 	}
 	d := filter.Combine(verdicts)
 	for k, rcpt := range v.Accepted {
-		if d.Recipients[k] == rcpt.Action || !v.concerns(rcpt.Address) {
+		verdicts[k].Action = d.Recipients[k]
+		did, would := happened(rcpt.Effects), wanted(verdicts[k])
+		if d.Recipients[k] == rcpt.Action && slices.Equal(did, would) || !v.concerns(rcpt.Address) {
 			continue
+		}
+		old := v.Symbols
+		if rcpt.Symbols != nil {
+			old = rcpt.Symbols
 		}
 		r.changes = append(r.changes, change{
 			ID: v.id.String(), At: v.at, From: v.ReversePath, Recipient: rcpt.Address,
 			Domain: mail.CanonicalDomain(mail.Path(rcpt.Address).Domain()),
-			Was:    rcpt.Action, Would: d.Recipients[k], Score: v.Score, NewScore: verdicts[k].Score,
+			Was:    rcpt.Action, Would: d.Recipients[k], Score: scoreOf(old), NewScore: verdicts[k].Score,
+			Did: without(did, would), WouldDo: without(would, did),
 			Good: knownGood(v.Facts), Worse: filter.Graver(d.Recipients[k], rcpt.Action),
-			Symbols: weightDeltas(v.Symbols, symbols),
+			Symbols: weightDeltas(old, j.For(k)),
 		})
 	}
+}
+
+// wanted are what rules do with a message that is accepted, beside the decision,
+// in an order of their own.
+func wanted(v filter.Verdict) (list []string) {
+	if v.Action == filter.Reject || v.Action == filter.Defer || v.Action == filter.Discard {
+		return nil
+	}
+	hop := false
+	for _, a := range v.Acts {
+		effects := filter.Act{Edits: a.Edits, Redirect: a.Redirect, Copy: a.Copy, AutoReply: a.AutoReply}
+		if !hop {
+			effects.NextHop = a.NextHop
+		}
+		hop = hop || a.NextHop != ""
+		list = append(list, effects.Wants()...)
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// happened are the same of a past verdict, also where it could not be done: that
+// was no matter of the rules.
+func happened(effects []effect.Effect) (list []string) {
+	for i := range effects {
+		list = append(list, effects[i].Does)
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// without is what of a list is not in another one.
+func without(list, other []string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return slices.Contains(other, s) })
+}
+
+func scoreOf(symbols []filter.Symbol) (sum float64) {
+	for _, s := range symbols {
+		sum += s.Score
+	}
+	return math.Round(sum*1000) / 1000
 }
 
 // knownGood tells of mail that nobody wants to lose.
@@ -223,7 +275,8 @@ type changeGroup struct {
 	Was    filter.Action `json:"was"`
 	Would  filter.Action `json:"would"`
 	Domain string        `json:"domain"`
-	Symbol string        `json:"symbol"` // that makes the largest difference
+	Symbol string        `json:"symbol"`           // that makes the largest difference
+	Effect string        `json:"effect,omitempty"` // the first one that differs, where the action does not
 	Count  int           `json:"count"`
 }
 
@@ -231,7 +284,12 @@ func (r *replay) groups() []changeGroup {
 	var groups []changeGroup
 	for _, c := range r.changes {
 		g := changeGroup{Was: c.Was, Would: c.Would, Domain: c.Domain}
-		if len(c.Symbols) > 0 {
+		switch {
+		case c.Was == c.Would && len(c.WouldDo) > 0:
+			g.Effect = "would: " + c.WouldDo[0]
+		case c.Was == c.Would && len(c.Did) > 0:
+			g.Effect = "would not: " + c.Did[0]
+		case len(c.Symbols) > 0:
 			g.Symbol = c.Symbols[0].Name
 		}
 		k := slices.IndexFunc(groups, func(o changeGroup) bool { o.Count = 0; return o == g })
@@ -249,7 +307,7 @@ func (r *replay) print(w io.Writer, asJSON bool) error {
 	if asJSON {
 		return r.printJSON(w)
 	}
-	fmt.Fprintf(w, "%d messages weighed again by %s (in force: %s), %d recipients would get another action\n",
+	fmt.Fprintf(w, "%d messages weighed again by %s (in force: %s), %d recipients would be treated differently\n",
 		r.verdicts, r.draft.Hash(), r.inForce, len(r.changes))
 	if r.others > 0 {
 		fmt.Fprintf(w, "%d of them were judged by other rules than those in force now\n", r.others)
@@ -258,7 +316,7 @@ func (r *replay) print(w io.Writer, asJSON bool) error {
 		fmt.Fprintf(w, "not looked for when this mail came, taken as not matched: %s\n", strings.Join(r.unseen, ", "))
 	}
 	for _, g := range r.groups() {
-		fmt.Fprintf(w, "%6d  %s -> %s  %s  %s\n", g.Count, g.Was, g.Would, g.Domain, g.Symbol)
+		fmt.Fprintf(w, "%6d  %s -> %s  %s  %s\n", g.Count, g.Was, g.Would, g.Domain, g.Symbol+g.Effect)
 	}
 	for _, c := range r.changes {
 		if err := c.print(w); err != nil {
@@ -292,5 +350,11 @@ func (c *change) print(w io.Writer) error {
 	}
 	_, err := fmt.Fprintf(w, "\n%s  %s  <%s> -> <%s>%s\n    %s %.2f -> %s %.2f   %s\n", c.At.UTC().Format(time.DateTime), c.ID, c.From, c.Recipient, good,
 		c.Was, c.Score, c.Would, c.NewScore, strings.Join(why, ", "))
+	for _, s := range c.Did {
+		fmt.Fprintf(w, "    would not: %s\n", s)
+	}
+	for _, s := range c.WouldDo {
+		fmt.Fprintf(w, "    would: %s\n", s)
+	}
 	return err
 }

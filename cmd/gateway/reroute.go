@@ -6,13 +6,14 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"mailweir/filter/rules"
 	"mailweir/internal/config"
 	"mailweir/mail"
 	"mailweir/relay"
 )
 
 // router is the relay with routes beside those of the config: to the next hops
-// that admins gave to messages (`queue reroute`). How their connections are
+// that admins (`queue reroute`) and rules gave to messages. How their connections are
 // secured is said by the config, as for all others.
 type router struct {
 	*relay.Relay
@@ -74,6 +75,13 @@ func (r *router) add(d mail.Destination) {
 	if !r.extra[d] {
 		r.extra[d] = true
 		r.Relay.Reload(r.options())
+	}
+}
+
+// know adds the next hops that rules name.
+func (r *router) know(set *rules.Rules) {
+	for _, d := range set.NextHops() {
+		r.add(d)
 	}
 }
 

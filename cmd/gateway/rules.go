@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
+	"mailweir/filter"
 	"mailweir/filter/rules"
 	"mailweir/internal/config"
+	"mailweir/mail"
 )
 
 const rulesHelp = `
@@ -23,15 +26,19 @@ those that it names. hits needs --config, for the verdicts in its data_dir.
 
 check reports every fault with its file and line: a set with one is not used.
 It warns of a symbol that reaches the threshold alone, of a score that lowers
-for what any sender can write, of a condition that is the same for all mail;
---strict makes warnings faults.
+for what any sender can write, of a condition that is the same for all mail, of
+rules whom no mail ever meets, of actions that never happen, and, with --config,
+of recipients and addresses that nothing is accepted for or leads to; --strict
+makes warnings faults.
 
 A test case is NAME.eml with NAME.want beside it, in TOML: symbols = [...] that
-must be found, absent = [...] that must not, action = "tag", and how the message
+must be found, absent = [...] that must not, action = "tag", does = [...] what
+rules do with it, and no more ("redirect team@example.org"), and how the message
 came: client_ip, helo, mail_from, rcpt. No DNS is asked.
 
 hits counts for each symbol how often it was found, how often it alone decided
-(without it the action would be another), and what its condition costs.
+(without it the action would be another), for how many recipients its rule did
+something besides, and what its condition costs.
 
 exit status: 0; 1 when something is wrong or a case fails; 2 wrong arguments.
 `
@@ -115,11 +122,7 @@ func checkRules(_ context.Context, std stdio, a *rulesArgs) (int, error) {
 		fmt.Fprintln(std.err, err)
 		return exitError, nil
 	}
-	threshold := cfg.Domains[0].Score.Tag
-	for _, d := range cfg.Domains {
-		threshold = min(threshold, d.Score.Tag)
-	}
-	warnings := set.Lint(threshold)
+	warnings := set.Lint(a.gateway(cfg))
 	for _, w := range warnings {
 		if a.json {
 			err = json.NewEncoder(std.out).Encode(map[string]any{"file": w.File, "line": w.Line, "warning": w.What})
@@ -139,6 +142,23 @@ func checkRules(_ context.Context, std stdio, a *rulesArgs) (int, error) {
 	return exitOK, nil
 }
 
+// gateway is what Lint has to know of the config; without one nothing is said
+// about domains and routes.
+func (a *rulesArgs) gateway(cfg *config.Config) rules.Gateway {
+	g := rules.Gateway{Tag: cfg.Domains[0].Score.Tag, Outbound: true}
+	for _, d := range cfg.Domains {
+		g.Tag = min(g.Tag, d.Score.Tag)
+	}
+	if a.config == "" {
+		return g
+	}
+	g.Domains, g.Outbound = map[string]bool{}, cfg.Relay.Outbound != ""
+	for _, d := range cfg.Domains {
+		g.Domains[mail.CanonicalDomain(string(d.Name))] = d.Mode == "tag"
+	}
+	return g
+}
+
 // ruleJSON is a symbol of a set.
 type ruleJSON struct {
 	Symbol   string  `json:"symbol"`
@@ -147,6 +167,9 @@ type ruleJSON struct {
 	File     string  `json:"file"`
 	Line     int     `json:"line"`
 	Describe string  `json:"describe"`
+
+	For  *filter.Scope `json:"for,omitempty"`  // absent: everybody
+	Does []string      `json:"does,omitempty"` // besides the score
 }
 
 func showRules(_ context.Context, std stdio, a *rulesArgs) (int, error) {
@@ -164,15 +187,42 @@ func showRules(_ context.Context, std stdio, a *rulesArgs) (int, error) {
 			continue
 		}
 		if a.json {
-			err = json.NewEncoder(std.out).Encode(ruleJSON{s.Name, s.Score, s.Shadow, s.File, s.Line, s.Describe})
+			err = json.NewEncoder(std.out).Encode(newRuleJSON(&s))
 		} else {
-			_, err = fmt.Fprintf(std.out, "%7.2f%s  %-28s %s:%d  %s\n", s.Score, shadowMark(s.Shadow), s.Name, s.File, s.Line, s.Describe)
+			_, err = fmt.Fprintf(std.out, "%7.2f%s  %-28s %s:%d  %s%s\n",
+				s.Score, shadowMark(s.Shadow), s.Name, s.File, s.Line, s.Describe, actsOf(&s))
 		}
 		if err != nil {
 			return exitError, err
 		}
 	}
 	return exitOK, nil
+}
+
+func newRuleJSON(s *rules.SymbolInfo) ruleJSON {
+	j := ruleJSON{Symbol: s.Name, Score: s.Score, Shadow: s.Shadow, File: s.File, Line: s.Line, Describe: s.Describe, For: s.Scope}
+	if s.Act != nil {
+		j.Does = s.Act.Wants()
+	}
+	return j
+}
+
+// actsOf is whom a rule is for and what it does, in brackets.
+func actsOf(s *rules.SymbolInfo) string {
+	whom, does := "", ""
+	if s.Scope != nil {
+		whom = "for " + s.Scope.String()
+	}
+	if s.Act != nil {
+		does = strings.Join(s.Act.Wants(), ", ")
+	}
+	switch {
+	case whom == "" && does == "":
+		return ""
+	case whom == "" || does == "":
+		return "  [" + whom + does + "]"
+	}
+	return "  [" + whom + ": " + does + "]"
 }
 
 // shadowMark sets what does not count apart.

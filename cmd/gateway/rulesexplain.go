@@ -40,15 +40,22 @@ func origins(set *rules.Rules, f *filter.Facts, symbols []filter.Symbol) []origi
 func printSymbol(w io.Writer, indent string, s filter.Symbol, o originJSON) {
 	detail := s.Detail
 	if s.Shadow() {
-		detail = strings.TrimSpace(fmt.Sprintf("(in shadow, would be %.2f) %s", s.Would, detail))
+		would := fmt.Sprintf("would be %.2f", s.Would)
+		if s.WouldDo != nil {
+			would = strings.Join(append([]string{would}, s.WouldDo.Wants()...), ", ")
+		}
+		detail = strings.TrimSpace("(in shadow, " + would + ") " + detail)
 	}
 	fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("%s%7.2f  %-28s %s", indent, s.Score, s.Name, detail), " "))
-	if o.Rule == "" || s.Score == 0 && !s.Shadow() {
+	if o.Rule == "" || s.Score == 0 && s.Do == nil && !s.Shadow() {
 		return
 	}
 	line := o.Rule
 	if o.Describe != "" {
 		line += "  " + o.Describe
+	}
+	if s.Do != nil {
+		line += "  does: " + strings.Join(s.Do.Wants(), ", ")
 	}
 	if len(o.Evidence) > 0 {
 		line += "  [" + strings.Join(o.Evidence, ", ") + "]"

@@ -20,6 +20,7 @@ type hitJSON struct {
 	Shadow bool    `json:"shadow"`
 	Hits   int     `json:"hits"`
 	Sole   int     `json:"sole_decider"` // without it another action
+	Acted  int     `json:"acted"`        // recipients whose mail it edited, sent elsewhere or answered
 	CostNS int64   `json:"cost_ns"`      // of its condition, for one message; 0 for what has none
 }
 
@@ -54,14 +55,14 @@ func hitsOfRules(_ context.Context, std stdio, a *rulesArgs) (int, error) {
 		h.hits[name].CostNS = took.Nanoseconds()
 	}
 	if !a.json {
-		fmt.Fprintf(std.out, "%d messages since %s, set %s\n   score      hits  sole decider  cost/message  symbol\n",
+		fmt.Fprintf(std.out, "%d messages since %s, set %s\n   score      hits  sole decider     acted  cost/message  symbol\n",
 			h.verdicts, time.Now().Add(-time.Duration(a.since)).UTC().Format(time.DateTime), set.Hash())
 	}
 	for _, s := range h.sorted() {
 		if a.json {
 			err = json.NewEncoder(std.out).Encode(s)
 		} else {
-			_, err = fmt.Fprintf(std.out, "%8.2f%s %8d  %12d  %9.1f µs  %s\n", s.Score, shadowMark(s.Shadow), s.Hits, s.Sole, float64(s.CostNS)/1000, s.Symbol)
+			_, err = fmt.Fprintf(std.out, "%8.2f%s %8d  %12d  %8d  %9.1f µs  %s\n", s.Score, shadowMark(s.Shadow), s.Hits, s.Sole, s.Acted, float64(s.CostNS)/1000, s.Symbol)
 		}
 		if err != nil {
 			return exitError, err
@@ -75,29 +76,50 @@ func (h *hitCounter) count(v *pastVerdict) error {
 	if len(h.sample) < maxSample {
 		h.sample = append(h.sample, v.Facts)
 	}
-	symbols := h.set.Eval(v.Facts)
-	sole := map[string]bool{}
-	for _, rcpt := range v.Accepted {
+	j := filter.Weigh(h.set, v.Facts, v.recipients())
+	found, sole := map[string]bool{}, map[string]bool{}
+	for k, rcpt := range v.Accepted {
 		p := h.policies.of(mail.Path(rcpt.Address))
 		if p == nil || !v.concerns(rcpt.Address) {
 			continue
 		}
-		for _, pivot := range filter.Pivots(symbols, p) {
+		for _, s := range j.For(k) {
+			found[s.Name] = true
+		}
+		for _, pivot := range filter.Pivots(j.For(k), p) {
 			sole[pivot.Symbol] = true
 		}
+		h.did(filter.Decide(j.For(k), p))
 	}
-	for _, s := range symbols {
-		hit := h.hits[s.Name]
-		if hit == nil { // of a zone, or a group's cap
-			hit = &hitJSON{Symbol: s.Name}
-			h.hits[s.Name] = hit
-		}
-		hit.Hits++
-		if sole[s.Name] {
-			hit.Sole++
+	for name := range found {
+		h.of(name).Hits++
+	}
+	for name := range sole {
+		if found[name] {
+			h.of(name).Sole++
 		}
 	}
 	return nil
+}
+
+// of is the account of a symbol; that of a zone, or of a group's cap, is made.
+func (h *hitCounter) of(name string) *hitJSON {
+	hit := h.hits[name]
+	if hit == nil {
+		hit = &hitJSON{Symbol: name}
+		h.hits[name] = hit
+	}
+	return hit
+}
+
+// did counts the recipients for whom rules do something to a message that is
+// accepted.
+func (h *hitCounter) did(v filter.Verdict) {
+	for _, a := range v.Acts {
+		if len(wanted(filter.Verdict{Action: v.Action, Acts: []filter.RuleAct{a}})) > 0 {
+			h.of(a.Symbol).Acted++
+		}
+	}
 }
 
 // sorted has the most frequent first; what never hit comes last, and shows that

@@ -28,6 +28,7 @@ type ruleWant struct {
 	Symbols  []string      `toml:"symbols"` // are there, in shadow too
 	Absent   []string      `toml:"absent"`
 	Action   filter.Action `toml:"action"` // "": any
+	Does     []string      `toml:"does"`   // what rules do for the recipient, and no more; absent: anything
 	ClientIP string        `toml:"client_ip"`
 	Helo     string        `toml:"helo"`
 	MailFrom string        `toml:"mail_from"`
@@ -163,6 +164,18 @@ func (c *ruleCase) run(ctx context.Context, cfg *config.Config) (faults []string
 	}
 	if c.want.Action != "" && f.Action != c.want.Action {
 		faults = append(faults, fmt.Sprintf("action is %s (score %.2f), want %s", f.Action, f.Score, c.want.Action))
+	}
+	if c.want.Does != nil {
+		var does []string
+		for k := range f.Recipients[0].Effects {
+			does = append(does, f.Recipients[0].Effects[k].String())
+		}
+		for _, s := range without(c.want.Does, does) {
+			faults = append(faults, "was not done: "+s)
+		}
+		for _, s := range without(does, c.want.Does) {
+			faults = append(faults, "was done: "+s)
+		}
 	}
 	return faults, nil
 }

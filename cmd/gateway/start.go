@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"mailweir/filter/access"
 	"mailweir/internal/config"
 	"mailweir/internal/daykey"
 	"mailweir/internal/dkimcore"
@@ -40,16 +41,20 @@ type gateway struct {
 	opened  atomic.Pointer[queue.Queue] // for /readyz, which answers during the start
 	relay   *router
 	teacher *teacher
-	reports *report.Reporter
-	certs   *smtpd.Certificates
-	session *smtpd.Gateway
-	server  *smtpd.Server
-	guard   *password.Guard
-	memory  remembered
-	names   smtpd.Names
-	own     atomic.Pointer[[]netip.Prefix]  // own_networks, for the engine
-	signer  atomic.Pointer[dkimcore.Signer] // for the queue
-	mxPort  uint16                          // startOptions.mxPort
+	access  *access.Store // [[allow]] and [[block]] entries of commands
+	// accessChanged wakes whoever drops what expires.
+	accessChanged chan struct{}
+	responder     *responder
+	reports       *report.Reporter
+	certs         *smtpd.Certificates
+	session       *smtpd.Gateway
+	server        *smtpd.Server
+	guard         *password.Guard
+	memory        remembered
+	names         smtpd.Names
+	own           atomic.Pointer[[]netip.Prefix]  // own_networks, for the engine
+	signer        atomic.Pointer[dkimcore.Signer] // for the queue
+	mxPort        uint16                          // startOptions.mxPort
 
 	listeners []net.Listener
 	failed    chan error // a part that must not end has ended
@@ -89,7 +94,8 @@ func start(ctx context.Context, cfg *config.Config, log *slog.Logger, o startOpt
 		log.Warn(notice)
 	}
 	for _, step := range []func(context.Context) error{
-		g.startState, g.startMetrics, g.startMemory, g.startJudge, g.startQueue, g.startTeacher, g.startReports, g.startControl,
+		g.startState, g.startMetrics, g.startMemory, g.startAccess, g.startJudge, g.startQueue, g.startTeacher, g.startResponder,
+		g.startReports, g.startControl,
 		func(context.Context) error { return g.startServer(o) },
 	} {
 		if err := step(ctx); err != nil {

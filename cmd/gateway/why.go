@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"mailweir/filter/rules"
 	"mailweir/internal/config"
 	"mailweir/internal/history"
 	"mailweir/mail"
@@ -159,6 +160,12 @@ func (x *explainer) event(w io.Writer, e history.Entry) error {
 			fmt.Fprintf(w, ": to %s", a.To)
 		}
 		fmt.Fprintln(w)
+	case "answer":
+		var a answerRecord
+		if err := json.Unmarshal(e.Data, &a); err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "%s  answer of %s to <%s>: %s\n", at, a.Rule, a.To, or(a.Result, "sent as "+a.Sent))
 	case "stripped":
 		var s smtpd.Stripped
 		if err := json.Unmarshal(e.Data, &s); err != nil {
@@ -171,6 +178,33 @@ func (x *explainer) event(w io.Writer, e history.Entry) error {
 	return nil
 }
 
+// recipient tells what rules did for him, and what counts for him alone.
+func (x *explainer) recipient(w io.Writer, r *smtpd.Record, rcpt *smtpd.RecipientVerdict) {
+	set := x.rulesOf(r)
+	for k := range rcpt.Effects {
+		e := &rcpt.Effects[k]
+		fmt.Fprintf(w, "        %s by %s%s\n", e, e.Rule, placeOf(set, e.Rule))
+	}
+	if rcpt.Symbols == nil {
+		return
+	}
+	for _, d := range weightDeltas(r.Symbols, rcpt.Symbols) {
+		fmt.Fprintf(w, "        for him %s counts %+.2f%s\n", d.Name, d.Change, placeOf(set, d.Name))
+	}
+}
+
+// placeOf is where a rule stands, in brackets; "" when that is not known.
+func placeOf(set *rules.Rules, symbol string) string {
+	if set == nil {
+		return ""
+	}
+	info, ok := set.Info(symbol)
+	if !ok {
+		return ""
+	}
+	return fmt.Sprintf(" (%s:%d)", info.File, info.Line)
+}
+
 func (x *explainer) verdict(w io.Writer, at string, r *smtpd.Record) {
 	fmt.Fprintf(w, "%s  from <%s>, client %s (%s)\n", at, r.ReversePath, or(r.Client, "unknown"), or(r.Helo, "no HELO"))
 	for _, rcpt := range r.Refused {
@@ -178,6 +212,7 @@ func (x *explainer) verdict(w io.Writer, at string, r *smtpd.Record) {
 	}
 	for _, rcpt := range r.Accepted {
 		fmt.Fprintf(w, "    recipient <%s>: %s\n", rcpt.Address, or(string(rcpt.Action), "no message was judged"))
+		x.recipient(w, r, &rcpt)
 	}
 	if r.Reply != "" {
 		fmt.Fprintf(w, "    reply %s\n", r.Reply)

@@ -1,98 +1,42 @@
-package allow
+package access
 
 import (
 	"context"
 	"errors"
+	"time"
 
 	"mailweir/filter"
+	"mailweir/mail"
 )
 
-var (
-	errNoEntries = errors.New("no [[allow]] entry of this kind")
-	errNoAddress = errors.New("the client's address is not known")
-	errNoFrom    = errors.New("the author's domain is not known")
-)
+var errNoEntries = errors.New("there is no [[allow]] and no [[block]] entry")
 
-// Network is the filter.Check of the connect phase, "allow_network".
-type Network struct{ entries []Entry }
+// Check is the filter.Check of the last phase, "access": authentication has its
+// results by then.
+type Check struct{ lists *Lists }
 
-// Domain is the filter.Check after dmarc, "allow_domain".
-type Domain struct{ entries []Entry }
+var _ filter.Check = (*Check)(nil)
 
-var (
-	_ filter.Check = (*Network)(nil)
-	_ filter.Check = (*Domain)(nil)
-)
-
-// NewNetwork takes the entries that name a network, and leaves the others.
-func NewNetwork(entries []Entry) *Network {
-	c := &Network{}
-	for _, e := range entries {
-		if e.Network.IsValid() {
-			e.Reason = printable(e.Reason)
-			c.entries = append(c.entries, e)
-		}
-	}
-	return c
-}
-
-// NewDomain takes the entries that name a domain, and leaves the others.
-func NewDomain(entries []Entry) *Domain {
-	c := &Domain{}
-	for _, e := range entries {
-		if e.Domain != "" {
-			e.Domain, e.Reason = canonical(e.Domain), printable(e.Reason)
-			c.entries = append(c.entries, e)
-		}
-	}
-	return c
-}
+// NewCheck looks messages up in lists.
+func NewCheck(l *Lists) *Check { return &Check{l} }
 
 // Name implements filter.Check.
-func (*Network) Name() string { return "allow_network" }
+func (*Check) Name() string { return "access" }
 
-// Name implements filter.Check.
-func (*Domain) Name() string { return "allow_domain" }
-
-// Run implements filter.Check. The first entry in the config's order counts.
-func (c *Network) Run(_ context.Context, tx *filter.Transaction) filter.Report {
-	switch {
-	case len(c.entries) == 0:
-		return filter.Report{State: filter.Skipped, Cause: errNoEntries}
-	case !tx.Client.Addr.IsValid():
-		return filter.Report{State: filter.Skipped, Cause: errNoAddress}
-	}
-	addr := tx.Client.Addr.Unmap().WithZone("")
-	for i := range c.entries {
-		if c.entries[i].Network.Contains(addr) {
-			return allowed(&c.entries[i])
-		}
-	}
-	return filter.Report{State: filter.OK}
-}
-
-// Run implements filter.Check.
-func (c *Domain) Run(_ context.Context, tx *filter.Transaction) filter.Report {
-	if len(c.entries) == 0 {
+// Run implements filter.Check. The first entry in the config's order counts; one
+// with a scope is followed by others.
+func (c *Check) Run(_ context.Context, tx *filter.Transaction) filter.Report {
+	if c.lists.empty() {
 		return filter.Report{State: filter.Skipped, Cause: errNoEntries}
 	}
-	ev := evidence(tx.Facts)
-	if ev.From == "" {
-		return filter.Report{State: filter.Skipped, Cause: errNoFrom}
-	}
-	for i := range c.entries {
-		if c.entries[i].Matches(ev) {
-			return allowed(&c.entries[i])
+	r := filter.Report{State: filter.OK}
+	ev, now := evidence(tx.Facts), time.Now()
+	for _, kind := range []Kind{Allow, Block} {
+		for _, e := range c.lists.matches(kind, tx.Client.Addr, ev, now) {
+			r.Symbols = append(r.Symbols, e.symbol(kind))
 		}
 	}
-	return filter.Report{State: filter.OK}
-}
-
-func allowed(e *Entry) filter.Report {
-	return filter.Report{
-		State:   filter.OK,
-		Symbols: []filter.Symbol{{Name: filter.SymAllowed, Detail: e.Reason}},
-	}
+	return r
 }
 
 // evidence reads the facts of spf, dkim and dmarc. Where there is a DMARC
@@ -106,6 +50,9 @@ func evidence(f *filter.Facts) Evidence {
 		if ev.From != "" && canonical(a.Domain) != ev.From {
 			return Evidence{}
 		}
+	}
+	if len(f.Header.From) == 1 {
+		ev.Address = mailbox(f.Header.From[0].Addr)
 	}
 	ev.Aligned = f.DMARC.Result == "pass" && (f.DMARC.AlignedSPF != "" || f.DMARC.AlignedDKIM != "")
 	if f.DMARC.Result != "none" {
@@ -121,4 +68,13 @@ func evidence(f *filter.Facts) Evidence {
 		}
 	}
 	return ev
+}
+
+// mailbox is an author's address as entries have it.
+func mailbox(addr string) string {
+	p, err := mail.ParsePath(addr, true)
+	if err != nil || p.Domain() == "" {
+		return ""
+	}
+	return p.Mailbox()
 }

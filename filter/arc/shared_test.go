@@ -87,5 +87,6 @@ func TestSharedBodies(t *testing.T) {
 
 type unweighed struct{}
 
-func (unweighed) Eval(f *filter.Facts) []filter.Symbol { return f.Symbols }
-func (unweighed) Hash() string                         { return "" }
+func (unweighed) Eval(f *filter.Facts, _ string) []filter.Symbol { return f.Symbols }
+func (unweighed) Class(*filter.Facts, mail.Path) string          { return "" }
+func (unweighed) Hash() string                                   { return "" }

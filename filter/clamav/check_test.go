@@ -267,8 +267,9 @@ func judge(t *testing.T, k *Check, msg []byte) *filter.Judgement {
 
 type asReported struct{}
 
-func (asReported) Eval(f *filter.Facts) []filter.Symbol { return f.Symbols }
-func (asReported) Hash() string                         { return "" }
+func (asReported) Eval(f *filter.Facts, _ string) []filter.Symbol { return f.Symbols }
+func (asReported) Class(*filter.Facts, mail.Path) string          { return "" }
+func (asReported) Hash() string                                   { return "" }
 
 // growing is a store that is written while it is read, like the queue's intake.
 type growing struct {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/expr-lang/expr"
@@ -36,12 +37,14 @@ type Rules struct {
 	set      *pattern.Set
 	hash     string
 	symbols  []SymbolInfo
+	scopes   []*filter.Scope // of rules, each once
 }
 
 type rule struct {
 	ruleSource
 	program *vm.Program
 	facts   []string // those that the condition looks at, in its order
+	scope   int      // index into scopes; -1: everybody
 }
 
 type group struct {
@@ -57,6 +60,8 @@ type SymbolInfo struct {
 	File     string
 	Line     int
 	Shadow   bool
+	Scope    *filter.Scope // nil: everybody
+	Act      *filter.Act   // nil: nothing but the score
 }
 
 // Default is the shipped set.
@@ -191,8 +196,11 @@ func (c *compiler) member(symbol, name string, at place) {
 	c.errs.add(at, "no group %q", name)
 }
 
-func (c *compiler) info(name string, score float64, describe string, at place) {
-	c.rules.symbols = append(c.rules.symbols, SymbolInfo{name, score, describe, at.File, at.Line, c.shadows[name]})
+func (c *compiler) info(name string, score float64, describe string, at place) *SymbolInfo {
+	c.rules.symbols = append(c.rules.symbols, SymbolInfo{
+		Name: name, Score: score, Describe: describe, File: at.File, Line: at.Line, Shadow: c.shadows[name],
+	})
+	return &c.rules.symbols[len(c.rules.symbols)-1]
 }
 
 func (c *compiler) compilePatterns() {
@@ -264,10 +272,30 @@ func (c *compiler) rule(s ruleSource, env map[string]any) {
 	if !c.define(s.Symbol, s.place) {
 		return
 	}
-	c.shadow(s.Symbol, s.Shadow, s.Score, s.place)
+	if s.Act == nil {
+		c.shadow(s.Symbol, s.Shadow, s.Score, s.place)
+	}
+	c.shadows[s.Symbol] = s.Shadow
 	c.member(s.Symbol, s.Group, s.place)
-	c.info(s.Symbol, s.Score, s.Describe, s.place)
-	c.rules.rules = append(c.rules.rules, rule{s, program, looks.names})
+	info := c.info(s.Symbol, s.Score, s.Describe, s.place)
+	info.Scope, info.Act = s.Scope, s.Act
+	c.rules.rules = append(c.rules.rules, rule{s, program, looks.names, c.scope(s.Scope)})
+}
+
+// scope is the number of a scope in the set.
+func (c *compiler) scope(s *filter.Scope) int {
+	if s == nil {
+		return -1
+	}
+	same := func(o *filter.Scope) bool {
+		return slices.Equal(s.Domains, o.Domains) && slices.Equal(s.Recipients, o.Recipients)
+	}
+	k := slices.IndexFunc(c.rules.scopes, same)
+	if k < 0 {
+		k = len(c.rules.scopes)
+		c.rules.scopes = append(c.rules.scopes, s)
+	}
+	return k
 }
 
 // firstLine is an expression's error without the drawing under it.

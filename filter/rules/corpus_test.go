@@ -135,7 +135,7 @@ func crlf(data []byte) []byte {
 // judge runs the data-phase checks and the rules over one message.
 func judge(data []byte, set *rules.Rules) judged {
 	facts := factsOf(data, set)
-	m := judged{facts: facts, symbols: set.Eval(facts)}
+	m := judged{facts: facts, symbols: set.Eval(facts, "")}
 	for _, s := range m.symbols {
 		m.score += s.Score
 	}

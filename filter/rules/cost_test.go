@@ -77,11 +77,11 @@ func (p *pipeline) facts(data []byte) *filter.Facts {
 func (p *pipeline) run(data []byte) []filter.Symbol {
 	facts := p.facts(data)
 	if p.learned == nil {
-		return p.set.Eval(facts)
+		return p.set.Eval(facts, "")
 	}
 	report := p.learned.Run(context.Background(), &filter.Transaction{Envelope: &mail.Envelope{}, Facts: facts})
 	facts.Symbols = append(facts.Symbols, report.Symbols...)
-	return p.set.Eval(facts)
+	return p.set.Eval(facts, "")
 }
 
 // taught is a learned filter. What it was taught does not matter for its cost:
@@ -212,7 +212,7 @@ func BenchmarkEval(b *testing.B) {
 	p := newTaughtPipeline(b)
 	data := textLetter(4 << 10)
 	facts := p.facts(data)
-	benchmark(b, data, func([]byte) { p.set.Eval(facts) })
+	benchmark(b, data, func([]byte) { p.set.Eval(facts, "") })
 }
 
 // BenchmarkCorpus is the mean over a corpus, when there is one (-corpus DIR).

@@ -9,6 +9,7 @@ import (
 
 	"mailweir/filter"
 	"mailweir/internal/pattern"
+	"mailweir/mail"
 )
 
 // Hash names the compiled set: the same for files that say the same.
@@ -20,14 +21,31 @@ func (r *Rules) Patterns() *pattern.Set { return r.set }
 // Symbols are all symbols that this set scores, in the files' order.
 func (r *Rules) Symbols() []SymbolInfo { return slices.Clone(r.symbols) }
 
+// NextHops are those that rules send messages to.
+func (r *Rules) NextHops() (list []mail.Destination) {
+	for i := range r.rules {
+		if a := r.rules[i].Act; a != nil && a.NextHop != "" && !slices.Contains(list, a.NextHop) {
+			list = append(list, a.NextHop)
+		}
+	}
+	return list
+}
+
 // Eval weighs: the symbols of the checks, with their weight from [scores]
 // unless they carry a score of their own; then scored patterns, then rules, in
 // the files' order; then what holds groups at their caps. The sum of all scores
-// is the message's score. Eval looks at f alone and changes nothing.
-func (r *Rules) Eval(f *filter.Facts) []filter.Symbol {
+// is the message's score, for recipients of a class. Eval looks at f alone and
+// changes nothing.
+func (r *Rules) Eval(f *filter.Facts, class string) []filter.Symbol {
 	e := evaluations.Get().(*evaluation)
 	e.begin(r, f)
+	scoped := len(r.scopes) // those of facts follow those of rules
 	for _, s := range f.Symbols {
+		if s.Scope != nil {
+			if scoped++; !filter.InClass(class, scoped-1) {
+				continue
+			}
+		}
 		if s.Score == 0 {
 			s.Score = r.scores[s.Name]
 		}
@@ -35,20 +53,31 @@ func (r *Rules) Eval(f *filter.Facts) []filter.Symbol {
 	}
 	for i := range r.patterns {
 		if p := &r.patterns[i]; e.pattern(p.Name) {
-			e.add(weigh(p.Name, p.Score, p.Shadow))
+			e.add(weigh(p.Name, p.Score, p.Shadow, nil))
 		}
 	}
 	// Without header facts the content was not read (switched off, or the
 	// check failed): rules would hit on what they do not see.
 	if len(f.Header.Names) > 0 {
 		for i := range r.rules {
-			e.rule(&r.rules[i])
+			if n := r.rules[i].scope; n < 0 || filter.InClass(class, n) {
+				e.rule(&r.rules[i])
+			}
 		}
 	}
 	e.caps()
 	out := slices.Clone(e.out)
 	e.end()
 	return out
+}
+
+// Class implements filter.Scorer.
+func (r *Rules) Class(f *filter.Facts, rcpt mail.Path) string {
+	reported := f.Scopes()
+	if len(r.scopes) == 0 && reported == nil {
+		return ""
+	}
+	return filter.Class(rcpt, append(slices.Clip(r.scopes), reported...)...)
 }
 
 // evaluation is the state of one Eval. The map is the environment of all
@@ -131,16 +160,16 @@ func (e *evaluation) rule(r *rule) {
 	case err != nil || !ok:
 		e.add(filter.Symbol{Name: SymRuleError, Detail: r.Symbol})
 	case hit:
-		e.add(weigh(r.Symbol, r.Score, r.Shadow))
+		e.add(weigh(r.Symbol, r.Score, r.Shadow, r.Act))
 	}
 }
 
 // weigh is the symbol of a rule. In shadow it counts nothing.
-func weigh(name string, score float64, shadow bool) filter.Symbol {
+func weigh(name string, score float64, shadow bool, act *filter.Act) filter.Symbol {
 	if shadow {
-		return filter.Symbol{Name: name, Would: score}
+		return filter.Symbol{Name: name, Would: score, WouldDo: act}
 	}
-	return filter.Symbol{Name: name, Score: score}
+	return filter.Symbol{Name: name, Score: score, Do: act}
 }
 
 // caps adds what holds each group at its cap, so that the sum which is shown

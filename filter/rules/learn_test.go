@@ -51,7 +51,7 @@ func learnFrom(t *testing.T, all []judged, set *rules.Rules) {
 		m := &all[i]
 		f := *m.facts
 		f.Symbols = append(append([]filter.Symbol{}, f.Symbols...), m.learned...)
-		m.symbols, m.score = set.Eval(&f), 0
+		m.symbols, m.score = set.Eval(&f, ""), 0
 		for _, s := range m.symbols {
 			m.score += s.Score
 		}

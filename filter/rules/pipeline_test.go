@@ -61,7 +61,7 @@ func TestReplay(t *testing.T) {
 		if err := json.Unmarshal(stored, &again); err != nil {
 			t.Fatal(err)
 		}
-		if a, b := p.set.Eval(facts), p.set.Eval(&again); !reflect.DeepEqual(a, b) {
+		if a, b := p.set.Eval(facts, ""), p.set.Eval(&again, ""); !reflect.DeepEqual(a, b) {
 			t.Errorf("%v, replayed %v", a, b)
 		}
 	}
@@ -105,7 +105,7 @@ func FuzzPieces(f *testing.F) {
 			b, _ := json.Marshal(cut)
 			t.Fatalf("whole  %s\npieces %s", a, b)
 		}
-		p.set.Eval(whole)
+		p.set.Eval(whole, "")
 	})
 }
 

@@ -79,14 +79,14 @@ func TestEval(t *testing.T) {
 		},
 	}
 	const want = "SPF_FAIL=1.5 DNSBL_X=3 UNKNOWN=0 CASH=1.25 BOTH=0.5 ON_BOTH=-0.25 TYPES=0.1 GROUP_MONEY_CAP=-0.75"
-	got := r.Eval(f)
+	got := r.Eval(f, "")
 	if symbols(got) != want || got[2].Detail != "kept" {
 		t.Errorf("got  %s\nwant %s", symbols(got), want)
 	}
 	if f.Symbols[0].Score != 0 {
 		t.Error("Eval changed the facts")
 	}
-	if got := symbols(r.Eval(&filter.Facts{})); got != "" {
+	if got := symbols(r.Eval(&filter.Facts{}, "")); got != "" {
 		t.Errorf("nothing gives %s", got)
 	}
 }
@@ -101,9 +101,9 @@ func TestEvalConcurrent(t *testing.T) {
 	for i := range 8 {
 		wg.Go(func() {
 			f := &filter.Facts{Symbols: []filter.Symbol{{Name: "SPF_FAIL"}}, Size: int64(i)}
-			want := symbols(r.Eval(f))
+			want := symbols(r.Eval(f, ""))
 			for range 200 {
-				if got := symbols(r.Eval(f)); got != want {
+				if got := symbols(r.Eval(f, "")); got != want {
 					t.Errorf("%s and %s", got, want)
 				}
 			}
@@ -247,7 +247,7 @@ func FuzzLoad(f *testing.F) {
 			t.Fatal("neither rules nor error")
 		}
 		if r != nil {
-			r.Eval(&filter.Facts{})
+			r.Eval(&filter.Facts{}, "")
 			return
 		}
 		for line := range strings.SplitSeq(err.Error(), "\n") {

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"mailweir/filter"
 )
 
 // File is one rules file. Name is what errors call it.
@@ -64,7 +66,11 @@ type ruleSource struct {
 	When     string
 	Describe string
 	Group    string
-	Shadow   bool `json:",omitempty"`
+	Shadow   bool          `json:",omitempty"`
+	Scope    *filter.Scope `json:",omitempty"` // nil: everybody
+	Act      *filter.Act   `json:",omitempty"`
+	// AutoReply is the text in Act, which is not kept with verdicts.
+	AutoReply string `json:",omitempty"`
 }
 
 // Fault is one thing that is wrong with a rules file.
@@ -257,11 +263,15 @@ func (r *reader) close() {
 			Describe: e.text("describe", scored), Group: e.text("group", false), Shadow: e.flag("shadow"),
 		})
 	case "rule":
-		r.out.Rules = append(r.out.Rules, ruleSource{
-			place: r.entryAt, Symbol: e.text("symbol", true), Score: e.number("score", true),
+		s := ruleSource{
+			place: r.entryAt, Symbol: e.text("symbol", true), Score: e.number("score", !e.acts()),
 			When: e.text("when", true), Describe: e.text("describe", true), Group: e.text("group", false),
-			Shadow: e.flag("shadow"),
-		})
+			Shadow: e.flag("shadow"), Scope: e.scope(), Act: e.act(),
+		}
+		if s.Act != nil && s.Act.AutoReply != nil {
+			s.AutoReply = s.Act.AutoReply.Text
+		}
+		r.out.Rules = append(r.out.Rules, s)
 	}
 	e.unknown(r.table)
 	r.entry = nil

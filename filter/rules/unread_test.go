@@ -14,7 +14,7 @@ func TestUnreadContentHitsNoRule(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := set.Eval(&filter.Facts{Symbols: []filter.Symbol{{Name: filter.SymSPFFail}}})
+	got := set.Eval(&filter.Facts{Symbols: []filter.Symbol{{Name: filter.SymSPFFail}}}, "")
 	if len(got) != 1 || got[0].Name != filter.SymSPFFail || got[0].Score <= 0 {
 		t.Errorf("symbols of a message that nobody read: %+v", got)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -65,8 +66,11 @@ func TestRun(t *testing.T) {
 		"down.test b.example": {State: dnsbl.Error, Err: errors.New("SERVFAIL")},
 	}}
 	r, facts := run(f, false, url("good.test"), url("bad.test"), url("worse.test"))
-	want := "[{URIBL_A_EXAMPLE 6 bad.test in a.example 127.0.1.2 0} {URIBL_B_EXAMPLE 2 bad.test in b.example 127.0.0.8 0}]"
-	if r.State != filter.OK || fmt.Sprint(r.Symbols) != want {
+	want := []filter.Symbol{
+		{Name: "URIBL_A_EXAMPLE", Score: 6, Detail: "bad.test in a.example 127.0.1.2"},
+		{Name: "URIBL_B_EXAMPLE", Score: 2, Detail: "bad.test in b.example 127.0.0.8"},
+	}
+	if r.State != filter.OK || !reflect.DeepEqual(r.Symbols, want) {
 		t.Errorf("%s %v", r.State, r.Symbols)
 	}
 	if len(facts.Domains) != 3 || facts.Domains[1].Domain != "worse.test" {

@@ -46,7 +46,8 @@ type Config struct {
 	ClamAV   ClamAV     `toml:"clamav"`
 	DNSBL    []DNSBL    `toml:"dnsbl"`
 	URIBL    []URIBL    `toml:"uribl"`
-	Allow    []Allow    `toml:"allow"`
+	Allow    []Access   `toml:"allow"`
+	Block    []Access   `toml:"block"`
 	Privacy  Privacy    `toml:"privacy"`
 	History  History    `toml:"history"`
 	Events   Events     `toml:"events"`
@@ -296,11 +297,16 @@ type URIBL struct {
 	TestPoint Label   `toml:"test_point" default:"test"`
 }
 
-// Allow exempts a network, or an authenticated domain, from rejection.
-type Allow struct {
+// Access exempts a network or an authenticated author from rejection, or has
+// him rejected: an [[allow]], or a [[block]].
+type Access struct {
 	Network netip.Prefix `toml:"network"`
-	Domain  Name         `toml:"domain"`
-	Reason  string       `toml:"reason" required:"yes"`
+	Domain  Name         `toml:"domain"`  // the author's, with all below it
+	Address Address      `toml:"address"` // the author's
+	// For are the recipients that it is for, domains and addresses; none: all.
+	For     []Recipient `toml:"for"`
+	Reason  string      `toml:"reason" required:"yes"`
+	Expires Date        `toml:"expires"` // the day from which it counts no more; absent: never
 }
 
 // Privacy is what the next hop may learn of the originating client.

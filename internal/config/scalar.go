@@ -37,6 +37,10 @@ type (
 	// KeySource is where a secret key comes from: the absolute path of a file,
 	// or "credential:NAME" for one that systemd hands over.
 	KeySource string
+	// Recipient is a domain that mail is for, or one address in it.
+	Recipient string
+	// Date is a day, "2027-01-31", which begins in UTC.
+	Date string
 	// Label is a domain name that may have a single label.
 	Label string
 	// Code is a return code of a DNSBL, or a prefix of them.
@@ -293,6 +297,35 @@ func (a *Address) UnmarshalText(b []byte) error {
 	}
 	*a = Address(p)
 	return nil
+}
+
+// UnmarshalText takes a domain, or local-part@domain.
+func (r *Recipient) UnmarshalText(b []byte) error {
+	var name Name
+	if p, err := mail.ParsePath(string(b), true); err == nil && p.Domain() != "" {
+		*r = Recipient(p)
+		return nil
+	}
+	if err := name.UnmarshalText(b); err != nil {
+		return notA("a domain or an address", `"example.org" or "bob@example.org"`)
+	}
+	*r = Recipient(name)
+	return nil
+}
+
+// UnmarshalText takes year, month and day.
+func (d *Date) UnmarshalText(b []byte) error {
+	if _, err := time.Parse(time.DateOnly, string(b)); err != nil {
+		return notA("a day", `"2027-01-31"`)
+	}
+	*d = Date(b)
+	return nil
+}
+
+// Time is the begin of the day; zero for no Date.
+func (d Date) Time() time.Time {
+	t, _ := time.Parse(time.DateOnly, string(d))
+	return t
 }
 
 // UnmarshalText takes a name without the demand that it has a dot.

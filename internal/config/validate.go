@@ -40,7 +40,8 @@ func (d *decoder) validate(c *Config, known Known, whole bool) {
 	v.arc()
 	v.overrides()
 	v.uribl()
-	v.allow()
+	v.access("allow", v.c.Allow)
+	v.access("block", v.c.Block)
 	v.checks()
 	v.reports()
 	v.tls()
@@ -214,18 +215,23 @@ func (v *validator) overrides() {
 	}
 }
 
-func (v *validator) allow() {
-	for i, a := range v.c.Allow {
-		path := fmt.Sprintf("allow[%d]", i)
-		network, domain := v.given(path+".network"), v.given(path+".domain")
+func (v *validator) access(table string, entries []Access) {
+	for i, a := range entries {
+		path := fmt.Sprintf("%s[%d]", table, i)
+		given := 0
+		for _, key := range []string{".network", ".domain", ".address"} {
+			if v.given(path + key) {
+				given++
+			}
+		}
 		switch {
-		case network == domain:
-			v.at(path, "needs either a network or a domain", "a domain counts only where DKIM or SPF passed and is aligned")
+		case given != 1:
+			v.at(path, "needs one of network, domain and address", "a domain or an address counts only where DKIM or SPF passed and is aligned")
 		case a.Network.IsValid() && a.Network.Bits() == 0:
 			v.at(path+".network", fmt.Sprintf("%q is every client there is", a.Network), "name the networks that you know")
 		}
 		if v.given(path+".reason") && strings.TrimSpace(a.Reason) == "" {
-			v.at(path+".reason", "is empty", "say for whoever reads it later why this is allowed")
+			v.at(path+".reason", "is empty", "say for whoever reads it later why this is here")
 		}
 	}
 }

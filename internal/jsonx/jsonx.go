@@ -4,6 +4,8 @@
 package jsonx
 
 import (
+	"bytes"
+	"encoding/json"
 	"maps"
 	"math"
 	"slices"
@@ -125,6 +127,18 @@ func (o *Object) MapIf(name string, m map[string]string) {
 		in.b = AppendString(in.b, m[k])
 	}
 	o.b = in.End()
+}
+
+// AppendAny appends a value by reflection: for what is rare. One that JSON cannot
+// hold is null.
+func AppendAny(b []byte, v any) []byte {
+	var out bytes.Buffer
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return append(b, "null"...)
+	}
+	return append(b, bytes.TrimSuffix(out.Bytes(), []byte("\n"))...)
 }
 
 // List adds a list of values that each appends; nil is null.
