@@ -4,6 +4,7 @@
 # make bench  our own figures; see docs/performance.md
 # make bench-peers PEERS=DIR  the gateway beside other mail systems, by the scripts in DIR (needs root)
 # make ablation CORPUS=DIR  does the verdict depend on where a corpus came from
+# make canaries  100,000 messages that name one client each, through the redactor and through the gateway
 # make torture  the long forms of the crash and fault harnesses
 
 GO         ?= go
@@ -11,7 +12,7 @@ FUZZTIME   ?= 5s
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: build demo test check vet staticcheck race fuzz bench bench-peers torture ablation clean
+.PHONY: build demo test check vet staticcheck race fuzz bench bench-peers canaries torture ablation clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o gateway ./cmd/gateway
@@ -48,6 +49,10 @@ bench:
 bench-peers:
 	@test -n "$(PEERS)" || { echo "usage: make bench-peers PEERS=DIR"; exit 2; }
 	$(GO) run ./bench -peers $(PEERS)
+
+canaries:
+	$(GO) test ./filter/privacy -run TestCanaries -count=1 -v -canaries 100000
+	$(GO) test ./cmd/gateway -run TestCanariesThroughGateway -count=1 -v -timeout 3h -canaries 100000
 
 torture:
 	$(GO) test ./queue -run . -torture -timeout 6h -v

@@ -8,7 +8,6 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
-	mathrand "math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"mailweir/internal/mailtest"
 	"mailweir/mail"
 )
 
@@ -28,17 +28,15 @@ func TestSignaturesSurvive(t *testing.T) {
 	}
 	dir := t.TempDir()
 	record := writeKey(t, dir)
-	hops, fields := templates(t, "received.txt"), templates(t, "fields.txt")
 	const messages = 24
 	for i := range messages {
-		m := newCanary(mathrand.New(mathrand.NewPCG(uint64(i), 11)))
-		m.compose(hops, fields, i)
-		m.fields = slices.DeleteFunc(m.fields, func(f canaryField) bool {
-			return strings.HasPrefix(f.text, "this is no field") || strings.HasPrefix(f.text, "From:")
+		m := mailtest.NewCanary(uint64(i), 11)
+		m.Fields = slices.DeleteFunc(m.Fields, func(f mailtest.CanaryField) bool {
+			return strings.HasPrefix(f.Text, "this is no field") || strings.HasPrefix(f.Text, "From:")
 		})
-		m.add("From: Anna <anna@example.org>", "", false)
-		m.add("Received-SPF: pass client-ip="+m.addr.String(), "", true) // covered in every second one
-		write(t, filepath.Join(dir, fmt.Sprintf("%d.plain", i)), []byte(m.head()+"See "+m.addr.String()+"\r\n"))
+		m.Add("From: Anna <anna@example.org>", "", false)
+		m.Add("Received-SPF: pass client-ip="+m.Addr.String(), "", true) // covered in every second one
+		write(t, filepath.Join(dir, fmt.Sprintf("%d.plain", i)), []byte(m.Head()+"See "+m.Addr.String()+"\r\n"))
 	}
 	python(t, dir, signScript, messages)
 	for i := range messages {
