@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
+	"encoding/base64"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net"
 	"path/filepath"
@@ -202,4 +205,53 @@ func postText(w *world, text string) string {
 		return err.Error()
 	}
 	return lines
+}
+
+// TestPartsAreScannedOnTheWay: clamd takes half a second for each stream. Six of
+// them one after the other would be 3 s after the final dot of a message of 10 MB
+// that takes about a second to come.
+func TestPartsAreScannedOnTheWay(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	w := newWorld(t, dir)
+	proxy := startScannerProxy(t, filepath.Join(dir, "s"), mailtest.StartClamd(t).Socket)
+	f := reply(func(w io.Writer, said []byte) {
+		select {
+		case <-time.After(500 * time.Millisecond):
+		case <-proxy.closed:
+		}
+		w.Write(said)
+	})
+	proxy.fault.Store(&f)
+	w.names["Clamd"] = filepath.Join(dir, "s")
+	w.write("gateway.toml", plainConfig+"\n[clamav]\naddress = \"unix:{{.Clamd}}\"\n")
+	w.start()
+	c := w.hello(t)
+	for _, command := range []string{"MAIL FROM:<alice@sender.example>", "RCPT TO:<bob@example.org>", "DATA"} {
+		if reply, err := c.do("%s", command); err != nil || reply[0] == '5' {
+			t.Fatal(reply, err)
+		}
+	}
+	c.out.WriteString("From: alice@sender.example\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n")
+	for i := range 5 {
+		fmt.Fprintf(&c.out, "--b\r\nContent-Type: image/png\r\nContent-Transfer-Encoding: base64\r\n\r\n%s\r\n",
+			wrap(base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{byte(i), 2, 3}, 500_000)), 76))
+		if err := c.flush(); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(200 * time.Millisecond)
+	}
+	start := time.Now()
+	c.out.WriteString("--b--\r\n.\r\n")
+	if err := c.expect("250 2.0.0 Ok: queued as {ID}"); err != nil {
+		t.Error(err)
+	}
+	took := time.Since(start)
+	t.Log("after the dot: ", took.Round(time.Millisecond))
+	if took > 2*time.Second {
+		t.Errorf("%v after the dot: the parts wait for each other", took)
+	}
+	if _, err := w.sinks["Sink"].wait(1, patience); err != nil {
+		t.Error(err)
+	}
 }
