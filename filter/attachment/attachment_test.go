@@ -15,6 +15,7 @@ import (
 
 	"mailweir/filter"
 	"mailweir/internal/archive"
+	"mailweir/internal/mailtest"
 )
 
 // entry is a file of an archive that a test makes.
@@ -134,7 +135,8 @@ var cases = []struct {
 	{"right to left", "a\u202efdp.exe", "application/octet-stream", program, "BIDI_NAME EXECUTABLE"},
 	{"spaces", "a.pdf" + strings.Repeat(" ", 80) + ".scr", "application/pdf", "x", "DOUBLE_EXTENSION EXECUTABLE HIDDEN_NAME"},
 	{"disk image by its name", "a.img", "application/octet-stream", "x", "DISK_IMAGE"},
-	{"disk image by its octets", "a.bin", "application/octet-stream", strings.Repeat("\x00", 0x8001) + "CD001" + strings.Repeat("\x00", 100), "DISK_IMAGE"},
+	{"disk image by its octets", "a.bin", "application/octet-stream", strings.Repeat("\x00", 0x8001) + "CD001" + strings.Repeat("\x00", 100), "DISK_IMAGE UNREADABLE"},
+	{"in a disk image", "a.bin", "application/octet-stream", string(mailtest.ISO("readme.txt", []byte(program))), "DISK_IMAGE EXECUTABLE TYPE_MISMATCH"},
 	{"message named after a domain", "mail.example.com", "message/rfc822", "From: a@example.org\r\n\r\ntext\r\n", ""},
 
 	{"zip", "a.zip", "application/zip", zipped(entry{"a.txt", "Dear all"}), ""},

@@ -55,7 +55,7 @@ func (p *Part) wanted(head []byte) (whole bool) {
 	case filetype.Archive, filetype.Document:
 		return true
 	case filetype.Executable, filetype.Image:
-		return false // what it is says all
+		return archive.Known(string(kind)) // what others are says all
 	}
 	for _, ext := range p.extensions() {
 		if filetype.ArchiveName(ext) || filetype.MacroName(ext) || scanned[ext] {

@@ -102,13 +102,11 @@ func (w *memberWalk) walk(format string, data []byte, depth int, all bool) (arch
 // member scans one, if clamd has not seen it, and goes into it if it is an
 // archive. One that cannot be read to its end is scanned as far as it goes.
 func (w *memberWalk) member(e *archive.Entry, r io.Reader, depth int, unseen bool) error {
-	head := make([]byte, filetype.HeadSize)
-	n, err := io.ReadFull(r, head)
-	inner := archive.Known(string(filetype.Detect(head[:n])))
+	data, err := beginning(r)
+	inner := archive.Known(string(filetype.Detect(data)))
 	if !unseen && !inner {
 		return w.m.budget.Exceeded()
 	}
-	data := head[:n]
 	if err == nil {
 		b := bytes.NewBuffer(data)
 		_, _ = io.Copy(b, r)
@@ -125,6 +123,18 @@ func (w *memberWalk) member(e *archive.Entry, r io.Reader, depth int, unseen boo
 		}
 	}
 	return w.m.budget.Exceeded()
+}
+
+// beginning is as much of r as tells what it is; the error says that it ends there.
+func beginning(r io.Reader) ([]byte, error) {
+	head := make([]byte, filetype.HeadSize)
+	n, err := io.ReadFull(r, head)
+	if err != nil || filetype.Enough(head) {
+		return head[:n], err
+	}
+	rest := make([]byte, filetype.ImageHead-filetype.HeadSize)
+	n, err = io.ReadFull(r, rest)
+	return append(head, rest[:n]...), err
 }
 
 // stream has clamd scan a member. The clock of the budget stands meanwhile.

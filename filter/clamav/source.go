@@ -30,7 +30,7 @@ func (s *source) Read(b []byte) (int, error) {
 	n, err := s.r.Read(b)
 	if s.err = err; !s.plain {
 		s.data = append(s.data, b[:n]...)
-		if !s.decided && (len(s.data) >= filetype.HeadSize || err != nil) {
+		if !s.decided && (filetype.Enough(s.data) || err != nil) {
 			s.decided = true
 			s.plain = !archive.Known(string(filetype.Detect(s.data)))
 		}

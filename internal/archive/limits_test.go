@@ -43,6 +43,39 @@ func TestTNEF(t *testing.T) {
 	}
 }
 
+func TestISO(t *testing.T) {
+	image := mailtest.ISO("SETUP.EXE", []byte("MZ evil"))
+	const root, file = 20 * isoSector, 20*isoSector + 2*34 // a record of one octet of name has 34
+	with := func(edit func([]byte)) []byte {
+		d := bytes.Clone(image)
+		edit(d)
+		return d
+	}
+	joliet := with(func(d []byte) {
+		copy(d[17*isoSector:], d[16*isoSector:17*isoSector])
+		d[17*isoSector] = 2
+	})
+	for _, c := range []struct {
+		name string
+		data []byte
+		want string
+	}{
+		{"one file", image, "  \"SETUP.EXE\" size 7 read 7 \"MZ evil\"\n"},
+		{"two trees", joliet, "\"SETUP.EXE\" size 7 read 7 \"MZ evil\"\n  \"\u5345"},
+		{"a loop", with(func(d []byte) { d[file+25] = 2; copy(d[file+2:], d[root+2:root+18]) }), "  \"SETUP.EXE\" size 2048 dir read 0\n"},
+		{"cut", image[:21*isoSector+3], "read 3 \"MZ \" then: damaged"},
+		{"cut in the directory", image[:root+40], "damaged"},
+		{"a record too short", with(func(d []byte) { d[file] = 20 }), "damaged"},
+		{"a name too long", with(func(d []byte) { d[file+32] = 200 }), "damaged"},
+		{"interleaved", with(func(d []byte) { d[file+26] = 1 }), "not read: unsupported"},
+		{"no descriptor", image[:15*isoSector], "damaged"},
+	} {
+		if got := list("iso", c.data, DefaultLimits()); !strings.Contains(got, c.want) || strings.Contains(got, "not classified") {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
 func zeros(t *testing.T, n int64) []byte {
 	t.Helper()
 	var b bytes.Buffer

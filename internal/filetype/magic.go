@@ -12,6 +12,12 @@ const (
 	ImageHead = 0x8006
 )
 
+// Enough reports that a head has all the octets that Detect could use: what
+// begins with zeros may be a disk image.
+func Enough(head []byte) bool {
+	return len(head) >= ImageHead || len(head) >= HeadSize && len(bytes.Trim(head[:HeadSize], "\x00")) > 0
+}
+
 // signature is octets at a place.
 type signature struct {
 	at    int

@@ -25,6 +25,7 @@ var Packers = map[string]func(t testing.TB, name string, content []byte) []byte{
 	"rar":  func(_ testing.TB, name string, content []byte) []byte { return RAR(name, content) },
 	"tnef": func(_ testing.TB, name string, content []byte) []byte { return TNEF(name, content) },
 	"cab":  func(_ testing.TB, name string, content []byte) []byte { return Cabinet(name, content) },
+	"iso":  func(_ testing.TB, name string, content []byte) []byte { return ISO(name, content) },
 }
 
 func packZip(t testing.TB, name string, content []byte) []byte {
@@ -227,5 +228,39 @@ func Cabinet(name string, content []byte) []byte {
 		out = le.AppendUint16(le.AppendUint16(out, uint16(n)), uint16(n))
 		out, content = append(out, content[:n]...), content[n:]
 	}
+	return out
+}
+
+// ISO is an image of a disk with one file (ECMA-119).
+func ISO(name string, content []byte) []byte {
+	const sector, root, file = 2048, 20, 21
+	both := func(n int) []byte {
+		return binary.BigEndian.AppendUint32(binary.LittleEndian.AppendUint32(nil, uint32(n)), uint32(n))
+	}
+	record := func(at, size int, flags byte, id string) []byte {
+		r := append(append([]byte{0, 0}, both(at)...), both(size)...)
+		r = append(r, 126, 1, 1, 0, 0, 0, 0, flags, 0, 0, 1, 0, 0, 1, byte(len(id)))
+		if r = append(r, id...); len(r)%2 == 1 {
+			r = append(r, 0)
+		}
+		r[0] = byte(len(r))
+		return r
+	}
+	out := make([]byte, (file+(len(content)+sector-1)/sector)*sector)
+	put := func(n, at int, b []byte) { copy(out[n*sector+at:], b) }
+	put(16, 0, []byte("\x01CD001\x01"))
+	put(16, 40, []byte("DISK                            "))
+	put(16, 80, both(len(out)/sector))
+	put(16, 120, []byte{1, 0, 0, 1, 1, 0, 0, 1, 0, 8, 8, 0}) // one disk of one, blocks of 2048
+	put(16, 132, both(10))
+	put(16, 140, both(18)[:4])
+	put(16, 148, both(19)[4:])
+	put(16, 156, record(root, sector, 2, "\x00"))
+	put(16, 881, []byte{1})
+	put(17, 0, []byte("\xffCD001\x01"))
+	put(18, 0, append(append([]byte{1, 0}, both(root)[:4]...), 1, 0, 0, 0))
+	put(19, 0, append(append([]byte{1, 0}, both(root)[4:]...), 0, 1, 0, 0))
+	put(root, 0, bytes.Join([][]byte{record(root, sector, 2, "\x00"), record(root, sector, 2, "\x01"), record(file, len(content), 0, name+";1")}, nil))
+	put(file, 0, content)
 	return out
 }
