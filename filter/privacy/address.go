@@ -21,6 +21,9 @@ type span struct{ start, end int }
 // as "IPv6:" or "CIP:" before it, without a port, a zone, or a dot behind it.
 func trimAddress(tok []byte) span {
 	s := span{0, len(tok)}
+	if n := len("ipv6-"); len(tok) > n && equalFold(tok[:n], "ipv6-") && bytes.IndexByte(tok, ':') > n {
+		s.start = n // IPv6-2001:db8::1
+	}
 	for {
 		i := bytes.IndexByte(tok[s.start:], ':')
 		if i <= 0 || isHex(tok[s.start:s.start+i]) || bytes.IndexByte(tok[s.start:s.start+i], '.') >= 0 && !isHostName(tok[s.start:s.start+i]) {

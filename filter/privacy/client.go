@@ -120,7 +120,8 @@ func appendLower(dst, b []byte) []byte {
 	return dst
 }
 
-// isHostName takes two labels or more with a letter among them.
+// isHostName takes two labels or more, the last one of which begins with a
+// letter: "TLSv1.3" names no host.
 func isHostName(b []byte) bool {
 	if len(b) < 4 || len(b) > maxToken {
 		return false
@@ -137,7 +138,12 @@ func isHostName(b []byte) bool {
 			return false
 		}
 	}
-	return dots > 0 && letters && b[0] != '.'
+	if dots == 0 || !letters || b[0] == '.' {
+		return false
+	}
+	last := bytes.TrimSuffix(b, dot)
+	first := last[bytes.LastIndexByte(last, '.')+1:]
+	return len(first) > 0 && (isLower(first[0]|0x20) || first[0] >= 0x80)
 }
 
 // hasAddr reports whether the token spells one of the addresses, or is a host

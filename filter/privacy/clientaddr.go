@@ -1,9 +1,6 @@
 package privacy
 
-import (
-	"bytes"
-	"net/netip"
-)
+import "net/netip"
 
 // clientAddr is the address that the server saw, out of a from-clause: the
 // first one in its comments, unless the client itself gave it as its HELO; else
@@ -21,7 +18,13 @@ func clientAddr(clause []byte) []netip.Addr {
 	for s := (scanner{b: clause}); s.next(); {
 		tok := s.token()
 		if s.encoded {
-			tok = bytes.Trim(decodeWord(s.b[s.start:s.end]), delimiters)
+			if list := firstAddr(decodeWord(s.b[s.start:s.end])); list != nil && s.depth > 0 && !helo {
+				return list
+			} else if s.depth == 0 && domain == nil {
+				domain = list
+			}
+			helo = false
+			continue
 		}
 		if s.depth > 0 && (equalFold(tok, "helo") || equalFold(tok, "ehlo")) {
 			helo = true
@@ -37,6 +40,18 @@ func clientAddr(clause []byte) []netip.Addr {
 		helo = false
 	}
 	return domain
+}
+
+// firstAddr is the first address in the text of an encoded word.
+func firstAddr(text []byte) []netip.Addr {
+	for s := (scanner{b: text}); s.next(); {
+		if tok := s.token(); !s.encoded {
+			if a, ok := address(tok); ok {
+				return readingsOf(a, tok)
+			}
+		}
+	}
+	return nil
 }
 
 // readingsOf is a, and what else tok can mean when it has leading zeros.

@@ -15,8 +15,8 @@ import (
 // in maskHop.
 func (r *redactor) maskOutside(dst, b []byte, c clauses, from, to int) []byte {
 	m := masker{dst: dst, s: scanner{b: b[:to], end: from}, copied: from}
-	learned, nameless := false, false
-	for m.s.next() {
+	learned, nameless, before := false, false, -1 // before: the token before
+	for ; m.s.next(); before = m.s.start {
 		inInfo := m.s.depth > 0 && m.s.comment == c.info
 		if m.s.start == c.by {
 			if r.isMadeOfTold(&m.s) {
@@ -35,7 +35,8 @@ func (r *redactor) maskOutside(dst, b []byte, c clauses, from, to int) []byte {
 			learned, nameless = true, !slices.ContainsFunc(list, tells) && !bytes.Equal(clause, fromRedacted)
 		}
 		switch {
-		case r.isHop(&m.s, inInfo) || !inInfo && (nameless || !m.versionNumber()) && r.inComment(&m.s):
+		case r.isHop(&m.s, inInfo) || !inInfo && (nameless || !m.versionNumber()) && r.inComment(&m.s),
+			nameless && m.s.depth == 0 && before != c.by && isLiteral(&m.s) && r.holdsProtected(&m.s): // "id 4711 [192.0.2.1]"
 			m.client(m.s.start, m.s.end)
 		case m.s.depth > 0 && !inInfo:
 			m.noteName()

@@ -22,6 +22,9 @@ func introduced(s *scanner) bool {
 	if s.start > 0 && s.b[s.start-1] == '[' {
 		return true
 	}
+	if i := bytes.IndexByte(s.b[s.start:s.end], ':'); i >= 0 && isIntroduction(s.b[s.start:s.start+i]) {
+		return true // ip4:192.0.2.1
+	}
 	before := bytes.TrimRight(s.b[:s.start], " \t\r\n:=")
 	for _, word := range introductions {
 		if n := len(before) - len(word); n > 0 && equalFold(before[n:], word) && classes[before[n-1]]&isDelimiter != 0 {
@@ -31,7 +34,16 @@ func introduced(s *scanner) bool {
 	return false
 }
 
-var introductions = [...]string{"client", "from", "via", "remote", "peer", "orig", "ip", "proxy", "address", "host", "helo"}
+var introductions = [...]string{"client", "from", "via", "remote", "peer", "orig", "ip", "ip4", "ip6", "ipv4", "ipv6", "proxy", "address", "host", "helo", "be"}
+
+func isIntroduction(b []byte) bool {
+	for _, word := range introductions {
+		if equalFold(b, word) {
+			return true
+		}
+	}
+	return false
+}
 
 // versionNumber reports four numbers behind the name of a program: "(IceWarp
 // 12.0.3.1)" tells no client.
@@ -54,7 +66,7 @@ func (m *masker) noteName() {
 
 // client replaces the client's address, and its host name before it.
 func (m *masker) client(start, end int) {
-	if m.name[1] > 0 && m.name[1] == m.s.gap && m.name[0] >= m.copied && bytes.ContainsAny(m.s.between(), "[(") {
+	if m.name[1] > 0 && m.name[1] == m.s.gap && m.name[0] >= m.copied && bytes.ContainsAny(m.s.between(), "[(|/") {
 		m.replace(m.name[0], m.name[1])
 	}
 	m.replace(start, end)
@@ -122,15 +134,11 @@ func couldTellAny(b []byte) bool {
 // a name that promises nothing, of one that a hop has told. Under class own a
 // host name of a hop counts in fields that are made of such names.
 func (m *fieldMasker) tellsClient(b []byte) bool {
+	tells := func(s *scanner) bool {
+		return m.isClient(s) || m.treatment != told && m.treatment != mask && m.isName(s)
+	}
 	for s := (scanner{b: b}); s.next(); {
-		switch {
-		case s.encoded:
-			if m.inWord(&s, m.isClient) {
-				return true
-			}
-		case m.isClient(&s):
-			return true
-		case m.treatment != told && m.treatment != mask && m.isName(&s):
+		if s.encoded && m.inWord(&s, tells) || !s.encoded && tells(&s) {
 			return true
 		}
 	}

@@ -42,10 +42,13 @@ func judgeName(lower, name []byte) treatment {
 			return untouched
 		}
 	}
+	if bytes.HasSuffix(lower, []byte("-version")) {
+		return untouched
+	}
 	best := told
 	for w := (words{b: bytes.TrimRight(name, " \t")}); w.next(); {
 		word := lower[w.start:w.end]
-		hosts, client := clientWords[string(word)]
+		hosts, client := promises(word)
 		switch {
 		case client && hosts:
 			return suspectHost
@@ -57,6 +60,24 @@ func judgeName(lower, name []byte) treatment {
 	}
 	return best
 }
+
+// promises looks a word up, and what is behind another word that is glued to it:
+// X-USERHOST.
+func promises(word []byte) (hosts, client bool) {
+	if hosts, client = clientWords[string(word)]; client {
+		return hosts, true
+	}
+	for _, who := range glued {
+		if rest, ok := bytes.CutPrefix(word, []byte(who)); ok {
+			if hosts, client = clientWords[string(rest)]; client {
+				return hosts, true
+			}
+		}
+	}
+	return false, false
+}
+
+var glued = [...]string{"user", "client", "remote", "sender", "sending", "source", "peer", "orig", "original", "originating", "origin", "real", "smtp", "mail", "browser", "connecting", "last", "public"}
 
 // contentPrefixes begin the names of fields that people and their programs
 // write: nothing in them is trace.

@@ -112,30 +112,31 @@ var clientFields = map[string]treatment{
 	"x-received-spf":                  mask,
 
 	// Filters that note whom they looked at.
-	"x-greylist":              mask,
-	"x-policyd-weight":        mask,
-	"x-declude-sender":        mask,
-	"x-spam-report":           report,
-	"x-spam-status":           report,
-	"x-spamd-result":          report,
-	"x-spam-rbl":              report,
-	"x-rbl-warning":           report,
-	"x-lookup-warning":        suspectHost, // MDaemon
-	"x-mdhelolookup-result":   mask,
-	"x-mdptrlookup-result":    mask,
-	"x-mdmaillookup-result":   mask,
-	"x-barracuda-rbl-ip":      remove,
-	"x-assp-source-ip":        remove,
-	"x-assp-received-spf":     mask,
-	"x-spam-last-external-ip": remove,
-	"x-spam-relays-untrusted": mask,
-	"x-spam-relays-trusted":   mask,
-	"x-spam-relays-external":  mask,
-	"x-spam-relays-internal":  mask,
-	"x-amavis-os-fingerprint": mask,
-	"x-sa-exim-connect-ip":    remove,
-	"x-iadb-ip":               remove, // of an accreditation list
-	"x-iadb-ip-reverse":       remove,
+	"x-authentication-warning": report, // Sendmail: "mx: Host pc.example [192.0.2.1] claimed to be x"
+	"x-greylist":               mask,
+	"x-policyd-weight":         mask,
+	"x-declude-sender":         mask,
+	"x-spam-report":            report,
+	"x-spam-status":            report,
+	"x-spamd-result":           report,
+	"x-spam-rbl":               report,
+	"x-rbl-warning":            report,
+	"x-lookup-warning":         suspectHost, // MDaemon
+	"x-mdhelolookup-result":    mask,
+	"x-mdptrlookup-result":     mask,
+	"x-mdmaillookup-result":    mask,
+	"x-barracuda-rbl-ip":       remove,
+	"x-assp-source-ip":         remove,
+	"x-assp-received-spf":      mask,
+	"x-spam-last-external-ip":  remove,
+	"x-spam-relays-untrusted":  mask,
+	"x-spam-relays-trusted":    mask,
+	"x-spam-relays-external":   mask,
+	"x-spam-relays-internal":   mask,
+	"x-amavis-os-fingerprint":  mask,
+	"x-sa-exim-connect-ip":     remove,
+	"x-iadb-ip":                remove, // of an accreditation list
+	"x-iadb-ip-reverse":        remove,
 
 	// What people and their programs write, and signatures: no trace.
 	"received": untouched, // by this table: redactor.trace finds those that the class reaches

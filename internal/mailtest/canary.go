@@ -176,6 +176,12 @@ func (m *Canary) compose(hops, fields []template, turn int) {
 		"Subject: see %a and %n", "From: Anna <anna@[%a]>", "Sender: anna@[%a]", "Reply-To: <anna@[%a]>", "To: bob@example.net, <c@[%a]>",
 		"References: <1.%a@%n>\r\n\t<2@[%a]>", "In-Reply-To: <2@[%a]>", "Message-ID: <%a.4711@%n>", "Comments: written on %n", "Date: Sat, 21 Nov 2026 10:00:00 +0000 (%n)",
 		"List-Id: %n <list.%n>", "Content-Type: text/plain; charset=utf-8; x=\"%a\"", "Return-Path: <anna@[%a]>", "X-Version: 10.22.33.44",
+		"User-Agent: Mail/10.22.33.44 (X11; rv:10.2.3.4)", "X-Mailer: Mailer 10.22.33.44", "X-MimeOLE: Produced By Microsoft MimeOLE V6.00.2900.2180",
+		"X-Virus-Scanned: ClamAV 0.103.8.1/26000/Sat Nov 21 on mx.example.net", "X-Spam-Checker-Version: SpamAssassin 4.0.1.2 (2026-01-01) on mx.example.net",
+		"X-SES-Outgoing: 2026.11.21-192.0.2.11", "X-Campaign-Id: 4711.22.33.44",
+		"Resent-From: <anna@[%a]>", "Resent-Message-ID: <%a.4711@%n>", "List-Unsubscribe: <https://%n/u?ip=%a>", "Thread-Topic: on %a", "Keywords: %a, %n",
+		"Content-Disposition: attachment; filename=\"%a.txt\"", "Archived-At: <https://%n/4711>", "Delivered-To: bob@%n", "X-Original-To: bob@[%a]",
+		"Organization: %n", "Mail-Followup-To: list@%n", "Autocrypt: addr=anna@%n; keydata=QUJD", "Errors-To: <bounce@[%a]>", "Subject: =?utf-8?B?MS4yLjMuNA==?= %a",
 		"this is no field: %a",
 	} {
 		if m.IntN(2) == 0 {
