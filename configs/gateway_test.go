@@ -44,6 +44,10 @@ servers = [%q]
 name      = "example.org"
 next_hops = [%q]
 
+[[engine]]
+name    = "rspamd"
+type    = "rspamd"
+address = "127.0.0.1:1"
 [clamav]
 address  = "unix:%s"
 on_error = "accept"

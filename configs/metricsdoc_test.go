@@ -23,7 +23,7 @@ const metricsDoc = "../docs/metrics.md"
 const mark = "<!-- The rest is made by: go test ./configs -run TestMetricsDoc -update -->\n"
 
 // admins are labels whose values come from the config, the rules or the build.
-var admins = map[string]bool{"zone": true, "server": true, "symbol": true, "version": true, "goversion": true}
+var admins = map[string]bool{"zone": true, "server": true, "symbol": true, "engine": true, "version": true, "goversion": true}
 
 // TestMetricsDoc holds docs/metrics.md against the built binary: every metric,
 // its type, labels with their values, and meaning.

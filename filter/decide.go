@@ -15,7 +15,8 @@ func Decide(symbols []Symbol, p *DomainPolicy) Verdict {
 	f := sum(symbols)
 	v := Verdict{Action: Accept, Score: f.score, Required: p.Tag, Acts: f.acts}
 	for _, judge := range []func(*findings, *DomainPolicy) Verdict{
-		byVirus, byBlocked, byStructure, byRules, byParts, byAttachments, byScore, byDMARC, byOversize, byScanner, byGreylist,
+		byVirus, byBlocked, byStructure, byRules, byParts, byAttachments, byScore, byDMARC, byOversize, byScanner, byEngines,
+		byGreylist,
 	} {
 		v.take(judge(f, p))
 	}
@@ -45,11 +46,12 @@ type findings struct {
 	dmarc       string   // SymDMARCReject or SymDMARCQuarantine
 	dnsFailure  string   // the symbol of a DNS failure that left authentication open
 	greylist    Symbol   // what tells that the sender is not known, or not yet
+	symbols     []Symbol // all of them
 	top         Symbol   // the symbol of the highest score
 }
 
 func sum(symbols []Symbol) *findings {
-	f := &findings{}
+	f := &findings{symbols: symbols}
 	authenticated := false
 	var all, sansDMARC int64
 	for _, s := range symbols {
@@ -216,6 +218,22 @@ func byScanner(f *findings, p *DomainPolicy) Verdict {
 		action = Tag
 	}
 	return Verdict{Action: action, Reason: ReasonScanner, Symbol: f.scanner}
+}
+
+// byEngines is for filters that are asked besides. One that gives no answer tags
+// nothing by itself: what is ours has been found all the same.
+func byEngines(f *findings, p *DomainPolicy) Verdict {
+	v := Verdict{Action: Accept}
+	if len(p.OnState) == 0 {
+		return v
+	}
+	for i := range f.symbols {
+		name := f.symbols[i].Name
+		if action, ok := p.OnState[name]; ok {
+			v.take(Verdict{Action: action, Reason: ReasonScanner, Symbol: name})
+		}
+	}
+	return v
 }
 
 // byGreylist has doubtful mail of unknown senders come again: who sends spam

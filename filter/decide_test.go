@@ -31,6 +31,7 @@ func TestDecide(t *testing.T) {
 	}
 	grey := func(p *DomainPolicy) { p.Greylist = GreylistPolicy{From: 3, To: 10} }
 	do := func(a Action) []Symbol { return []Symbol{{Name: "R", Do: &Act{Action: a}}} }
+	engines := func(p *DomainPolicy) { p.OnState = map[string]Action{"RSPAMD_TIMEOUT": Defer, "SA_ERROR": Quarantine} }
 	tagMode := func(p *DomainPolicy) { p.TagMode = true }
 	for _, c := range []struct {
 		name    string
@@ -68,6 +69,11 @@ func TestDecide(t *testing.T) {
 		{"virus and new", with(spam(4), SymGreylistNew, SymVirus), grey, Reject, ReasonVirus},
 		{"new in tag mode", with(spam(4), SymGreylistNew), func(p *DomainPolicy) { grey(p); p.TagMode = true }, Accept, ReasonNone},
 		{"new to postmaster", with(spam(4), SymGreylistNew), func(p *DomainPolicy) { grey(p); p.Postmaster = true }, Accept, ReasonNone},
+		{"engine", with(nil, "RSPAMD_TIMEOUT"), engines, Defer, ReasonScanner},
+		{"engine quarantine", with(nil, "SA_ERROR"), engines, Quarantine, ReasonScanner},
+		{"engines, the gravest", with(nil, "SA_ERROR", "RSPAMD_TIMEOUT"), engines, Defer, ReasonScanner},
+		{"engine accept", with(spam(5), "RSPAMD_TIMEOUT"), nil, Tag, ReasonSpam},
+		{"engine in tag mode", with(nil, "RSPAMD_TIMEOUT"), func(p *DomainPolicy) { engines(p); p.TagMode = true }, Defer, ReasonScanner},
 		{"oversize", with(nil, SymOversize), nil, Tag, ReasonOversize},
 		{"oversize reject", with(nil, SymOversize), func(p *DomainPolicy) { p.OnOversize = Reject }, Reject, ReasonOversize},
 		{"no From", with(nil, SymFromMissing), nil, Reject, ReasonStructure},

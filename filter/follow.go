@@ -53,6 +53,37 @@ func (tx *Transaction) Follow(ctx context.Context) io.Reader {
 	return &follower{ctx: ctx, a: tx.arrival}
 }
 
+// Await waits until the whole message is there, and gives its size in octets:
+// for who begins with a complete message only, and must not hold anything while
+// a slow sender sends. The error is that of Follow.
+func (tx *Transaction) Await(ctx context.Context) (int64, error) {
+	for {
+		n, wake, err := tx.arrival.look()
+		switch {
+		case ctx.Err() != nil:
+			return 0, ctx.Err()
+		case err == io.EOF:
+			return n, nil
+		case err != nil:
+			return 0, err
+		}
+		select {
+		case <-wake:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// look gives what has arrived, and what is closed when there is more.
+func (a *arrival) look() (n int64, wake <-chan struct{}, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.err == nil && a.wake == nil {
+		a.wake = make(chan struct{})
+	}
+	return a.n, a.wake, a.err
+}
+
 type follower struct {
 	ctx context.Context
 	a   *arrival

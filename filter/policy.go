@@ -64,6 +64,9 @@ type DomainPolicy struct {
 	OnAmbiguous, OnLimit Action
 
 	Greylist GreylistPolicy
+	// OnState is what becomes of mail of which another filter did not say what it
+	// thinks, by the symbol of its state (RSPAMD_TIMEOUT): Defer or Quarantine.
+	OnState map[string]Action
 
 	// Postmaster marks the policy for the one local-part that is exempt from
 	// content rejection (RFC 5321 section 4.5.1).

@@ -11,7 +11,7 @@ func chain(c *checks) filter.Chain {
 	return filter.Chain{
 		Connect: group(c.dnsbl, c.iprev),
 		Mail:    group(c.spf, c.spfHelo),
-		Data:    group(c.dkim, c.arc, c.mime, c.clamav),
+		Data:    group(append([]filter.Check{c.dkim, c.arc, c.mime, c.clamav}, c.engines...)...),
 		Done: []filter.Group{
 			group(c.dmarc, c.uribl),
 			group(c.reputation),
@@ -31,6 +31,8 @@ type checks struct {
 	dmarc, uribl, bayes     filter.Check
 	reputation, greylist    filter.Check
 	access                  filter.Check
+
+	engines []filter.Check // [[engine]], in the order of the config
 }
 
 // needDNS are the checks that `gateway check --no-dns` skips.

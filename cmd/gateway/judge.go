@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -25,6 +26,7 @@ import (
 	"mailweir/filter/dkim"
 	"mailweir/filter/dmarc"
 	"mailweir/filter/dnslist"
+	"mailweir/filter/engine"
 	"mailweir/filter/iprev"
 	"mailweir/filter/mime"
 	"mailweir/filter/privacy"
@@ -55,6 +57,7 @@ type judge struct {
 	clients  *x509.CertPool // issuers of certificates that may send
 
 	observers []filter.Observer // of verdicts
+	engines   []*engine.Check
 
 	stop context.CancelFunc // of the background loops
 	wg   sync.WaitGroup
@@ -91,6 +94,7 @@ type instruments struct {
 	dns    *dns.Metrics
 	dnsbl  *dnsbl.Metrics
 	clamav *clamav.Metrics
+	engine *engine.Metrics
 	pool   *filter.Pool
 
 	attachment *attachment.Metrics
@@ -103,7 +107,7 @@ const workers = 512
 func newInstruments(reg prometheus.Registerer) *instruments {
 	m := &instruments{
 		filter: filter.NewMetrics(reg), dns: dns.NewMetrics(reg),
-		dnsbl: dnsbl.NewMetrics(reg), clamav: clamav.NewMetrics(reg), attachment: attachment.NewMetrics(reg),
+		dnsbl: dnsbl.NewMetrics(reg), clamav: clamav.NewMetrics(reg), engine: engine.NewMetrics(reg), attachment: attachment.NewMetrics(reg),
 	}
 	m.pool = filter.NewPool(workers, m.filter)
 	return m
@@ -253,7 +257,7 @@ func (j *judge) checks(cfg *config.Config, r *rules.Rules, lists *access.Lists, 
 	if len(cfg.URIBL) > 0 {
 		c.uribl = urilist.New(j.list(domainZones(cfg.URIBL), o), len(cfg.URIBL), ownDomains(cfg))
 	}
-	if err := j.senders(cfg, c, o); err != nil {
+	if err := errors.Join(j.senders(cfg, c, o), j.engineChecks(cfg, c, o)); err != nil {
 		return nil, err
 	}
 	if cfg.ClamAV.Address != "" {
@@ -305,6 +309,11 @@ func switchedOff(cfg *config.Config, o judgeOptions) map[string]string {
 		for _, name := range needDNS {
 			off[name] = "no DNS was asked for"
 		}
+		for _, e := range cfg.Engines {
+			if !e.Local {
+				off[e.Name] = "no DNS was asked for, and it may ask it (local = false)"
+			}
+		}
 	}
 	for _, name := range cfg.Checks.Disabled {
 		off[name] = "disabled by the config"
@@ -328,7 +337,7 @@ func (j *judge) domains(cfg *config.Config, o judgeOptions) error {
 		if err != nil {
 			return fmt.Errorf("domain %s: %w", d.Name, err)
 		}
-		domain := policyDomain(d)
+		domain := policyDomain(d, cfg.Engines)
 		domain.Redact, domain.SignedFields = class, cfg.Privacy.SignedFields
 		if o.verify != nil {
 			if domain.Recipients, err = o.verify(d); err != nil {
@@ -344,14 +353,14 @@ func (j *judge) domains(cfg *config.Config, o judgeOptions) error {
 }
 
 // policyDomain is a domain's policy, and that of its postmaster.
-func policyDomain(d *config.Domain) *smtpd.Domain {
-	policy := domainPolicy(d)
+func policyDomain(d *config.Domain, engines []config.Engine) *smtpd.Domain {
+	policy := domainPolicy(d, engines)
 	exempt := *policy
 	exempt.Postmaster = true
 	return &smtpd.Domain{Policy: policy, Postmaster: &exempt}
 }
 
-func domainPolicy(d *config.Domain) *filter.DomainPolicy {
+func domainPolicy(d *config.Domain, engines []config.Engine) *filter.DomainPolicy {
 	return &filter.DomainPolicy{
 		Domain: string(d.Name), TagMode: d.Mode == "tag",
 		Tag: d.Score.Tag, Quarantine: d.Score.Quarantine, Reject: d.Score.Reject,
@@ -363,6 +372,7 @@ func domainPolicy(d *config.Domain) *filter.DomainPolicy {
 		OnAmbiguous:    filter.Action(d.Structure.OnAmbiguous),
 		OnLimit:        filter.Action(d.Structure.OnLimit),
 		Greylist:       greylistPolicy(&d.Greylist),
+		OnState:        enginePolicy(engines),
 	}
 }
 
@@ -376,6 +386,9 @@ func (j *judge) background(ctx context.Context, o judgeOptions) {
 		j.wg.Go(func() { l.Run(ctx) })
 	}
 	j.wg.Go(func() { j.models.Watch(ctx) })
+	for _, e := range j.engines {
+		j.wg.Go(func() { e.Watch(ctx, o.ready) })
+	}
 	if j.scanner != nil {
 		j.wg.Go(func() { j.scanner.Run(ctx, o.ready) })
 	}

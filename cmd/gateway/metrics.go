@@ -52,6 +52,7 @@ func newGatewayMetrics(reg prometheus.Registerer) *gatewayMetrics {
 // list that a reload took away nobody must say that it is down.
 func (m *gatewayMetrics) inForce(cfg *config.Config, resolver *dns.Resolver) {
 	m.judge.clamav.Configured(cfg.ClamAV.Address != "")
+	m.judge.engine.Engines(engineNames(cfg))
 	names := make([]string, len(cfg.DNSBL))
 	for k, z := range cfg.DNSBL {
 		names[k] = string(z.Zone)

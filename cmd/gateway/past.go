@@ -84,7 +84,7 @@ type policies map[string]*smtpd.Domain
 func policiesOf(cfg *config.Config) policies {
 	p := policies{}
 	for k := range cfg.Domains {
-		d := policyDomain(&cfg.Domains[k])
+		d := policyDomain(&cfg.Domains[k], cfg.Engines)
 		p[mail.CanonicalDomain(string(cfg.Domains[k].Name))] = d
 		if k == 0 { // <postmaster> without a domain
 			p[""] = d

@@ -127,7 +127,7 @@ func rates(cfg *config.Config, m *remembered) []smtpd.Rate {
 		kept[id] = r
 		r.Exempt = slices.Clone(c.Exempt)
 		for _, a := range cfg.Allow {
-			if a.Network.IsValid() && r.By != smtpd.ByUser {
+			if a.Network.IsValid() && len(a.For) == 0 && a.Expires == "" && r.By != smtpd.ByUser {
 				r.Exempt = append(r.Exempt, a.Network)
 			}
 		}

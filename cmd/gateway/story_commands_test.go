@@ -28,6 +28,10 @@ import (
 //	certificate NAME        tls.crt and tls.key for NAME, in place of earlier ones
 //	clamd start [CONF...]   clamd, before the gateway; also kill, restart, stop (SIGSTOP), cont
 //
+//	engine KIND start       Rspamd, SpamAssassin or a milter, before the gateway; also
+//	                        kill, restart, stop (SIGSTOP), cont; KIND is rspamd,
+//	                        spamassassin or milter, {{.Rspamd}} and so on its socket
+//
 //	sign FILE DOMAIN FIELD...
 //	                        DKIM-signs it, by selector sel, with the key {{.DKIM}}
 //	send FILE [KEY=VALUE...] REPLY
@@ -70,6 +74,7 @@ var storyCommands = map[string]func(ts *testscript.TestScript, neg bool, args []
 	"zone":        plain(cmdZone),
 	"certificate": plain(cmdCertificate),
 	"clamd":       plain(cmdClamd),
+	"engine":      plain(cmdEngine),
 	"sign":        plain(cmdSign),
 	"send":        cmdSend,
 	"send-until":  cmdSendUntil,
@@ -168,6 +173,28 @@ func cmdClamd(w *world, args []string) error {
 		w.clamd.Continue()
 	default:
 		return fmt.Errorf("clamd %s: no such verb", args[0])
+	}
+	return nil
+}
+
+func cmdEngine(w *world, args []string) error {
+	kind, verb := args[0], args[1]
+	e := w.engines[kind]
+	switch verb {
+	case "start":
+		e = mailtest.StartEngine(w.t, kind)
+		w.engines[kind], w.names[strings.ToUpper(kind[:1])+kind[1:]] = e, e.Socket
+		return w.refill()
+	case "restart":
+		e.Start(w.t)
+	case "kill":
+		e.Kill()
+	case "stop":
+		e.Stop()
+	case "cont":
+		e.Continue()
+	default:
+		return fmt.Errorf("engine %s %s: no such verb", kind, verb)
 	}
 	return nil
 }

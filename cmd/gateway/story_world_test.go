@@ -34,13 +34,15 @@ type world struct {
 	sinks  map[string]*sink // by name: Sink, Sink2
 	dns    *dnstest.Server
 	clamd  *mailtest.Clamd
+
+	engines map[string]*mailtest.Engine // by kind
 }
 
 // newWorld starts the sinks and the DNS server. The gateway starts later, when
 // its config is there.
 func newWorld(t testing.TB, dir string) *world {
-	w := &world{t: t, dir: dir, binary: builtBinary(t), sinks: map[string]*sink{}}
-	w.names = map[string]string{"Dir": dir, "Clamd": "", "Date": time.Now().Format(time.RFC1123Z)}
+	w := &world{t: t, dir: dir, binary: builtBinary(t), sinks: map[string]*sink{}, engines: map[string]*mailtest.Engine{}}
+	w.names = map[string]string{"Dir": dir, "Clamd": "", "Rspamd": "", "Spamassassin": "", "Milter": "", "Date": time.Now().Format(time.RFC1123Z)}
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatalf("key: %v", err)

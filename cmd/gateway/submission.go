@@ -28,7 +28,7 @@ func (j *judge) outbound(cfg *config.Config, o judgeOptions, p *filter.Pipeline)
 	policy := &filter.DomainPolicy{
 		TagMode: cfg.Mode == "tag", Tag: cfg.Score.Tag, Quarantine: cfg.Score.Quarantine, Reject: cfg.Score.Reject,
 		DMARCReject: "never", DNSOnError: filter.Accept,
-		ScannerOnError: filter.Action(cfg.ClamAV.OnError), OnOversize: filter.Action(cfg.ClamAV.OnOversize),
+		OnState: enginePolicy(cfg.Engines), ScannerOnError: filter.Action(cfg.ClamAV.OnError), OnOversize: filter.Action(cfg.ClamAV.OnOversize),
 	}
 	out := &smtpd.Outbound{
 		Pipeline: p, Senders: cfg.Outbound.Senders,

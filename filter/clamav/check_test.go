@@ -154,7 +154,7 @@ func TestSlowSenderGivesItsSlotBack(t *testing.T) {
 		if r := <-done; r.err != nil || !r.v.Clean {
 			t.Errorf("%+v", r)
 		}
-		if c.breaker.failures != 0 {
+		if c.breaker.Failures() != 0 {
 			t.Error("a slow sender counts as clamd's failure")
 		}
 		synctest.Wait()

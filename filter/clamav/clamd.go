@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"mailweir/internal/breaker"
 )
 
 // Defaults of Options.
@@ -55,7 +57,7 @@ type Client struct {
 	network, address string
 	slots            chan struct{}
 	doubt            chan struct{} // a scan failed: clamd may be down
-	breaker          breaker
+	breaker          breaker.Breaker
 	version          atomic.Pointer[string]
 	cache            cache
 	limits           atomic.Pointer[string] // what clamd does not look at
@@ -73,7 +75,7 @@ func New(o Options) (*Client, error) {
 		o: o, network: network, address: address,
 		slots:   make(chan struct{}, o.MaxConcurrent),
 		doubt:   make(chan struct{}, 1),
-		breaker: breaker{limit: o.Failures, pause: o.Pause},
+		breaker: breaker.Breaker{Limit: o.Failures, Pause: o.Pause},
 	}, nil
 }
 
@@ -179,10 +181,10 @@ func (c *Client) admitted(ctx context.Context, s *stream) (Verdict, error) {
 }
 
 func (c *Client) permitted(ctx context.Context) error {
-	switch c.breaker.ask(time.Now()) {
-	case pass:
+	switch c.breaker.Ask(time.Now()) {
+	case breaker.Pass:
 		return nil
-	case try:
+	case breaker.Try:
 		if err := c.Probe(ctx); err == nil {
 			return nil
 		}
@@ -257,7 +259,7 @@ func (c *Client) record(err error) {
 	switch {
 	case errors.Is(err, ErrAborted):
 	case err == nil, errors.Is(err, ErrOversize):
-		if c.breaker.good() {
+		if c.breaker.Good() {
 			c.o.Metrics.breaker(false)
 			c.o.Logger.Info("virus scanner answers again", "address", c.o.Address)
 		}
@@ -266,7 +268,7 @@ func (c *Client) record(err error) {
 		case c.doubt <- struct{}{}: // Run finds out more
 		default:
 		}
-		if c.breaker.bad(time.Now()) {
+		if c.breaker.Bad(time.Now()) {
 			c.o.Metrics.breaker(true)
 			c.o.Logger.Error("virus scanner keeps failing: not asked until a probe succeeds",
 				"address", c.o.Address, "error", err)

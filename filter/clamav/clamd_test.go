@@ -198,7 +198,7 @@ func TestBusy(t *testing.T) {
 	if _, err := c.Scan(t.Context(), strings.NewReader("x")); !errors.Is(err, ErrBusy) || !errors.Is(err, ErrTimeout) {
 		t.Error(err)
 	}
-	if c.breaker.isOpen() {
+	if c.breaker.IsOpen() {
 		t.Error("our own limit counts as clamd's failure")
 	}
 	ctx, cancel := context.WithCancel(t.Context())

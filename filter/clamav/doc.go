@@ -1,6 +1,6 @@
 // Package clamav asks ClamAV's daemon whether a message holds malware.
 //
-// clamd.go, stream.go, reply.go and breaker.go are a client for the INSTREAM
+// clamd.go, stream.go and reply.go are a client for the INSTREAM
 // command of clamd(8) that knows nothing of mail; check.go makes a filter.Check
 // of it. docs/adr/0002 says why the client is our own.
 //

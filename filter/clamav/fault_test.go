@@ -225,7 +225,7 @@ func TestCancel(t *testing.T) {
 			if took := time.Since(start); took > 2*time.Second {
 				t.Fatalf("took %v", took)
 			}
-			if c.breaker.isOpen() {
+			if c.breaker.IsOpen() {
 				t.Fatal("a cancelled scan counts as clamd's failure")
 			}
 		})
@@ -241,7 +241,7 @@ func TestCallersDeadline(t *testing.T) {
 	if _, err := c.Scan(ctx, strings.NewReader("x")); !errors.Is(err, ErrTimeout) {
 		t.Fatal(err)
 	}
-	if !c.breaker.isOpen() {
+	if !c.breaker.IsOpen() {
 		t.Error("a hanging clamd does not open the breaker")
 	}
 
@@ -252,7 +252,7 @@ func TestCallersDeadline(t *testing.T) {
 	if _, err := c.Scan(ctx, source); !errors.Is(err, ErrAborted) {
 		t.Fatal(err)
 	}
-	if c.breaker.isOpen() {
+	if c.breaker.IsOpen() {
 		t.Error("a slow sender opens the breaker")
 	}
 }

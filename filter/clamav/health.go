@@ -89,7 +89,7 @@ func (c *Client) DatabaseVersion() string {
 func (c *Client) Run(ctx context.Context, ready *metrics.Readiness) {
 	h := health{client: c, ready: ready}
 	defer h.wg.Wait()
-	c.o.Metrics.breaker(c.breaker.isOpen()) // a reload makes a new Client on the same metrics
+	c.o.Metrics.breaker(c.breaker.IsOpen()) // a reload makes a new Client on the same metrics
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -107,7 +107,7 @@ func (c *Client) Run(ctx context.Context, ready *metrics.Readiness) {
 			return
 		}
 		h.report(ctx, err)
-		if err == nil && !c.breaker.isOpen() {
+		if err == nil && !c.breaker.IsOpen() {
 			timer.Reset(probeEvery)
 		} else {
 			timer.Reset(probeDown)

@@ -198,14 +198,14 @@ func TestBreakerCountsFailuresInARow(t *testing.T) {
 	for _, err := range []error{
 		ErrTimeout, nil, ErrReply, ErrOversize, ErrTruncated, ErrAborted, nil, ErrAborted, ErrUnavailable,
 	} {
-		if c.record(err); c.breaker.isOpen() {
+		if c.record(err); c.breaker.IsOpen() {
 			t.Fatalf("open after %v", err)
 		}
 	}
-	if c.record(ErrUnavailable); !c.breaker.isOpen() {
+	if c.record(ErrUnavailable); !c.breaker.IsOpen() {
 		t.Fatal("not open after two failures in a row")
 	}
-	if c.record(nil); c.breaker.isOpen() {
+	if c.record(nil); c.breaker.IsOpen() {
 		t.Fatal("a late success does not close it")
 	}
 }

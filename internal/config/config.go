@@ -44,6 +44,7 @@ type Config struct {
 	Outbound Submission `toml:"outbound"`
 	Queue    Queue      `toml:"queue"`
 	ClamAV   ClamAV     `toml:"clamav"`
+	Engines  []Engine   `toml:"engine"`
 	DNSBL    []DNSBL    `toml:"dnsbl"`
 	URIBL    []URIBL    `toml:"uribl"`
 	Allow    []Access   `toml:"allow"`

@@ -29,6 +29,7 @@ func (d *decoder) validate(c *Config, known Known, whole bool) {
 	v.scores()
 	v.greylist()
 	v.rates()
+	v.engines()
 	v.loops()
 	v.outbound()
 	v.log()
