@@ -185,7 +185,7 @@ func appendFloat(b []byte, v float64) []byte {
 func AppendString(b []byte, s string) []byte {
 	b = append(b, '"')
 	from := 0
-	for k := 0; k < len(s); {
+	for k := plain(s); k < len(s); {
 		c := s[k]
 		if c >= ' ' && c < utf8.RuneSelf && c != '"' && c != '\\' {
 			k++
@@ -206,6 +206,23 @@ func AppendString(b []byte, s string) []byte {
 }
 
 // appendEscaped: U+2028 and U+2029 end lines in JavaScript.
+// plain is how much of s, in steps of 8 octets, is ASCII without anything to
+// escape: mostly all but the rest.
+func plain(s string) int {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	k := 0
+	for ; k+8 <= len(s); k += 8 {
+		v := uint64(s[k]) | uint64(s[k+1])<<8 | uint64(s[k+2])<<16 | uint64(s[k+3])<<24 |
+			uint64(s[k+4])<<32 | uint64(s[k+5])<<40 | uint64(s[k+6])<<48 | uint64(s[k+7])<<56
+		quote, slash := v^'"'*ones, v^'\\'*ones
+		// An octet below n makes the high bit of (octet - n) without its own.
+		if (v|(v-' '*ones)|(quote-ones)|(slash-ones))&high != 0 {
+			break
+		}
+	}
+	return k
+}
+
 func appendEscaped(b []byte, r rune) []byte {
 	const hex = "0123456789abcdef"
 	switch r {

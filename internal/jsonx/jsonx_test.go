@@ -21,7 +21,7 @@ func reference(t testing.TB, v any) string {
 }
 
 func FuzzAppendString(f *testing.F) {
-	for _, s := range []string{"", "plain", "\"\\/", "\x00\x01\b\f\n\r\t\x1f\x7f", "<&>", "äöü€😀", "\xff\xfe a\xc3", "\u2028\u2029", "\ufffd"} {
+	for _, s := range []string{"", "plain", "\"\\/", "\x00\x01\b\f\n\r\t\x1f\x7f", "<&>", "äöü€😀", "\xff\xfe a\xc3", "\u2028\u2029", "\ufffd", "eight   and \"more", "01234567\\", "01234567\x1f", "0123456\x7f\x80"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
