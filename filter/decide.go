@@ -266,14 +266,30 @@ func decideListed(listings []Listing, p *DomainPolicy) (Verdict, bool) {
 }
 
 // severity orders actions; discard never comes out of a sum.
-var severity = map[Action]int{Accept: 0, Tag: 1, Strip: 2, Quarantine: 3, Discard: 4, Defer: 5, Reject: 6}
+func severity(a Action) int {
+	switch a {
+	case Tag:
+		return 1
+	case Strip:
+		return 2
+	case Quarantine:
+		return 3
+	case Discard:
+		return 4
+	case Defer:
+		return 5
+	case Reject:
+		return 6
+	}
+	return 0 // Accept
+}
 
 // Graver tells whether a is worse for the message than b.
-func Graver(a, b Action) bool { return severity[a] > severity[b] }
+func Graver(a, b Action) bool { return severity(a) > severity(b) }
 
 // take replaces the decision by w when w is graver, and keeps the arithmetic.
 func (v *Verdict) take(w Verdict) {
-	if severity[w.Action] > severity[v.Action] {
+	if severity(w.Action) > severity(v.Action) {
 		v.Action, v.Reason, v.Symbol, v.Detail, v.Reply = w.Action, w.Reason, w.Symbol, w.Detail, w.Reply
 	}
 }
@@ -312,7 +328,7 @@ func Combine(verdicts []Verdict) Decision {
 	}
 	mildest := Reject
 	for _, v := range verdicts {
-		if severity[v.Action] < severity[mildest] {
+		if severity(v.Action) < severity(mildest) {
 			mildest = v.Action
 		}
 	}
@@ -352,7 +368,7 @@ func (d *Decision) mixed(verdicts []Verdict) {
 func gravest(verdicts []Verdict, limit Action) int {
 	best := -1
 	for k, v := range verdicts {
-		if severity[v.Action] <= severity[limit] && (best < 0 || Graver(v.Action, verdicts[best].Action)) {
+		if severity(v.Action) <= severity(limit) && (best < 0 || Graver(v.Action, verdicts[best].Action)) {
 			best = k
 		}
 	}

@@ -227,3 +227,11 @@ func TestWeigh(t *testing.T) {
 		t.Errorf("without recipients: %v", j.Symbols)
 	}
 }
+
+func BenchmarkDecide(b *testing.B) {
+	p := &DomainPolicy{Tag: 5, Reject: 15}
+	b.ReportAllocs()
+	for b.Loop() {
+		Decide(nil, p)
+	}
+}
