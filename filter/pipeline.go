@@ -75,7 +75,7 @@ type Options struct {
 type Pipeline struct {
 	chain      Chain
 	scorer     func() Scorer
-	off        map[string]Report // of the checks that are switched off
+	off        map[string]*run // of the checks that are switched off
 	limits     Limits
 	pool       *Pool
 	maxListing float64
@@ -90,11 +90,11 @@ type Pipeline struct {
 // New makes a pipeline.
 func New(o Options) *Pipeline {
 	p := &Pipeline{
-		chain: o.Chain, scorer: o.Scorer, off: make(map[string]Report, len(o.Off)), limits: o.Limits,
+		chain: o.Chain, scorer: o.Scorer, off: make(map[string]*run, len(o.Off)), limits: o.Limits,
 		pool: o.Pool, maxListing: o.MaxListing, m: o.Metrics,
 	}
 	for name, why := range o.Off {
-		p.off[name] = Report{State: Skipped, Cause: errors.New(why)}
+		p.off[name] = &run{name: name, m: p.m, report: Report{State: Skipped, Cause: errors.New(why)}}
 	}
 	p.durations = p.m.begin(o.Chain)
 	p.checks = len(o.Chain.Connect) + len(o.Chain.Mail) + len(o.Chain.Data)

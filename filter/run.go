@@ -158,11 +158,13 @@ func (r *run) protect(fn func()) {
 	fn()
 }
 
-// newRun begins a run of c. One that is switched off is over.
+// newRun begins a run of c. That of a check which is switched off is over, and
+// the same for all transactions.
 func (p *Pipeline) newRun(c Check) (r *run, off bool) {
-	r = &run{name: c.Name(), m: p.m, begin: time.Now()}
-	r.report, off = p.off[r.name]
-	return r, off
+	if r, off = p.off[c.Name()]; off {
+		return r, true
+	}
+	return &run{name: c.Name(), m: p.m, begin: time.Now()}, false
 }
 
 // observe counts the end of a check. One that forgot its state is an error.
