@@ -141,14 +141,26 @@ func (s *segment) header() []byte {
 	return segmentHeader{s.epoch, s.number, uint64(s.size), time.Now().UnixMilli()}.encode()
 }
 
+// segmentFlag opens a segment for writing. Batches are whole blocks in memory
+// that begins at a page, so that they can go past the page cache. What is
+// written so is on the loop device of a test before any sync: the mutation that
+// acknowledges too early only shows through the page cache.
+func (q *Queue) segmentFlag() int {
+	if q.o.hooks.ackBeforeSync {
+		return os.O_RDWR
+	}
+	return os.O_RDWR | fsx.Direct
+}
+
 func (q *Queue) createSegment(s *segment) (err error) {
 	name := segmentName(q.segDir(), s.number)
-	f, err := q.fs.Open(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	flag := q.segmentFlag() | os.O_CREATE | os.O_EXCL
+	f, err := q.fs.Open(name, flag, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		// What an earlier attempt could not even remove. Nothing was ever
 		// appended to it.
 		if err = q.fs.Remove(name); err == nil {
-			f, err = q.fs.Open(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+			f, err = q.fs.Open(name, flag, 0o600)
 		}
 	}
 	if err != nil {
@@ -200,6 +212,7 @@ func (q *Queue) recycle(old, s *segment) error {
 		q.mu.Unlock()
 		return err
 	}
+	q.reopen(old, name)
 	if _, err = old.file.WriteAt(s.header(), 0); err == nil {
 		err = old.file.Datasync()
 	}
@@ -215,6 +228,20 @@ func (q *Queue) recycle(old, s *segment) error {
 	s.file = old.file
 	q.forget(old, nil)
 	return nil
+}
+
+// reopen opens a segment that recovery found for writing: until then it was
+// only read. Where that fails it is written as it is.
+func (q *Queue) reopen(s *segment, name string) {
+	f, err := q.fs.Open(name, q.segmentFlag(), 0)
+	if err != nil {
+		return
+	}
+	q.mu.Lock()
+	old := s.file
+	s.file = f
+	q.mu.Unlock()
+	old.Close()
 }
 
 // recyclable picks a dead segment of full size and reserves it. The caller

@@ -14,7 +14,7 @@ import (
 // FS is what the queue needs of a file system. Names are slash-separated
 // paths; nothing is implied about durability beyond the comments here.
 type FS interface {
-	// Open opens a file by the flags of package os.
+	// Open opens a file by the flags of package os, and Direct.
 	Open(name string, flag int, perm fs.FileMode) (File, error)
 	// MkdirAll makes a directory and its parents. The entries are durable
 	// only after SyncDir of each parent.

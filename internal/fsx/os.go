@@ -17,9 +17,14 @@ type OS struct{}
 
 // Open implements FS.
 func (OS) Open(name string, flag int, perm fs.FileMode) (File, error) {
-	f, err := os.OpenFile(name, flag, perm)
+	f, err := os.OpenFile(name, flag&^Direct, perm)
 	if err != nil {
 		return nil, err
+	}
+	if flag&Direct != 0 {
+		if d, err := os.OpenFile(name, os.O_WRONLY|Direct, 0); err == nil {
+			return &directFile{osFile: osFile{f}, direct: osFile{d}}, nil
+		}
 	}
 	return osFile{f}, nil
 }
