@@ -174,3 +174,32 @@ func TestLedgerFault(t *testing.T) {
 		}
 	}
 }
+
+// FuzzReply: whatever the message says, the answer is a message of eleven fields
+// at most, to the reverse-path, and without a line that is too long.
+func FuzzReply(f *testing.F) {
+	f.Add([]byte("To: office@example.org\r\nSubject: a\r\nMessage-ID: <a@b>\r\nReferences: <c@d> <e@f>\r\n\r\n"))
+	f.Add([]byte("To: office@example.org\r\nSubject: =?utf-8?b?DQpCY2M6IGE=?= \xff\r\n more\r\nMessage-ID: <a@b\r\n\r\n"))
+	f.Add([]byte("Cc: \"x\" <office@example.org>, y\r\nSubject: =?utf-16?q?a?=\r\n\r\n"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		h := values.ParseHeader(raw)
+		env := &values.Envelope{ReversePath: "a@sender.example"}
+		r, why := NewReply(closed, env, "office@example.org", &h, true, true)
+		if r == nil {
+			if why == "" {
+				t.Fatal("no answer, and no reason")
+			}
+			return
+		}
+		_, head, body := r.Message("mx.example.org", time.Unix(0, 0))
+		m, err := mail.ReadMessage(strings.NewReader(string(head) + string(body)))
+		if err != nil || len(m.Header) > 11 || m.Header.Get("To") != "<a@sender.example>" {
+			t.Fatalf("%v\n%q", err, head)
+		}
+		for line := range strings.SplitSeq(string(head), "\r\n") {
+			if len(line) > 998 || strings.ContainsAny(line, "\r\n\x00") {
+				t.Fatalf("line %q", line)
+			}
+		}
+	})
+}

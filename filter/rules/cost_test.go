@@ -229,3 +229,54 @@ func BenchmarkCorpus(b *testing.B) {
 	}
 	b.ReportMetric(float64(cpu()-start)/float64(n)/1e3, "cpu-µs/op")
 }
+
+// BenchmarkScope: what scopes cost a message for one recipient. "none" is a set
+// without any, "other" one whose scopes are other people's, "two classes" a
+// message to two recipients whom different rules are for.
+func BenchmarkScope(b *testing.B) {
+	const plain = `
+		[[rule]]
+		symbol = "R1"
+		score = 1.0
+		when = 'subject contains "x"'
+		describe = "a rule"`
+	scoped := plain + "\n" + strings.Replace(plain, "R1", "R2", 1) + "\ndomains = [\"example.org\"]\n"
+	one := []mail.Recipient{{Path: "bob@example.net"}}
+	f := &filter.Facts{Header: filter.HeaderFacts{Names: []string{"to"}}, Symbols: make([]filter.Symbol, 20)}
+	for _, c := range []struct {
+		name  string
+		rules string
+		rcpts []mail.Recipient
+	}{
+		{"none", plain, one},
+		{"other", scoped, one},
+		{"two classes", scoped, append(one, mail.Recipient{Path: "bob@example.org"})},
+	} {
+		r := scopeSet(b, c.rules)
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			start := cpu()
+			for b.Loop() {
+				filter.Weigh(r, f, c.rcpts)
+			}
+			b.ReportMetric(float64(cpu()-start)/float64(b.N), "cpu-ns/op")
+		})
+	}
+	r := scopeSet(b, plain)
+	b.Run("without Weigh", func(b *testing.B) {
+		b.ReportAllocs()
+		start := cpu()
+		for b.Loop() {
+			r.Eval(f, "")
+		}
+		b.ReportMetric(float64(cpu()-start)/float64(b.N), "cpu-ns/op")
+	})
+}
+
+func scopeSet(b *testing.B, text string) *rules.Rules {
+	r, err := rules.Load(rules.File{Name: "scope.toml", Data: []byte(text)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return r
+}

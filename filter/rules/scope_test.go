@@ -137,43 +137,4 @@ func TestAct(t *testing.T) {
 	}
 }
 
-// BenchmarkScope: what scopes cost a message for one recipient. "none" is a set
-// without any, "other" one whose scopes are other people's, "two classes" a
-// message to two recipients whom different rules are for.
-func BenchmarkScope(b *testing.B) {
-	const plain = `
-		[[rule]]
-		symbol = "R1"
-		score = 1.0
-		when = 'subject contains "x"'
-		describe = "a rule"`
-	scoped := plain + "\n" + replaceOnce(plain, "R1", "R2") + "\ndomains = [\"example.org\"]\n"
-	one := []mail.Recipient{{Path: "bob@example.net"}}
-	f := &filter.Facts{Header: filter.HeaderFacts{Names: []string{"to"}}, Symbols: make([]filter.Symbol, 20)}
-	for _, c := range []struct {
-		name  string
-		rules string
-		rcpts []mail.Recipient
-	}{
-		{"none", plain, one},
-		{"other", scoped, one},
-		{"two classes", scoped, append(one, mail.Recipient{Path: "bob@example.org"})},
-	} {
-		r := load(b, c.rules)
-		b.Run(c.name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				filter.Weigh(r, f, c.rcpts)
-			}
-		})
-	}
-	r := load(b, plain)
-	b.Run("without Weigh", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			r.Eval(f, "")
-		}
-	})
-}
-
 func replaceOnce(s, old, with string) string { return strings.Replace(s, old, with, 1) }
