@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -295,5 +296,18 @@ func TestBodyCostsNothing(t *testing.T) {
 	}
 	if r := m.Report(); r.State != filter.OK || r.Symbols != nil || m.x != nil {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestEveryKind: a program is found in archives of every kind.
+func TestEveryKind(t *testing.T) {
+	for kind, pack := range mailtest.Packers {
+		if _, err := exec.LookPath("bzip2"); kind == "bzip2" && err != nil {
+			continue
+		}
+		r, _ := examined(t, newExaminer(t), "outer.dat", "application/octet-stream", string(pack(t, "inner.dat", []byte(program))), 1<<30)
+		if got := symbols(&r); !strings.Contains(got, "EXECUTABLE") {
+			t.Errorf("%s: %s", kind, got)
+		}
 	}
 }
