@@ -333,7 +333,7 @@ func (f *finding) explain(w io.Writer) {
 	}
 	fmt.Fprintf(w, "  %7.2f  = score, tagged from %.2f (rules %s)\n", f.Score, f.Required, f.RulesHash)
 	printPivots(w, "  ", f.Pivots)
-	f.Structure.print(w)
+	f.Structure.print(w, f.scannerState())
 	f.files(w)
 	for _, e := range f.Privacy {
 		fmt.Fprintf(w, "privacy    %s: %s %s\n", e.Name, e.Kind, e.Reason)
@@ -363,18 +363,50 @@ func (r *recipientJSON) print(w io.Writer) {
 	}
 }
 
-// files is the tree of the attachments.
+// scannerState is how the virus scan ended, in words.
+func (f *finding) scannerState() string {
+	for _, s := range f.Stages {
+		if s.Name == "clamav" {
+			return strings.TrimSpace(string(s.State) + " " + printable(s.Cause))
+		}
+	}
+	return "there is no [clamav]"
+}
+
+// files is the tree of the attachments. Where a message is ambiguous, what
+// another reading gives once more, with all that lies in it, is only counted.
 func (f *finding) files(w io.Writer) {
 	if len(f.Attachments) == 0 {
 		return
 	}
 	fmt.Fprintln(w, "\nattachments")
-	for _, a := range f.Attachments {
-		size := "not read whole"
-		if a.Size >= 0 {
-			size = fmt.Sprintf("%d octets", a.Size)
+	seen, again := map[string]bool{}, 0
+	for list := f.Attachments; len(list) > 0; {
+		n := 1
+		for n < len(list) && list[n].Depth > 0 {
+			n++
 		}
-		line := fmt.Sprintf("%*s%s (%s, %s) %s", 2+2*a.Depth, "", or(a.Name, "without a name"), or(a.Type, "no known type"), size, strings.Join(a.Symbols, " "))
-		fmt.Fprintln(w, strings.TrimRight(line, " "))
+		var b strings.Builder
+		for _, a := range list[:n] {
+			b.WriteString(a.line())
+		}
+		if list = list[n:]; seen[b.String()] {
+			again++
+			continue
+		}
+		seen[b.String()] = true
+		io.WriteString(w, b.String())
 	}
+	if again > 0 {
+		fmt.Fprintf(w, "  %d more, in other readings, are the same\n", again)
+	}
+}
+
+func (a *attachmentJSON) line() string {
+	size := "not read whole"
+	if a.Size >= 0 {
+		size = fmt.Sprintf("%d octets", a.Size)
+	}
+	line := fmt.Sprintf("%*s%s (%s, %s) %s", 2+2*a.Depth, "", or(a.Name, "without a name"), or(a.Type, "no known type"), size, strings.Join(a.Symbols, " "))
+	return strings.TrimRight(line, " ") + "\n"
 }

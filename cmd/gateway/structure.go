@@ -39,8 +39,8 @@ func structureOf(f *filter.Facts) structureJSON {
 	return s
 }
 
-// print is the text form. What comes from the message is made printable.
-func (s *structureJSON) print(w io.Writer) {
+// print is the text form. scanner is how the virus scan ended. What comes from the message is made printable.
+func (s *structureJSON) print(w io.Writer, scanner string) {
 	if len(s.Parts) == 0 {
 		return
 	}
@@ -70,6 +70,6 @@ func (s *structureJSON) print(w io.Writer) {
 	case v.Scanned:
 		fmt.Fprintf(w, "  scanned: the message as it came and %d contents, nothing found\n", v.Contents)
 	default:
-		fmt.Fprintln(w, "  scanned: not, or not all of it")
+		fmt.Fprintf(w, "  scanned: not, or not all of it: %s\n", scanner)
 	}
 }
