@@ -55,8 +55,8 @@ canaries:
 	$(GO) test ./cmd/gateway -run TestCanariesThroughGateway -count=1 -v -timeout 3h -canaries 100000
 
 torture:
-	$(GO) test ./queue -run . -torture -timeout 6h -v
-	MAILWEIR_REQUIRE_HARNESS=1 $(GO) test ./internal/torture -run . -torture -timeout 6h -v
+	$(GO) test ./queue -run . -torture -timeout 24h -v
+	MAILWEIR_REQUIRE_HARNESS=1 $(GO) test ./internal/torture -run . -torture -timeout 24h -v
 
 # Does the verdict depend on where the corpus came from? CORPUS holds a folder of
 # messages for each kind; see docs/learning.md.

@@ -34,6 +34,7 @@ type chunk struct {
 
 // chunkPool has chunks to fill again.
 type chunkPool struct {
+	size  int // of a chunk
 	mu    sync.Mutex
 	spare []*chunk
 }
@@ -42,13 +43,13 @@ type chunkPool struct {
 func (p *chunkPool) take(n int) *chunk {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if k := len(p.spare); k > 0 && n <= chunkSize {
+	if k := len(p.spare); k > 0 && n <= p.size {
 		c := p.spare[k-1]
 		p.spare = p.spare[:k-1]
 		c.claims.Store(1)
 		return c
 	}
-	c := &chunk{pool: p, memory: make([]byte, max(chunkSize, int(roundUp(int64(n)))))}
+	c := &chunk{pool: p, memory: make([]byte, max(p.size, int(roundUp(int64(n)))))}
 	c.buf = c.memory
 	c.claims.Store(1)
 	return c
@@ -58,7 +59,7 @@ func (c *chunk) retain() { c.claims.Add(1) }
 
 // release gives a claim back; a nil chunk has none.
 func (c *chunk) release() {
-	if c == nil || c.claims.Add(-1) > 0 || c.shared.Load() || len(c.memory) != chunkSize {
+	if c == nil || c.claims.Add(-1) > 0 || c.shared.Load() || len(c.memory) != c.pool.size {
 		return
 	}
 	c.pool.mu.Lock()

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -81,7 +82,7 @@ type history struct {
 	dsns   map[string]bool // recipient reported
 	keys   []Key           // none: nothing is sealed
 	plain  bool            // something was written before there were keys
-	log    []string
+	log    []note
 	fault  int // calls until one fails, 0: none
 	errno  error
 
@@ -108,7 +109,15 @@ type modelRcpt struct {
 	toAny   bool             // or perhaps not: the disk failed
 }
 
-func (h *history) note(f string, args ...any) { h.log = append(h.log, fmt.Sprintf(f, args...)) }
+// note is a line of the log, which is only written when it is wanted.
+type note struct {
+	format string
+	args   []any
+}
+
+func (n note) String() string { return fmt.Sprintf(n.format, n.args...) }
+
+func (h *history) note(f string, args ...any) { h.log = append(h.log, note{f, args}) }
 
 // broken ends a history that found a fault.
 type broken struct{ msg string }
@@ -125,7 +134,8 @@ func (h *history) fail(f string, args ...any) {
 
 func (h *history) options() Options {
 	hk := h.hooks
-	h.starts++ // the crashes here are power cuts: no message's doing
+	h.starts++           // the crashes here are power cuts: no message's doing
+	hk.chunk = 128 << 10 // made anew at each of many starts
 	hk.boot = func() string { return strconv.Itoa(h.starts) }
 	return Options{
 		SegmentSize: 32 << 10, SpillAt: 3 << 10, MinFreeBytes: 1, MinFreeInodes: 1, MemoryLimit: h.memory(),
@@ -871,7 +881,9 @@ func runSteps(seed uint64, steps int, hk hooks) (h *history, wrong string) {
 func TestModel(t *testing.T) {
 	if *seedFlag != 0 {
 		h, wrong := runHistory(t, *seedFlag, 150, hooks{})
-		t.Log(strings.Join(h.log, "\n"))
+		for _, n := range h.log {
+			t.Log(n)
+		}
 		if wrong != "" {
 			t.Fatal(wrong)
 		}
@@ -905,7 +917,12 @@ const totalsPrefix = "totals "
 // all randomness of the process is its own.
 func runHistories(t *testing.T, base uint64, n int) {
 	var sum totals
+	last := time.Now()
 	for i := range n {
+		if time.Since(last) > time.Minute {
+			last = time.Now()
+			sum.print(t)
+		}
 		seed := base + uint64(i)
 		h, wrong := runHistory(t, seed, 150, hooks{})
 		if wrong != "" {
@@ -920,7 +937,12 @@ func runHistories(t *testing.T, base uint64, n int) {
 		sum.Digests += h.digests
 		sum.Destroyed += h.destroyed
 	}
-	line, err := json.Marshal(sum)
+	sum.print(t)
+}
+
+// print tells the process that shares the work out how far this one is.
+func (s totals) print(t *testing.T) {
+	line, err := json.Marshal(s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -937,23 +959,46 @@ func shareHistories(t *testing.T, base uint64, n int) (sum totals) {
 		wg.Go(func() {
 			cmd := exec.Command(os.Args[0], "-test.run=^TestModel$", "-test.timeout=12h",
 				fmt.Sprintf("-base=%d", base+from), fmt.Sprintf("-histories=%d", to-from))
-			out, err := cmd.CombinedOutput()
+			// A history is one thing after the other: threads that wait for
+			// each other, and a small heap that is swept all the time, would
+			// cost more than it does.
+			cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=400")
+			part, out, err := followHistories(cmd, func(soFar totals) {
+				if soFar.Histories < int(to-from) {
+					t.Logf("process %d: %d of %d histories, %d messages acknowledged", k, soFar.Histories, to-from, soFar.Acked)
+				}
+			})
 			mu.Lock()
 			defer mu.Unlock()
-			if err != nil {
+			if sum = sum.plus(part); err != nil {
 				t.Errorf("%v\n%s", err, out)
-				return
-			}
-			for line := range strings.Lines(string(out)) {
-				var part totals
-				if text, ok := strings.CutPrefix(line, totalsPrefix); ok && json.Unmarshal([]byte(text), &part) == nil {
-					sum = sum.plus(part)
-				}
 			}
 		})
 	}
 	wg.Wait()
 	return sum
+}
+
+// followHistories runs a process, tells each of what it is at, and returns its
+// last word, and what else it said.
+func followHistories(cmd *exec.Cmd, each func(totals)) (last totals, other []byte, err error) {
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return last, nil, err
+	}
+	cmd.Stderr = cmd.Stdout
+	if err := cmd.Start(); err != nil {
+		return last, nil, err
+	}
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		text, ok := bytes.CutPrefix(lines.Bytes(), []byte(totalsPrefix))
+		if ok && json.Unmarshal(text, &last) == nil {
+			each(last)
+			continue
+		}
+		other = append(append(other, lines.Bytes()...), '\n')
+	}
+	return last, other, cmd.Wait()
 }
 
 func (s totals) plus(o totals) totals {

@@ -64,6 +64,8 @@ type hooks struct {
 	retrySync      bool // a failed sync is tried again on the same descriptor
 	lossyDigest    bool // digests leave out tombstones
 
+	chunk int // of the memory that batches are written from (chunkSize)
+
 	wall func() time.Time // the clock at Open (time.Now)
 	boot func() string    // changes when the machine starts (bootID)
 }
@@ -126,6 +128,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics(prometheus.NewRegistry())
+	}
+	if o.hooks.chunk == 0 {
+		o.hooks.chunk = chunkSize
 	}
 	if o.hooks.wall == nil {
 		o.hooks.wall = time.Now

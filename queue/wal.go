@@ -102,7 +102,7 @@ const (
 )
 
 func newWAL(q *Queue) *wal {
-	return &wal{q: q, wake: make(chan struct{}, 1), done: make(chan struct{}), covered: true}
+	return &wal{q: q, wake: make(chan struct{}, 1), done: make(chan struct{}), covered: true, chunks: chunkPool{size: q.o.hooks.chunk}}
 }
 
 // room returns the batch to append n bytes to. The caller holds l.mu.
