@@ -70,6 +70,13 @@ type Envelope struct {
 	// the client is our own. Without it a failed message is held instead, so
 	// that a forged sender never gets backscatter.
 	MayReturn bool
+
+	// Low tells that the message is one of our own that is in no hurry, such as
+	// an aggregate report: few a minute, after the mail of people.
+	Low bool
+	// Sign tells that our signature is put on top of the header section each
+	// time that the message is relayed: a DSN of ours.
+	Sign bool
 }
 
 // Recipient is one forward-path and what belongs to it alone.

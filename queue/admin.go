@@ -76,6 +76,9 @@ func describe(id mail.ID, state State, size int64, s *stored, states []rcptState
 		ID: id, State: state, Size: size, Arrived: s.env.Arrived.UTC(), ReversePath: s.env.ReversePath,
 		Recipients: make([]ItemRecipient, len(states)),
 	}
+	if s.env.Low {
+		it.Class = ClassLow
+	}
 	for i := range states {
 		st := &states[i]
 		it.Recipients[i] = ItemRecipient{
@@ -233,6 +236,10 @@ func (q *Queue) Stats() Stats {
 	q.walk(func(e *entry) bool {
 		state := e.state()
 		s.Messages[state]++
+		if e.low {
+			s.Low++
+			return true
+		}
 		age := time.Duration(now-e.id.Time().UnixMilli()) * time.Millisecond
 		s.Oldest[state] = max(s.Oldest[state], age)
 		return true

@@ -28,6 +28,9 @@ func (q *Queue) attempt(u unit) {
 	ctx, d := q.attempts, q.deliver
 	q.mu.Unlock()
 
+	if m.Envelope.Sign {
+		m.Heads[0] = append(q.o.Sign(m.Heads[0], s.body), m.Heads[0]...)
+	}
 	start := time.Now()
 	var outs []mail.Outcome
 	unrouted := groups[""]

@@ -11,8 +11,8 @@ import (
 type stateCollector struct {
 	queue atomic.Pointer[Queue]
 
-	messages, oldest, recipients, bytes, segments, logBytes *prometheus.Desc
-	freeBytes, freeInodes, sizeBytes, sizeInodes, imbalance *prometheus.Desc
+	messages, oldest, low, recipients, bytes, segments, logBytes *prometheus.Desc
+	freeBytes, freeInodes, sizeBytes, sizeInodes, imbalance      *prometheus.Desc
 }
 
 func newStateCollector() *stateCollector {
@@ -21,7 +21,8 @@ func newStateCollector() *stateCollector {
 	}
 	return &stateCollector{
 		messages:   desc("messages", "Messages in the queue, by state.", "state"),
-		oldest:     desc("oldest_age_seconds", "Age of the oldest message, by state.", "state"),
+		oldest:     desc("oldest_age_seconds", "Age of the oldest message, by state, but for low ones, which wait by design.", "state"),
+		low:        desc("low_messages", "Messages of our own that are in no hurry, such as aggregate reports."),
 		recipients: desc("pending_recipients", "Recipients in the queue, held ones included."),
 		bytes:      desc("bytes", "Size of all messages in the queue."),
 		segments:   desc("segments", "Segment files of the log."),
@@ -36,7 +37,7 @@ func newStateCollector() *stateCollector {
 
 // Describe implements prometheus.Collector.
 func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.messages, c.oldest, c.recipients, c.bytes, c.segments, c.logBytes,
+	for _, d := range []*prometheus.Desc{c.messages, c.oldest, c.low, c.recipients, c.bytes, c.segments, c.logBytes,
 		c.freeBytes, c.freeInodes, c.sizeBytes, c.sizeInodes, c.imbalance} {
 		ch <- d
 	}
@@ -56,6 +57,7 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(c.messages, float64(s.Messages[state]), string(state))
 		gauge(c.oldest, s.Oldest[state].Seconds(), string(state))
 	}
+	gauge(c.low, float64(s.Low))
 	gauge(c.recipients, float64(s.Recipients))
 	gauge(c.bytes, float64(s.Bytes))
 	gauge(c.segments, float64(s.Segments))

@@ -51,7 +51,7 @@ func timed(t *testing.T, o Options, f func(t *testing.T, q *Queue)) {
 // to the schedule, nothing expires, and all is relayed when it is back.
 func TestTwoDaysDown(t *testing.T) {
 	var times []time.Time
-	timed(t, Options{Observe: func(a Attempt) { times = append(times, time.Now()) }}, func(t *testing.T, q *Queue) {
+	timed(t, Options{Retry: Schedule{Jitter: 0.2}, Observe: func(a Attempt) { times = append(times, time.Now()) }}, func(t *testing.T, q *Queue) {
 		start := time.Now()
 		id := mustPut(t, q, []byte("x\r\n"), "a@d.example")
 		n := newNext()

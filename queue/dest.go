@@ -20,7 +20,9 @@ type dest struct {
 	waiting int       // entries in the lists of its domains
 	few     []*domain // with something due, in the order of their turns
 	many    []*domain // the same, with more than longList
+	low     []*domain // the same, of messages in no hurry
 	turn    int
+	lowTurn int
 
 	limit   int           // attempts at a time: grows with success
 	gentle  bool          // it was dead: the limit grows by one a round
@@ -61,7 +63,9 @@ func (d *dest) push(dom *domain, e *entry) {
 
 // queue gives a domain its next turn, after all others.
 func (d *dest) queue(dom *domain) {
-	if dom.ready.len() > longList {
+	if dom.low {
+		d.low = append(d.low, dom)
+	} else if dom.ready.len() > longList {
 		d.many = append(d.many, dom)
 	} else {
 		d.few = append(d.few, dom)
@@ -70,14 +74,7 @@ func (d *dest) queue(dom *domain) {
 
 // pop takes the entry whose turn it is; there is one.
 func (d *dest) pop() *entry {
-	from := &d.few
-	if len(d.few) == 0 {
-		from = &d.many
-	} else if len(d.many) > 0 {
-		if d.turn++; d.turn%longTurns == 0 {
-			from = &d.many
-		}
-	}
+	from := d.next()
 	dom := (*from)[0]
 	*from = (*from)[1:]
 	e := dom.ready.pop()
@@ -88,12 +85,30 @@ func (d *dest) pop() *entry {
 	return e
 }
 
+// next is the list whose turn it is.
+func (d *dest) next() *[]*domain {
+	if len(d.low) > 0 {
+		if d.lowTurn++; len(d.few)+len(d.many) == 0 || d.lowTurn%lowTurns == 0 {
+			return &d.low
+		}
+	}
+	if len(d.few) == 0 {
+		return &d.many
+	}
+	if len(d.many) > 0 {
+		if d.turn++; d.turn%longTurns == 0 {
+			return &d.many
+		}
+	}
+	return &d.few
+}
+
 // leave takes a domain with all that is due out of d.
 func (d *dest) leave(dom *domain) {
 	if n := dom.ready.len(); n > 0 {
 		d.waiting -= n
 		is := func(other *domain) bool { return other == dom }
-		d.few, d.many = slices.DeleteFunc(d.few, is), slices.DeleteFunc(d.many, is)
+		d.few, d.many, d.low = slices.DeleteFunc(d.few, is), slices.DeleteFunc(d.many, is), slices.DeleteFunc(d.low, is)
 	}
 }
 
@@ -116,7 +131,7 @@ func (d *dest) ahead(dom *domain, e *entry) int {
 		}
 	}
 	before := n // and as many of each other domain
-	for _, list := range [][]*domain{d.few, d.many} {
+	for _, list := range [][]*domain{d.few, d.many, d.low} {
 		for _, other := range list {
 			if other != dom {
 				before += min(n, other.ready.len())

@@ -44,6 +44,7 @@ const (
 	digestLast = flagLast
 	digestBig  = 2
 	digestNull = 4
+	digestLow  = 8
 
 	digestUnreached = 0x80
 
@@ -104,6 +105,9 @@ func (d *digest) add(ev *event) {
 	}
 	if ev.dsn {
 		flags |= digestNull
+	}
+	if ev.low {
+		flags |= digestLow
 	}
 	b := append(d.records, byte(ev.kind), flags)
 	b = append(b, ev.id[:]...)
@@ -230,6 +234,7 @@ func (d *digest) each(f func(*event)) error {
 		ev.kind = recordType(dec.byte())
 		flags := dec.byte()
 		ev.flags, ev.big, ev.dsn = flags&digestLast, flags&digestBig != 0, flags&digestNull != 0
+		ev.low = flags&digestLow != 0
 		copy(ev.id[:], dec.bytes(len(mail.ID{})))
 		ev.gen = uint32(dec.uvarint())
 		ev.epoch = uint32(dec.uvarint())

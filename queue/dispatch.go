@@ -26,6 +26,7 @@ type dispatch struct {
 	revived  []*dest                       // what waits for them is to be brought forward
 	lanes    [lanes]lane
 	turn     int
+	lowNext  int64 // the next moment for a message in no hurry, Unix milliseconds
 	stopping bool
 	workers  int        // goroutines
 	idle     int        // of them
@@ -89,6 +90,9 @@ func (d *dispatch) init(q *Queue) {
 // scheduleAll gives every pending recipient of e its place.
 func (q *Queue) scheduleAll(e *entry) {
 	now := q.nowMilli()
+	if q.route != nil {
+		q.paced(e, now)
+	}
 	var listed int64 = -1
 	for i := range e.rcpts {
 		r := &e.rcpts[i]
@@ -271,6 +275,10 @@ func (q *Queue) pump() time.Duration {
 // ripen makes the due recipients of e ready. Others have an item of their own.
 func (q *Queue) ripen(e *entry, now int64) {
 	if e.gone {
+		return
+	}
+	if at := q.paced(e, now); at > 0 {
+		q.push(e, at)
 		return
 	}
 	for i := range e.rcpts {

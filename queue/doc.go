@@ -13,6 +13,7 @@
 //	           index.go     now it is in the index, and due
 //	Run        dispatch.go  what is due, and the workers
 //	           turns.go     destinations take turns (dest.go: domains do, too)
+//	           low.go       reports of ours come last, a few a minute
 //	           probe.go     what could not be reached is asked now and then
 //	           attempt.go   the Deliverer gets it, from the memory it was written from
 //	           suspects.go  if this is what crashes us, it will not do so for ever
@@ -87,7 +88,8 @@
 //	                   1: big/,        the body, or: size u64, offset u64, CRC32C u32
 //	                   2: big/, sealed
 //
-//	meta: flags u8 (1 8BITMIME, 2 SMTPUTF8, 4 may return, 8 own client),
+//	meta: flags u8 (1 8BITMIME, 2 SMTPUTF8, 4 may return, 8 own client,
+//	      16 in no hurry, 32 signed when relayed),
 //	      arrived varint ms, since varint ms, RET, ENVID, reverse-path,
 //	      recipients: path, NOTIFY u8, ORCPT, header section uvarint, state
 //	states: since varint ms, number uvarint, state of each

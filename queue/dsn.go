@@ -102,7 +102,7 @@ func (q *Queue) reports(e *entry, m *mail.Message, told []rcptState, now time.Ti
 func (q *Queue) dsn(e *entry, m *mail.Message, head int, n *news, states []rcptState, now time.Time) *generated {
 	g := &generated{since: now.UnixMilli()}
 	g.env = mail.Envelope{
-		ID: mail.NewID(now), Arrived: now, UTF8: m.Envelope.UTF8,
+		ID: mail.NewID(now), Arrived: now, UTF8: m.Envelope.UTF8, Sign: true,
 		// RFC 3461 section 5.2.9 e: no DSN for a DSN.
 		Recipients: []mail.Recipient{{Path: m.Envelope.ReversePath, Notify: mail.NotifyNever}},
 	}
@@ -114,7 +114,6 @@ func (q *Queue) dsn(e *entry, m *mail.Message, head int, n *news, states []rcptS
 	g.env.EightBit = w.eightBit
 	g.body = w.b.Bytes()
 	g.head = w.head(g.env.ID)
-	g.head = append(q.o.Sign(g.head, g.body), g.head...)
 	g.e = q.newEntry(g.env.ID, &g.env, int64(len(g.head)+len(g.body)), g.since)
 	q.o.Metrics.dsns.Inc()
 	return g

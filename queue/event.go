@@ -25,6 +25,7 @@ type event struct {
 	size    int64 // of the message
 	big     bool
 	dsn     bool     // null reverse-path
+	low     bool     // of our own, in no hurry
 	domains []string // of its recipients, canonical
 
 	states []rcptState // next hop and reply left out
@@ -61,7 +62,7 @@ func (q *Queue) copyEvent(ev *event, r record) error {
 	}
 	ev.since, ev.states, ev.epoch, ev.size = st.since, st.states, st.epoch, st.size
 	ev.big = st.content.kind != bodyInline
-	ev.dsn = st.env.ReversePath.IsNull()
+	ev.dsn, ev.low = st.env.ReversePath.IsNull(), st.env.Low
 	ev.domains = make([]string, len(st.env.Recipients))
 	for i := range ev.domains {
 		ev.domains[i] = mail.CanonicalDomain(st.env.Recipients[i].Path.Domain())
@@ -148,9 +149,9 @@ func (q *Queue) copied(s *segment, ev *event) {
 
 func (q *Queue) recoverEntry(ev *event) *entry {
 	e := makeEntry(len(ev.states))
-	e.id, e.since, e.size, e.dsn, e.big = ev.id, ev.since, ev.size, ev.dsn, ev.big
+	e.id, e.since, e.size, e.dsn, e.big, e.low = ev.id, ev.since, ev.size, ev.dsn, ev.big, ev.low
 	for i := range e.rcpts {
-		e.rcpts[i].dom = q.intern(ev.domains[i], "")
+		e.rcpts[i].dom = q.intern(ev.domains[i], "", ev.low)
 		q.restore(&e.rcpts[i], &ev.states[i])
 	}
 	return e

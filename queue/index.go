@@ -23,6 +23,7 @@ type entry struct {
 	big    bool   // the body is in big/<id>
 	dsn    bool   // null reverse-path
 	gone   bool   // over
+	low    bool   // of our own, in no hurry
 	tried  bool   // an attempt was made since the start
 }
 
@@ -48,6 +49,8 @@ const (
 	unreachedMark marks = 1 << iota
 	// delayMark: the sender was told of the delay, or is not to be told.
 	delayMark
+	// pacedMark: next is a moment that paced gave it.
+	pacedMark
 )
 
 func (r *rcpt) is(m marks) bool { return r.marks&m != 0 }
@@ -74,10 +77,12 @@ func (r *rcpt) pending() bool { return r.status == statusPending }
 // domain is the domain of recipients. Their destination hangs on it: Route is
 // asked for a path in it, and again with the real one when the message is at
 // hand. Recipients that
-// an admin rerouted have a domain of their own, with the same name.
+// an admin rerouted, and those of messages in no hurry, have a domain of their
+// own, with the same name.
 type domain struct {
 	name string
 	to   mail.Destination // in place of what Route says; "" for that
+	low  bool             // of messages in no hurry
 	dest *dest            // nil before Run
 	refs int
 
@@ -120,10 +125,10 @@ func makeEntry(n int) *entry {
 // caller holds q.mu.
 func (q *Queue) newEntry(id mail.ID, env *mail.Envelope, size, since int64) *entry {
 	e := makeEntry(len(env.Recipients))
-	e.id, e.since, e.size, e.dsn = id, since, size, env.ReversePath.IsNull()
+	e.id, e.since, e.size, e.dsn, e.low = id, since, size, env.ReversePath.IsNull(), env.Low
 	for i := range e.rcpts {
 		r := &e.rcpts[i]
-		r.dom = q.intern(mail.CanonicalDomain(env.Recipients[i].Path.Domain()), env.Recipients[i].NextHop)
+		r.dom = q.intern(mail.CanonicalDomain(env.Recipients[i].Path.Domain()), env.Recipients[i].NextHop, e.low)
 		if r.hold = q.reason(env.Recipients[i].Hold); r.hold != 0 {
 			r.phase = phaseHeld
 		}
@@ -144,11 +149,12 @@ func (q *Queue) restore(r *rcpt, s *rcptState) {
 	}
 }
 
-func (q *Queue) intern(name string, to mail.Destination) *domain {
-	key := domainKey(name, to)
+// intern finds or makes a domain; its name is canonical.
+func (q *Queue) intern(name string, to mail.Destination, low bool) *domain {
+	key := domainKey(name, to, low)
 	d := q.domains[key]
 	if d == nil {
-		d = &domain{name: name, to: to}
+		d = &domain{name: name, to: to, low: low}
 		q.domains[key] = d
 		if q.route != nil {
 			q.setDest(d, q.dest(q.routeTo(d, d.path())))
@@ -167,7 +173,10 @@ func (d *domain) path() mail.Path {
 }
 
 // domainKey: no domain has a space in it.
-func domainKey(name string, to mail.Destination) string {
+func domainKey(name string, to mail.Destination, low bool) string {
+	if low {
+		name += " low"
+	}
 	if to == "" {
 		return name
 	}
@@ -188,13 +197,13 @@ func (q *Queue) redirect(r *rcpt, to mail.Destination) {
 	if old.to == to {
 		return
 	}
-	r.dom = q.intern(old.name, to)
+	r.dom = q.intern(old.name, to, old.low)
 	q.releaseDomain(old)
 }
 
 func (q *Queue) releaseDomain(d *domain) {
 	if d.refs--; d.refs == 0 {
-		delete(q.domains, domainKey(d.name, d.to))
+		delete(q.domains, domainKey(d.name, d.to, d.low))
 		q.setDest(d, nil)
 	}
 }

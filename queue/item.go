@@ -38,7 +38,12 @@ type Item struct {
 	Attempts    int             `json:"attempts"`
 	ReversePath mail.Path       `json:"reverse_path"`
 	Recipients  []ItemRecipient `json:"recipients"`
+	// Class is ClassLow for messages of our own that are in no hurry, else "".
+	Class string `json:"class,omitempty"`
 }
+
+// ClassLow is the class of messages that go out few a minute, after all others.
+const ClassLow = "low"
 
 // ItemRecipient is one recipient of an Item.
 type ItemRecipient struct {
@@ -65,7 +70,8 @@ type Filter struct {
 // Stats are the numbers behind the gauges.
 type Stats struct {
 	Messages   map[State]int           `json:"messages"`
-	Oldest     map[State]time.Duration `json:"oldest"`
+	Oldest     map[State]time.Duration `json:"oldest"`     // but for low ones, which wait by design
+	Low        int                     `json:"low"`        // messages of ClassLow
 	Recipients int                     `json:"recipients"` // in the queue, held ones included
 	Bytes      int64                   `json:"bytes"`      // of the messages in the queue
 	LogBytes   int64                   `json:"log_bytes"`  // of the segment files

@@ -201,11 +201,13 @@ const (
 	envUTF8
 	envMayReturn
 	envOwn
+	envLow
+	envSign
 )
 
 func appendMeta(dst []byte, env *mail.Envelope, since int64, states []rcptState) []byte {
 	var flags byte
-	for i, on := range [...]bool{env.EightBit, env.UTF8, env.MayReturn, env.Client.Own} {
+	for i, on := range [...]bool{env.EightBit, env.UTF8, env.MayReturn, env.Client.Own, env.Low, env.Sign} {
 		if on {
 			flags |= 1 << i
 		}
@@ -354,6 +356,7 @@ func (d *decoder) envelope(s *stored) {
 	env := &s.env
 	env.EightBit, env.UTF8 = flags&envEightBit != 0, flags&envUTF8 != 0
 	env.MayReturn, env.Client.Own = flags&envMayReturn != 0, flags&envOwn != 0
+	env.Low, env.Sign = flags&envLow != 0, flags&envSign != 0
 	env.Arrived = time.UnixMilli(d.varint())
 	s.since = d.varint()
 	env.Return = d.string()

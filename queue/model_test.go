@@ -140,7 +140,7 @@ func (h *history) options() Options {
 	return Options{
 		SegmentSize: 32 << 10, SpillAt: 3 << 10, MinFreeBytes: 1, MinFreeInodes: 1, MemoryLimit: h.memory(),
 		Retry: Schedule{First: 1, Max: 1}, hooks: hk, Metrics: modelMetrics, Keys: h.keys,
-		Compress: h.compressed(),
+		Compress: h.compressed(), LowRate: 60_000,
 	}
 }
 
@@ -293,7 +293,7 @@ func (h *history) put() {
 		}
 	}
 	m := newMessage(nil)
-	m.Envelope.ID = mm.id
+	m.Envelope.ID, m.Envelope.Low = mm.id, len(h.order)%7 == 0
 	for i := range 1 + h.r.IntN(3) {
 		p := mail.Path(fmt.Sprintf("u%d-%d@d.example", len(h.order), i))
 		hold := ""
@@ -571,7 +571,7 @@ func dumpAll(q *Queue) string {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for e := q.first; e != nil; e = e.next {
-		fmt.Fprintf(&b, "%s %v %d %d %d %d %v %v", e.id, e.at, e.recLen, e.copies, e.gen, e.size, e.big, e.dsn)
+		fmt.Fprintf(&b, "%s %v %d %d %d %d %v %v %v", e.id, e.at, e.recLen, e.copies, e.gen, e.size, e.big, e.dsn, e.low)
 		for i := range e.rcpts {
 			r := &e.rcpts[i]
 			fmt.Fprintf(&b, " %s %d %v %v %v", r.dom.name, r.next, r.state, r.phase, r.marks)

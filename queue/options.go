@@ -22,7 +22,7 @@ type Options struct {
 	MinFreeBytes  int64 // Begin refuses below this (512 MiB)
 	MinFreeInodes int64 // and below this (1024)
 
-	Retry          Schedule      // 5 min, doubled up to 1 h, ±20 %
+	Retry          Schedule      // 5 min, doubled up to 1 h, no jitter
 	Expire         time.Duration // how long a message is tried (5 days)
 	DelayWarning   time.Duration // after so long its sender is told, once (0: never)
 	QuarantineKeep time.Duration // how long a held recipient is kept (30 days)
@@ -31,8 +31,10 @@ type Options struct {
 	PerDestination int // concurrent attempts to one destination (20)
 	Workers        int // concurrent attempts in all (256)
 
+	LowRate int // attempts a minute for messages of ours that are in no hurry (60)
+
 	// Sign returns fields to put on top of a DSN's header section: a DKIM
-	// signature, or nothing. It is called with the queue's lock held.
+	// signature, or nothing. It is called for each attempt, by several at once.
 	Sign func(head, body []byte) []byte // (no fields)
 
 	// Keys are the master keys, the one in use first. With none nothing is
@@ -105,9 +107,6 @@ func (o *Options) setDefaults() {
 	}
 	dur(&o.Retry.First, 5*time.Minute)
 	dur(&o.Retry.Max, time.Hour)
-	if o.Retry.Jitter == 0 {
-		o.Retry.Jitter = 0.2
-	}
 	dur(&o.Expire, 5*24*time.Hour)
 	dur(&o.QuarantineKeep, 30*24*time.Hour)
 	dur(&o.Grace, 5*time.Second)
@@ -116,6 +115,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Workers == 0 {
 		o.Workers = 256
+	}
+	if o.LowRate == 0 {
+		o.LowRate = 60
 	}
 	if o.Hostname == "" {
 		o.Hostname = "localhost"

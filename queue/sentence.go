@@ -13,6 +13,8 @@ func (w *Wait) sentence(now time.Time) string {
 		return w.held(now)
 	case LimitActive:
 		return "it is being relayed to " + w.where() + " this moment"
+	case LimitRate:
+		return fmt.Sprintf("it is in no hurry, and %d a minute of its class are sent: ", w.Rate) + w.scheduled(now)
 	case LimitSchedule:
 		return w.scheduled(now)
 	case LimitProbe:

@@ -20,6 +20,7 @@ type Limit string
 const (
 	LimitHeld        Limit = "held"        // an admin must release it
 	LimitActive      Limit = "active"      // none: it is being relayed
+	LimitRate        Limit = "rate"        // it is in no hurry: few of its class a minute
 	LimitSchedule    Limit = "schedule"    // the time of its next attempt
 	LimitProbe       Limit = "probe"       // its destination is dead: one probe at a time
 	LimitConcurrency Limit = "concurrency" // attempts at a time to its destination
@@ -41,10 +42,11 @@ type Wait struct {
 	Attempts    int              `json:"attempts"`
 	NextHop     string           `json:"next_hop"`
 	Reply       string           `json:"reply"`
-	Fails       int              `json:"fails"`       // attempts in a row that did not reach the destination
-	Fault       string           `json:"fault"`       // what the last of them met
-	Concurrency int              `json:"concurrency"` // attempts to it at a time, now
-	Ahead       int              `json:"ahead"`       // messages with their turn before
+	Fails       int              `json:"fails"`          // attempts in a row that did not reach the destination
+	Fault       string           `json:"fault"`          // what the last of them met
+	Concurrency int              `json:"concurrency"`    // attempts to it at a time, now
+	Rate        int              `json:"rate,omitempty"` // attempts a minute of its class
+	Ahead       int              `json:"ahead"`          // messages with their turn before
 }
 
 // Why explains one message.
@@ -138,6 +140,8 @@ func (q *Queue) limit(w *Wait, e *entry, r *rcpt) {
 			w.Probe = moment(d.probeAt)
 		}
 		w.Ahead = d.ahead(r.dom, e)
+	case r.phase == phaseWait && r.is(pacedMark):
+		w.Limit, w.Rate = LimitRate, q.o.LowRate
 	case r.phase == phaseWait:
 		w.Limit = LimitSchedule
 	case d.active >= d.limit:

@@ -20,9 +20,6 @@ const (
 	// get those of half the world at midnight.
 	afterMidnight = 10 * time.Minute
 	spread        = 50 * time.Minute
-	// pace is the time between two reports: they are in no hurry, and the queue
-	// and the next hops have better things to do.
-	pace = time.Second
 	// retryAfter is when a day is gone through again of which something is left
 	// to do, because DNS or the queue failed.
 	retryAfter = time.Hour
@@ -54,7 +51,6 @@ type Options struct {
 // Reporter sends the reports of each day once it is over.
 type Reporter struct {
 	o     Options
-	pace  time.Duration
 	delay time.Duration // after midnight
 
 	mu       sync.Mutex // one pass over a day at a time
@@ -73,7 +69,7 @@ func New(o Options) *Reporter {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	r := &Reporter{o: o, pace: pace, delay: afterMidnight + rand.N(spread)}
+	r := &Reporter{o: o, delay: afterMidnight + rand.N(spread)}
 	r.settings.changed = make(chan struct{}, 1)
 	return r
 }
@@ -204,11 +200,6 @@ func (p *pass) all(ctx context.Context, reports []*Report, domains []string) err
 		}
 		p.r.o.Metrics.count(e.State)
 		p.told(e)
-		if e.State == Queued {
-			if err := sleep(ctx, p.r.pace); err != nil {
-				return err
-			}
-		}
 	}
 	if p.left > 0 || len(domains) > 0 {
 		return nil
@@ -240,7 +231,7 @@ func (p *pass) one(ctx context.Context, rep *Report) (Entry, error) {
 	if len(to) == 0 {
 		return e, nil
 	}
-	env := &mail.Envelope{ID: mail.NewID(e.At), Arrived: e.At, ReversePath: mail.Path(s.Email)}
+	env := &mail.Envelope{ID: mail.NewID(e.At), Arrived: e.At, ReversePath: mail.Path(s.Email), Low: true}
 	for _, path := range to {
 		// Nobody is told when a report does not arrive: there will be another.
 		env.Recipients = append(env.Recipients, mail.Recipient{Path: path, Notify: mail.NotifyNever})
@@ -252,15 +243,4 @@ func (p *pass) one(ctx context.Context, rep *Report) (Entry, error) {
 	}
 	e.State, e.To, e.Queue = Queued, pathTexts(to), env.ID.String()
 	return e, nil
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

@@ -106,11 +106,11 @@ func (g *gateway) startQueue(ctx context.Context) error {
 	}
 	g.queue, err = queue.Open(fsx.OS{}, spoolDir(g.cfg), queue.Options{
 		Hostname: string(g.cfg.Hostname),
-		Retry:    queue.Schedule{First: g.cfg.Queue.RetryFirst, Max: g.cfg.Queue.RetryMax},
+		Retry:    queue.Schedule{First: g.cfg.Queue.RetryFirst, Max: g.cfg.Queue.RetryMax, Jitter: g.cfg.Queue.RetryJitter},
 		Expire:   g.cfg.Queue.Expire, QuarantineKeep: g.cfg.Queue.Quarantine, DelayWarning: g.cfg.Queue.DelayWarning,
 		MinFreeBytes: int64(g.cfg.Queue.MinFree), MinFreeInodes: int64(g.cfg.Queue.MinFreeInodes), Keys: keys,
-		Compress: g.cfg.Queue.Compression == "s2",
-		Logger:   g.log, Metrics: g.m.queue, Observe: g.observe, Sign: g.signOwn,
+		Compress: g.cfg.Queue.Compression == "s2", LowRate: g.cfg.Queue.ReportsPerMinute,
+		Logger: g.log, Metrics: g.m.queue, Observe: g.observe, Sign: g.signOwn,
 	})
 	if err != nil {
 		return err

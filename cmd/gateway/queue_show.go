@@ -41,6 +41,9 @@ func listItem(w io.Writer, i *queue.Item) error {
 	b := bufio.NewWriter(w) // one write an item
 	fmt.Fprintf(b, "%s %9d  %s  %-8s  %s\n", i.ID, i.Size, i.Arrived.UTC().Format(time.DateTime), i.State, or(string(i.ReversePath), "<>"))
 	said := ""
+	if i.Class != "" {
+		fmt.Fprintf(b, "      (class %s)\n", i.Class)
+	}
 	for _, r := range i.Recipients {
 		if r.State != queue.Pending {
 			continue

@@ -246,10 +246,15 @@ type Submission struct {
 type Queue struct {
 	RetryFirst time.Duration `toml:"retry_first" default:"5m" min:"1s" max:"1d"`
 	RetryMax   time.Duration `toml:"retry_max" default:"1h" min:"1s" max:"7d"`
-	Expire     time.Duration `toml:"expire" default:"5d" min:"1s" max:"60d"` // RFC 5321 section 4.5.4.1: 4-5 days
+	// RetryJitter spreads each wait evenly over plus and minus this part of it.
+	RetryJitter float64       `toml:"retry_jitter" default:"0.2" min:"0" max:"0.5"`
+	Expire      time.Duration `toml:"expire" default:"5d" min:"1s" max:"60d"` // RFC 5321 section 4.5.4.1: 4-5 days
 	// DelayWarning is when the sender of a message that waits is told so; 0: never.
 	DelayWarning time.Duration `toml:"delay_warning" default:"0s" min:"0s" max:"60d"`
-	Quarantine   time.Duration `toml:"quarantine" default:"30d" min:"1s" max:"3650d"`
+	// ReportsPerMinute are the attempts for reports of ours, whose class comes
+	// after the mail of people.
+	ReportsPerMinute int           `toml:"reports_per_minute" default:"60" min:"1" max:"60000"`
+	Quarantine       time.Duration `toml:"quarantine" default:"30d" min:"1s" max:"3650d"`
 	// MinFree and MinFreeInodes of the spool's file system: below them MAIL is
 	// refused with 452 until there is more again.
 	MinFree       Size `toml:"min_free" default:"512MiB" min:"16MiB" max:"1024GiB"`
