@@ -89,6 +89,15 @@ type BodyFacts struct {
 	// Words are hashes of the words of the displayed text, in order, for the
 	// learned filter. They are not kept: hashes or not, they are the text.
 	Words []uint64 `json:"-"`
+	// Files are fingerprints of attached files, for the learned filter. They are
+	// not kept either.
+	Files []FilePrint `json:"-"`
+}
+
+// FilePrint is the fingerprint of a file. Sketch is nil for a short one.
+type FilePrint struct {
+	Digest uint64
+	Sketch []uint32
 }
 
 // Part is one leaf or container of the MIME tree, in document order.

@@ -9,6 +9,7 @@ import (
 
 	"mailweir/filter"
 	"mailweir/filter/attachment"
+	"mailweir/filter/bayes"
 	"mailweir/filter/mime"
 	"mailweir/internal/archive"
 	"mailweir/internal/config"
@@ -25,7 +26,13 @@ func (j *judge) attachments(cfg *config.Config, o judgeOptions) func(*filter.Tra
 	if slices.Contains(cfg.Checks.Disabled, e.Name()) {
 		return nil
 	}
-	return func(*filter.Transaction) mime.Parts { return attachmentParts{e.Open()} }
+	return func(*filter.Transaction) mime.Parts {
+		p := &attachmentParts{Message: e.Open()}
+		if j.models.HasFiles() {
+			p.files = &bayes.Files{}
+		}
+		return p
+	}
 }
 
 // holdingDir is where large parts are held while they arrive: beside the
@@ -57,14 +64,70 @@ func writable(dir string) error {
 
 // attachmentParts gives the parts of the walk to the examination of
 // attachments.
-type attachmentParts struct{ *attachment.Message }
+type attachmentParts struct {
+	*attachment.Message
+	files *bayes.Files // takes their fingerprints, too; nil: nobody does
+}
 
 // Begin implements mime.Taker.
-func (a attachmentParts) Begin(l *mime.Leaf) mime.Content {
-	if c := a.Message.Begin(partOf(l)); c != nil {
-		return c
+func (a *attachmentParts) Begin(l *mime.Leaf) mime.Content {
+	c := a.Message.Begin(partOf(l))
+	if c == nil {
+		return nil
 	}
-	return nil
+	if print := beginFile(a.files, l); print != nil {
+		return &printed{Content: c, print: print, wanted: true}
+	}
+	return c
+}
+
+// Report implements mime.Parts.
+func (a *attachmentParts) Report() filter.Report {
+	r := a.Message.Report()
+	if a.files == nil {
+		return r
+	}
+	set := r.Set
+	r.Set = func(f *filter.Facts) {
+		if set != nil {
+			set(f)
+		}
+		f.Body.Files = a.files.Prints()
+	}
+	return r
+}
+
+// beginFile starts the fingerprint of a part; nil where none is taken. Other
+// readings of a message have the same files in other pieces.
+func beginFile(files *bayes.Files, l *mime.Leaf) *bayes.Fingerprint {
+	if files == nil || l.Reading != "" {
+		return nil
+	}
+	if p := partOf(l); p.IsBody() {
+		return nil
+	}
+	return files.Begin()
+}
+
+// printed gives the octets of a part to its examination, as long as that wants
+// them, and all of them to its fingerprint.
+type printed struct {
+	mime.Content
+	print  *bayes.Fingerprint
+	wanted bool
+}
+
+// Write implements mime.Content.
+func (p *printed) Write(b []byte) bool {
+	p.print.Write(b)
+	p.wanted = p.wanted && p.Content.Write(b)
+	return true
+}
+
+// End implements mime.Content.
+func (p *printed) End() {
+	p.print.End()
+	p.Content.End()
 }
 
 func partOf(l *mime.Leaf) attachment.Part {

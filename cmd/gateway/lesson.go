@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"mailweir/filter"
+	"mailweir/filter/bayes"
 	"mailweir/filter/content"
 	"mailweir/filter/mime"
 	"mailweir/internal/config"
@@ -22,7 +23,35 @@ type lessonReader struct{ check *mime.Check }
 
 func newLessonReader() lessonReader {
 	reader := content.New(func() *pattern.Set { return nil })
-	return lessonReader{mime.New(func(tx *filter.Transaction) mime.Text { return reader.Open(tx) }, nil)}
+	parts := func(*filter.Transaction) mime.Parts { return &lessonParts{} }
+	return lessonReader{mime.New(func(tx *filter.Transaction) mime.Text { return reader.Open(tx) }, parts)}
+}
+
+// lessonParts takes the fingerprints of the attached files.
+type lessonParts struct{ files bayes.Files }
+
+// Begin implements mime.Taker.
+func (p *lessonParts) Begin(l *mime.Leaf) mime.Content {
+	if print := beginFile(&p.files, l); print != nil {
+		return lessonFile{print}
+	}
+	return nil
+}
+
+// Report implements mime.Parts.
+func (p *lessonParts) Report() filter.Report {
+	return filter.Report{State: filter.OK, Set: func(f *filter.Facts) { f.Body.Files = p.files.Prints() }}
+}
+
+// Abort implements mime.Parts.
+func (*lessonParts) Abort() {}
+
+type lessonFile struct{ *bayes.Fingerprint }
+
+// Write implements mime.Content.
+func (f lessonFile) Write(b []byte) bool {
+	f.Fingerprint.Write(b)
+	return true
 }
 
 // facts reads one message, as it was received.

@@ -73,7 +73,7 @@ func (e *Examiner) Open() *Message {
 
 // Begin starts a part; nil where nobody could open it as a file.
 func (m *Message) Begin(p Part) Content {
-	if p.body() {
+	if p.IsBody() {
 		return nil
 	}
 	return &content{m: m, part: p, hold: hold{dir: m.e.o.Dir}}

@@ -30,9 +30,9 @@ type Content interface {
 // Walk takes a message apart, and gives its parts to take as Begin gets them.
 type Walk func(message []byte, take func(p Part) Content)
 
-// body tells a part that is only read, as the text of the message: no program
+// IsBody tells a part that is only read, as the text of the message: no program
 // opens it.
-func (p *Part) body() bool {
+func (p *Part) IsBody() bool {
 	return len(p.Names) == 0 && p.Disposition != "attachment" && (p.Type == "text/plain" || p.Type == "text/html")
 }
 

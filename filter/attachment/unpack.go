@@ -115,7 +115,7 @@ func (x *exam) message(f *file) {
 		return
 	}
 	x.walk(f.data, func(p Part) Content {
-		if p.body() || x.budget.Check() != nil {
+		if p.IsBody() || x.budget.Check() != nil {
 			return nil
 		}
 		return &inner{x: x, parent: f, part: p}

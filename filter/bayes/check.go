@@ -46,6 +46,9 @@ func (c *Check) Run(_ context.Context, tx *filter.Transaction) filter.Report {
 	if name := fuzzy(o.NearSpam, o.NearHam); name != "" {
 		symbols = append(symbols, filter.Symbol{Name: name, Detail: fmt.Sprintf("%d of %d parts", o.NearSpam, sketchSize)})
 	}
+	if name, parts := s.files.judge(tx.Facts.Body.Files); name != "" {
+		symbols = append(symbols, filter.Symbol{Name: name, Detail: fmt.Sprintf("%d of %d parts", parts, sketchSize)})
+	}
 	return filter.Report{State: filter.OK, Symbols: symbols}
 }
 

@@ -16,5 +16,6 @@
 // model alone, a table of 4 MiB in memory.
 //
 // The same store has sketches of the texts (sketch.go): a message that is
-// nearly one which was learned as spam is FUZZY_SPAM.
+// nearly one which was learned as spam is FUZZY_SPAM. Attached files have
+// fingerprints of the same kind (fingerprint.go, files.go).
 package bayes

@@ -40,7 +40,8 @@ type Models struct {
 // scope is the model of one folder, as it was seen last.
 type scope struct {
 	model *Model
-	err   error // why there is none
+	files *fileTable // nil: none were learned
+	err   error      // why there is none
 	at    time.Time
 	size  int64
 }
@@ -112,11 +113,18 @@ func (m *Models) look(next map[string]scope, domain string) {
 	if err == nil {
 		s.model, err = LoadModel(m.fs, dir)
 	}
+	if err == nil {
+		var damaged error
+		if s.files, damaged = newFileTable(m.fs, dir); damaged != nil { // the model is worth more
+			m.log.Error("learned fingerprints of files cannot be read", "dir", dir, "error", damaged)
+			s.files = old.files
+		}
+	}
 	if err != nil {
 		if old.err == nil || old.err.Error() != err.Error() { // it is tried again and again
 			m.log.Error("a learned model cannot be read", "dir", dir, "error", err)
 		}
-		s.model, s.err = old.model, err
+		s.model, s.files, s.err = old.model, old.files, err
 	} else if m.scopes.Load() != nil {
 		spam, ham := s.model.Learned()
 		m.log.Info("a new learned model is in force", "dir", dir, "spam", spam, "ham", ham)
@@ -132,6 +140,17 @@ func (m *Models) of(domain string, minimum int) scope {
 		return s
 	}
 	return scopes[""]
+}
+
+// HasFiles reports that files were learned: only then their fingerprints are
+// worth taking.
+func (m *Models) HasFiles() bool {
+	for _, s := range *m.scopes.Load() {
+		if s.files != nil {
+			return true
+		}
+	}
+	return false
 }
 
 func (m *Model) enough(minimum int) bool { return m.spam >= minimum && m.ham >= minimum }

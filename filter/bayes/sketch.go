@@ -32,12 +32,17 @@ func sketchOf(f *filter.Facts, key uint64) (s sketch, ok bool) {
 		slot, v := h>>60, uint32(h)
 		s[slot] = min(s[slot], v)
 	}
-	for i := range s { // an empty bucket borrows from the next that is not
+	s.fill()
+	return s, true
+}
+
+// fill has empty buckets borrow from the next that is not.
+func (s *sketch) fill() {
+	for i := range s {
 		for k := 1; s[i] == ^uint32(0) && k < sketchSize; k++ {
 			s[i] = s[(i+k)%sketchSize] + uint32(k)
 		}
 	}
-	return s, true
 }
 
 func (s *sketch) equal(o *sketch) (n int) {

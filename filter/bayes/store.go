@@ -45,6 +45,7 @@ type Store struct {
 	order   []*lesson // as they were learned; may hold what is in force no more
 	dead    int       // records that are in force no more
 	pending []byte    // records that Commit writes
+	files   []learnedFile
 	changed bool
 }
 
@@ -121,6 +122,9 @@ func (s *Store) load() error {
 		at += n
 	}
 	s.size = int64(at)
+	if _, s.files, err = loadFiles(s.fs, s.dir); err != nil {
+		s.files, s.changed = nil, true // what the lessons say of texts is worth more
+	}
 	return s.compareModel()
 }
 
@@ -166,6 +170,7 @@ func (s *Store) Learn(f *filter.Facts, spam bool, now time.Time) Result {
 	defer extractors.Put(e)
 	l := &lesson{spam: spam, day: uint32(now.Unix() / 86400), digest: digest(f, s.key)}
 	old := s.lessons[l.digest]
+	s.learnFiles(l.digest, f, spam)
 	if old != nil && old.spam == spam {
 		return Known
 	}
@@ -185,6 +190,7 @@ func (s *Store) Forget(f *filter.Facts) Result {
 		return Unknown
 	}
 	s.record(l, true)
+	s.forgetFiles(l.digest)
 	return Forgotten
 }
 
@@ -239,6 +245,9 @@ func (s *Store) Commit() error {
 		err = s.append()
 	}
 	if err != nil {
+		return err
+	}
+	if err := s.commitFiles(); err != nil { // before the model, which the gateway watches
 		return err
 	}
 	m := train(s.key, live)
@@ -306,13 +315,14 @@ func (s *Store) rewrite(live []*lesson) error {
 // Erase removes everything that was learned, the key included: nothing in a
 // backup of the model can be told any more which words it was made from.
 func (s *Store) Erase() error {
-	for _, name := range []string{modelName, logName} {
+	for _, name := range []string{modelName, filesName, logName} {
 		if err := s.fs.Remove(path.Join(s.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
 	s.lessons, s.order, s.dead, s.size = make(map[uint64]*lesson), nil, 0, 0
 	s.pending, s.changed, s.key, s.id = nil, false, random(), random()
+	s.files = nil
 	return s.fs.SyncDir(s.dir)
 }
 
