@@ -28,7 +28,8 @@ import (
 //	GET  /queue/{id}              the Item
 //	GET  /queue/{id}/why          the Why
 //	GET  /queue/{id}/message      the message as it would be relayed
-//	POST /queue/rekey             read the master keys again, and use the first
+//	POST /queue/rekey             use the first of the master keys in the body's
+//	                              "keys", or of those in their file
 //	POST /queue/erase             body: {"ids":[...]}: ends them, and the DSNs that
 //	                              tell of them, then destroys the keys of all
 //	                              that is over; answer: one result a line, then

@@ -19,6 +19,8 @@ import (
 type actionRequest struct {
 	IDs []string `json:"ids"`
 	To  string   `json:"to,omitempty"` // reroute: the next hop; routeOfConfig gives it back
+	// Keys are master keys, as in a key file; only to change them.
+	Keys string `json:"keys,omitempty"`
 }
 
 // routeOfConfig is the `--to` that ends a reroute.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -48,6 +49,8 @@ func keyFileName(source config.KeySource) (string, error) {
 const keyHelp = `
 gateway queue key new FILE                 make a master key for queue.encryption_key
 gateway queue key rotate --config FILE     use a new one from now on, and end the old
+gateway queue key rotate --config FILE --keys KEYS
+                                           the same for a key that systemd gives
 
 new writes FILE with mode 0600; it must not exist. Give it to the user that the
 gateway runs as, and keep a copy away from the machine and from backups of
@@ -57,23 +60,30 @@ rotate puts a new key into the file of queue.encryption_key, lets the running
 gateway (or, where none runs, this command) seal the keys of the spool with it,
 begins a new epoch, and takes the old key out of the file. Mail is received and
 relayed meanwhile. Interrupted, it leaves a file with both keys, which is good:
-run it again. A key that comes from systemd is changed where it comes from: put
-the new line before the old one, restart, take the old one out, restart.
+run it again.
+
+A key that comes from systemd (encryption_key = "credential:...") is read once,
+when the unit starts. To change it without a restart: put the line of the new key
+before the old one where the credential comes from, run rotate with that file as
+KEYS ("-" reads standard input, for 'systemd-creds decrypt'), then take the old
+line out. The running gateway gets the keys over its control socket, as root or
+its own user; the next start reads the credential.
 
 exit status: 0; 1 it could not be done; 2 wrong arguments.
 `
 
 // keyCommand is 'gateway queue key'.
 func keyCommand(ctx context.Context, std stdio, args []string) (int, error) {
-	var configFile string
+	var configFile, keys string
 	fs := flags(std, "queue", keyHelp)
 	fs.StringVar(&configFile, "config", "", "config `FILE`")
+	fs.StringVar(&keys, "keys", "", "`FILE` with the keys of a credential, the new one first")
 	args, err := parse(fs, args)
 	if err != nil {
 		return 0, err
 	}
 	switch {
-	case len(args) == 2 && args[0] == "new" && configFile == "":
+	case len(args) == 2 && args[0] == "new" && configFile == "" && keys == "":
 		if err := newKeyFile(args[1]); err != nil {
 			return exitError, err
 		}
@@ -83,6 +93,9 @@ func keyCommand(ctx context.Context, std stdio, args []string) (int, error) {
 		cfg, err := loadConfig(configFile)
 		if err != nil {
 			return exitError, err
+		}
+		if keys != "" {
+			return useKeys(ctx, std, cfg, keys)
 		}
 		if err := rotateKey(ctx, cfg); err != nil {
 			return exitError, err
@@ -116,7 +129,7 @@ func rotateKey(ctx context.Context, cfg *config.Config) error {
 	case name == "":
 		return errors.New("queue.encryption_key is not set: there is no key to rotate")
 	case cfg.Queue.EncryptionKey.Credential() != "":
-		return fmt.Errorf("%s comes from systemd: change it there, 'gateway queue key --help' says how", name)
+		return fmt.Errorf("%s comes from systemd: change it there, then add --keys; 'gateway queue key --help' says how", name)
 	}
 	old, err := os.ReadFile(name)
 	if err != nil {
@@ -131,7 +144,7 @@ func rotateKey(ctx context.Context, cfg *config.Config) error {
 	}
 	c := newControl(ctx, cfg)
 	if err = c.dial(); err == nil {
-		err = c.rekey()
+		err = c.rekey("")
 	} else if errors.Is(err, errNotRunning) {
 		err = rekeyStopped(cfg)
 	}
@@ -139,6 +152,40 @@ func rotateKey(ctx context.Context, cfg *config.Config) error {
 		return fmt.Errorf("%s has both keys now, and the spool may need both: %w", name, err)
 	}
 	return replaceKeyFile(name, line+comments(string(old)))
+}
+
+// useKeys takes the keys of a credential into use that was changed where it
+// comes from.
+func useKeys(ctx context.Context, std stdio, cfg *config.Config, file string) (int, error) {
+	if cfg.Queue.EncryptionKey.Credential() == "" {
+		return exitError, errors.New("--keys is for a key that systemd gives: without it rotate changes the file of queue.encryption_key")
+	}
+	text, err := readKeysFile(std, file)
+	if err != nil {
+		return exitError, err
+	}
+	keys, err := queue.ParseKeys(text)
+	if err != nil {
+		return exitError, fmt.Errorf("%s: %w", file, err)
+	}
+	c := newControl(ctx, cfg)
+	if err = c.dial(); err == nil {
+		err = c.rekey(string(text))
+	} else if errors.Is(err, errNotRunning) {
+		err = queue.Rekey(fsx.OS{}, spoolDir(cfg), keys)
+	}
+	if err != nil {
+		return exitError, fmt.Errorf("the spool may need all keys of %s: %w", file, err)
+	}
+	fmt.Fprintln(std.out, "the spool needs the first key only: take the others out of where the credential comes from")
+	return exitOK, nil
+}
+
+func readKeysFile(std stdio, file string) ([]byte, error) {
+	if file == "-" {
+		return io.ReadAll(io.LimitReader(std.in, 64<<10))
+	}
+	return os.ReadFile(file)
 }
 
 // comments is what an admin wrote beside the keys.
@@ -193,10 +240,20 @@ func replaceKeyFile(name, text string) error {
 	return fsx.OS{}.SyncDir(filepath.Dir(name))
 }
 
-// serveRekey reads the master keys again and takes the first into use.
+// serveRekey takes the first of the master keys into use: those that it is
+// given, or else what is in the file now.
 func (g *gateway) serveRekey(cfg *config.Config) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		keys, err := spoolKeys(cfg)
+		var body actionRequest
+		err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 128<<10)).Decode(&body)
+		var keys []queue.Key
+		switch {
+		case err != nil:
+		case body.Keys != "":
+			keys, err = queue.ParseKeys([]byte(body.Keys))
+		default:
+			keys, err = spoolKeys(cfg)
+		}
 		if err == nil {
 			err = errors.Join(g.queue.Rekey(keys), g.sealing.Rekey(dayMasters(keys)))
 		}
@@ -212,9 +269,9 @@ func (g *gateway) serveRekey(cfg *config.Config) http.HandlerFunc {
 }
 
 // rekey asks the running gateway for it.
-func (c *control) rekey() error {
+func (c *control) rekey(keys string) error {
 	var failed error
-	err := c.act("rekey", actionRequest{}, func(r actionResult) error {
+	err := c.act("rekey", actionRequest{Keys: keys}, func(r actionResult) error {
 		if !r.OK {
 			failed = errors.New(r.Error)
 		}
