@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -37,6 +38,7 @@ type scanning struct {
 	cancel context.CancelCauseFunc
 	done   chan struct{}
 	result outcome // when done is closed
+	failed error   // a panic
 }
 
 // outcome is what became of one content, or of all together.
@@ -68,7 +70,7 @@ func (k *Check) begin(ctx context.Context, tx *filter.Transaction) *scanning {
 		defer close(s.done)
 		defer func() {
 			if v := recover(); v != nil {
-				s.result = outcome{err: fmt.Errorf("clamav: panic: %v", v)}
+				s.failed = panicked(v)
 			}
 		}()
 		s.result = s.run(ctx)
@@ -76,17 +78,27 @@ func (k *Check) begin(ctx context.Context, tx *filter.Transaction) *scanning {
 	return s
 }
 
+// panicked is a panic for who waits: it goes on there, where panics are counted.
+func panicked(v any) error { return fmt.Errorf("%v\n%s", v, debug.Stack()) }
+
 // end gives up, and waits until nothing reads the message any more.
 func (s *scanning) end() {
 	s.cancel(errEnough)
+	s.join()
+}
+
+func (s *scanning) join() {
 	<-s.done
+	if s.failed != nil {
+		panic(s.failed)
+	}
 }
 
 // wait is for a message that is complete: its contents get a scan's time.
 func (s *scanning) wait() outcome {
 	timer := time.AfterFunc(s.k.client.o.Timeout, func() { s.cancel(errSlowContents) })
 	defer timer.Stop()
-	<-s.done
+	s.join()
 	s.cancel(nil)
 	return s.result
 }
@@ -109,6 +121,7 @@ func (s *scanning) run(ctx context.Context) outcome {
 // pass goes through the contents once.
 func (s *scanning) pass(ctx context.Context, slow *impatience) outcome {
 	p := &round{k: s.k, ctx: ctx, slots: make(chan struct{}, maxBeside), members: s.k.newMembers(ctx)}
+	defer p.group.Wait()
 	list := s.k.contents(s.tx, func() io.Reader { return s.tx.Follow(ctx) })
 	for n := 0; !p.decided(); n++ {
 		r, where, err := list.Next()
@@ -128,6 +141,9 @@ func (s *scanning) pass(ctx context.Context, slow *impatience) outcome {
 		break
 	}
 	p.group.Wait()
+	if p.failed != nil {
+		panic(p.failed)
+	}
 	return p.sum()
 }
 
@@ -141,7 +157,8 @@ type round struct {
 
 	mu       sync.Mutex
 	outcomes []outcome
-	over     bool // an outcome ends the pass
+	over     bool  // an outcome ends the pass
+	failed   error // a panic
 }
 
 // scan scans one content in the background, and returns when all of it was read.
@@ -149,8 +166,13 @@ func (p *round) scan(number int, where string, r io.Reader) {
 	p.slots <- struct{}{}
 	src := &source{r: r, read: make(chan struct{})}
 	p.group.Go(func() {
-		defer func() { <-p.slots }()
-		defer src.end()
+		defer func() {
+			if v := recover(); v != nil {
+				p.fail(panicked(v))
+			}
+			src.end()
+			<-p.slots
+		}()
 		o := outcome{number: number, where: where, scans: 1}
 		if o.v, o.err = p.k.client.scanContent(p.ctx, src); o.err == nil && !o.v.Clean || o.err != nil && !errors.Is(o.err, ErrOversize) {
 			p.add(o)
@@ -168,6 +190,12 @@ func (p *round) add(o outcome) {
 	defer p.mu.Unlock()
 	p.outcomes = append(p.outcomes, o)
 	p.over = p.over || o.weight() > weightOversize
+}
+
+func (p *round) fail(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.failed, p.over = err, true
 }
 
 func (p *round) decided() bool {

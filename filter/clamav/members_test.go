@@ -56,6 +56,32 @@ func TestMembers(t *testing.T) {
 	}
 }
 
+// TestPanic: a mistake in what takes a message apart ends the check, not the
+// process, wherever it comes to light.
+func TestPanic(t *testing.T) {
+	client := newClient(t, Options{Address: "unix:" + mailtest.StartClamd(t).Socket})
+	for _, c := range []panicking{{next: true}, {}} {
+		k := NewCheck(client, func(*filter.Transaction, func() io.Reader) Contents { return c })
+		if j := judge(t, k, harmless(100)); names(j.Symbols) != filter.SymScannerError {
+			t.Errorf("%+v: %s", c, names(j.Symbols))
+		}
+	}
+}
+
+// panicking is a Contents that does, at once or when it is read.
+type panicking struct{ next bool }
+
+func (p panicking) Next() (io.Reader, string, error) {
+	if p.next {
+		panic("a mistake")
+	}
+	return p, "content", nil
+}
+
+func (panicking) Read([]byte) (int, error) { panic("another mistake") }
+
+func (panicking) Incomplete() string { return "" }
+
 // TestMembersOfTheLost: no turn to unpack is a failure, not a clean archive.
 func TestMembersOfTheLost(t *testing.T) {
 	k := NewCheck(newClient(t, Options{Address: "unix:/nonexistent"}), nil)
