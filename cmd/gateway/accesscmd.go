@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -131,41 +130,57 @@ type accessJSON struct {
 	From    string      `json:"from"` // "config" or "command"
 	Added   *time.Time  `json:"added,omitempty"`
 	UID     *int        `json:"uid,omitempty"`
+
+	entry access.Entry
 }
 
-// list reads the file, which is there without a gateway, too.
-func (a *accessArgs) list(w io.Writer, cfg *config.Config) error {
+// accessJSONs are the entries of a list, those of the config first. It reads the
+// file, which is there without a gateway, too.
+func accessJSONs(cfg *config.Config, kind access.Kind) ([]*accessJSON, error) {
 	store, err := access.OpenStore(fsx.OS{}, accessFile(cfg))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	of := accessEntries(map[access.Kind][]config.Access{access.Allow: cfg.Allow, access.Block: cfg.Block}[a.kind])
+	of := accessEntries(map[access.Kind][]config.Access{access.Allow: cfg.Allow, access.Block: cfg.Block}[kind])
 	n := len(of)
-	of = append(of, store.Entries(a.kind)...)
-	var errs error
-	for k := range of {
-		e := &of[k]
-		j := accessJSON{List: a.kind, What: e.What(), For: e.Scope.String(), Reason: e.Reason, From: "config"}
+	of = append(of, store.Entries(kind)...)
+	list := make([]*accessJSON, len(of))
+	for k, e := range of {
+		j := &accessJSON{List: kind, What: e.What(), For: e.Scope.String(), Reason: e.Reason, From: "config", entry: e}
 		if !e.Expires.IsZero() {
 			j.Expires, j.Expired = &e.Expires, !time.Now().Before(e.Expires)
 		}
 		if k >= n {
 			j.From, j.Added, j.UID = "command", &e.Added, &e.UID
 		}
+		list[k] = j
+	}
+	return list, nil
+}
+
+func (a *accessArgs) list(w io.Writer, cfg *config.Config) error {
+	list, err := accessJSONs(cfg, a.kind)
+	if err != nil {
+		return err
+	}
+	for _, j := range list {
 		if a.json {
-			errs = errors.Join(errs, json.NewEncoder(w).Encode(j))
-			continue
+			err = json.NewEncoder(w).Encode(j)
+		} else {
+			where := "config"
+			if j.Added != nil {
+				where = fmt.Sprintf("added %s by user %d", j.Added.Format(time.DateOnly), *j.UID)
+			}
+			_, err = fmt.Fprintf(w, "%s  (%s)\n", describe(&j.entry), where)
 		}
-		where := "config"
-		if k >= n {
-			where = fmt.Sprintf("added %s by user %d", e.Added.Format(time.DateOnly), e.UID)
+		if err != nil {
+			return err
 		}
-		fmt.Fprintf(w, "%s  (%s)\n", describe(e), where)
 	}
 	if !a.json {
-		fmt.Fprintf(w, "%d in all\n", len(of))
+		fmt.Fprintf(w, "%d in all\n", len(list))
 	}
-	return errs
+	return nil
 }
 
 // describe is an entry on a line.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"mailweir/filter/access"
 	"mailweir/internal/config"
 	"mailweir/internal/events"
 	"mailweir/internal/history"
@@ -24,7 +25,7 @@ gateway privacy export --config FILE ADDRESS
 gateway privacy erase  --config FILE ADDRESS [--yes]
 
 export prints all that is kept of a mail address, one JSON object a line: its
-class ("event", "history", "log", "queue") and what there is. Messages are named,
+class ("event", "history", "log", "queue", "access") and what there is. Messages are named,
 not printed: 'gateway queue show --message ID' prints one.
 
 erase removes it: events and lines of history and log at once, whoever else they
@@ -34,7 +35,8 @@ what the running gateway had not written yet is found by the second time. Where
 the spool is encrypted the keys of all messages that are over are destroyed, so
 that none of them can be read any more; this takes a while when many wait in the
 queue, which are sealed anew. What cannot be erased is named: messages on their
-way, or held for others too; and the text of messages that are over in a spool
+way, or held for others too; [[allow]] and [[block]] entries, which an admin has
+made and can remove; and the text of messages that are over in a spool
 that is not encrypted.
 
 exit status: export: 0, or 1 when there is nothing. erase: 0 when nothing of the
@@ -143,6 +145,26 @@ func (p *person) messages(ctx context.Context, each func(*queue.Item) error) err
 	})
 }
 
+// entries are those of both lists that are about the address, or for it.
+func (p *person) entries() (list []*accessJSON, err error) {
+	about, err := access.Parse(p.address)
+	if err != nil {
+		return nil, err
+	}
+	for _, kind := range []access.Kind{access.Allow, access.Block} {
+		all, err := accessJSONs(p.cfg, kind)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range all {
+			if e.What == about.What() || slices.Contains(strings.Split(e.For, ", "), about.What()) {
+				list = append(list, e)
+			}
+		}
+	}
+	return list, nil
+}
+
 // exported is a line of an export.
 type exported struct {
 	Class string `json:"class"`
@@ -183,6 +205,15 @@ func (p *person) export(ctx context.Context, w io.Writer) (int, error) {
 	if err := p.messages(ctx, func(i *queue.Item) error { return print("queue", i) }); err != nil {
 		return exitError, err
 	}
+	entries, err := p.entries()
+	if err != nil {
+		return exitError, err
+	}
+	for _, e := range entries {
+		if err := print("access", e); err != nil {
+			return exitError, err
+		}
+	}
 	if found == 0 {
 		return exitError, nil
 	}
@@ -213,6 +244,17 @@ func (p *person) erase(ctx context.Context, w io.Writer) (int, error) {
 	stays, err := p.eraseMessages(ctx, w)
 	if err != nil {
 		return exitError, err
+	}
+	entries, err := p.entries()
+	if err != nil {
+		return exitError, err
+	}
+	for _, e := range entries {
+		how := fmt.Sprintf("gateway %s remove %s", e.List, e.What)
+		if e.From == "config" {
+			how = "it is in the config"
+		}
+		stays = append(stays, fmt.Sprintf("%s entry about %s: %s", e.List, e.What, how))
 	}
 	for _, s := range stays {
 		fmt.Fprintln(w, "stays:", s)

@@ -2,6 +2,8 @@ package effect
 
 import (
 	"bytes"
+	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -17,16 +19,18 @@ import (
 
 // Ledger remembers who has been answered, over restarts: a file of lines
 //
-//	until, Unix seconds   16 octets of SHA-256 of Reply.Key, in hex
+//	until, Unix seconds   16 octets of HMAC-SHA-256 of Reply.Key, in hex
 //	1796046307            0123456789abcdef0123456789abcdef
 //
-// that only grows until the next start drops what is over. A line that a crash
+// after one with a random key, "key " and 16 octets in hex: nobody's address can
+// be read from it. It only grows until the next start drops what is over. A line that a crash
 // has cut short is nothing: the answer was not sent yet.
 type Ledger struct {
 	mu    sync.Mutex
 	file  fsx.File
 	size  int64
 	until map[string]int64
+	key   []byte // of the hashes
 }
 
 // maxLedger bounds the senders that are remembered, some 100 octets each.
@@ -45,7 +49,13 @@ func OpenLedger(f fsx.FS, name string, now time.Time) (*Ledger, error) {
 		return nil, err
 	}
 	l := &Ledger{until: map[string]int64{}}
+	first, _, _ := strings.Cut(string(data), "\n")
+	if l.key, err = hex.DecodeString(strings.TrimPrefix(first, "key ")); err != nil || len(l.key) != 16 {
+		l.key = make([]byte, 16)
+		rand.Read(l.key) // never fails
+	}
 	var kept bytes.Buffer
+	fmt.Fprintf(&kept, "key %x\n", l.key)
 	for line := range strings.Lines(string(data)) {
 		var until int64
 		var key string
@@ -66,8 +76,9 @@ func OpenLedger(f fsx.FS, name string, now time.Time) (*Ledger, error) {
 // Claim tells whether an answer may be sent now; if so it is remembered, durably,
 // and may not be sent again before days are over.
 func (l *Ledger) Claim(r *Reply, now time.Time) (bool, error) {
-	sum := sha256.Sum256([]byte(r.Key()))
-	key := hex.EncodeToString(sum[:16])
+	mac := hmac.New(sha256.New, l.key)
+	mac.Write([]byte(r.Key()))
+	key := hex.EncodeToString(mac.Sum(nil)[:16])
 	until := now.AddDate(0, 0, r.Days).Unix()
 	l.mu.Lock()
 	defer l.mu.Unlock()
