@@ -27,7 +27,7 @@ func (to *distribution) add(k int, r mail.Recipient, action filter.Action) {
 		to.direct = append(to.direct, r)
 		return
 	}
-	routed, replies := Effects(to.heads.j, &to.tx.env, r, v, action)
+	routed, replies := to.tx.s.set.Effects(to.heads.j, &to.tx.env, r, v, action)
 	if routed.Redirected {
 		to.others = appendTo(to.others, routed.Kept, to.heads.index(k, v, action, r.Path))
 	} else {

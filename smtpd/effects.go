@@ -40,8 +40,8 @@ type did struct {
 
 // Effects are what rules would do with a message for a recipient whose verdict
 // accepts it, and the answers that would be sent if none was lately.
-func Effects(j *filter.Judgement, env *mail.Envelope, r mail.Recipient, v filter.Verdict, action filter.Action) (effect.Routed, []*effect.Reply) {
-	routed := effect.Route(r, v.Acts, effect.Looped(j.Header, r.Path))
+func (set *Settings) Effects(j *filter.Judgement, env *mail.Envelope, r mail.Recipient, v filter.Verdict, action filter.Action) (effect.Routed, []*effect.Reply) {
+	routed := effect.Route(r, v.Acts, set.Marks.Looped(j.Header, r.Path))
 	var replies []*effect.Reply
 	for _, a := range v.Acts {
 		if a.AutoReply == nil {

@@ -12,6 +12,7 @@ import (
 	"mailweir/filter"
 	"mailweir/filter/access"
 	"mailweir/filter/arc"
+	"mailweir/filter/effect"
 	"mailweir/filter/privacy"
 	"mailweir/internal/dkimcore"
 	"mailweir/internal/password"
@@ -27,6 +28,7 @@ type Settings struct {
 	Domains     map[string]*Domain // by canonical name
 	OwnNetworks []netip.Prefix
 	Access      *access.Lists // [[allow]] and [[block]]; nil has none
+	Marks       effect.Marks  // of what rules send on
 	// Rates are the limits on what senders may send in a time.
 	Rates []Rate
 	// Observers learn from verdicts that came to be.

@@ -112,12 +112,15 @@ func (tx *transaction) recordVerdict(j *filter.Judgement, d filter.Decision, rep
 	if reply.Code != 250 && severityAccepts(r.Action) {
 		r.Action = filter.Defer
 	}
+	if reply.Code != 250 {
+		r.did = nil // nothing came of it
+	}
 	for k, rcpt := range tx.env.Recipients {
 		v := RecipientVerdict{Address: string(rcpt.Path), Action: d.Recipients[k]}
 		if j.View(k) != j.View(d.By) {
 			v.Symbols = j.For(k)
 		}
-		if reply.Code == 250 && r.did != nil {
+		if r.did != nil {
 			v.Effects, v.To, v.Away = r.did[k].effects, r.did[k].to, r.did[k].away
 		}
 		r.Accepted = append(r.Accepted, v)

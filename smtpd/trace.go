@@ -125,7 +125,7 @@ func (h *heads) build(key headKey, v filter.Verdict) []byte {
 // appendTrace tells of our part of the way.
 func (h *heads) appendTrace(b []byte, key headKey, name string, hide bool) []byte {
 	if key.sentOn != "" {
-		b = effect.AppendDeliveredTo(b, key.sentOn)
+		b = h.tx.s.set.Marks.Append(b, h.j.Header, key.sentOn)
 	}
 	return appendReceived(b, h.tx, name, hide)
 }

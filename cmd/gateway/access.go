@@ -44,8 +44,12 @@ func accessEntries(list []config.Access) []access.Entry {
 	return out
 }
 
-// startAccess opens the store and drops what expires in it.
+// startAccess opens the store and drops what expires in it; what marks messages
+// that rules send on is made beside it.
 func (g *gateway) startAccess(ctx context.Context) error {
+	if err := makeMarks(g.cfg); err != nil {
+		return err
+	}
 	var err error
 	if g.access, err = access.OpenStore(fsx.OS{}, accessFile(g.cfg)); err != nil {
 		return err

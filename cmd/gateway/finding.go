@@ -233,18 +233,18 @@ func (c *checker) decide(ctx context.Context, i *filter.Inspection, j *filter.Ju
 			list[k].Score, list[k].Symbols = &v.Score, symbolsJSON(j.For(k))
 		}
 		if smtpd.ReplyFor(d.Verdict, env.ID).Code == 250 {
-			list[k].Effects = effects(j, env, env.Recipients[k], verdicts[n], d.Recipients[n])
+			list[k].Effects = c.effects(j, env, env.Recipients[k], verdicts[n], d.Recipients[n])
 		}
 	}
 	return d.Verdict, judged[d.By], list
 }
 
 // effects are what rules would do with the message for a recipient.
-func effects(j *filter.Judgement, env *mail.Envelope, r mail.Recipient, v filter.Verdict, action filter.Action) []effect.Effect {
+func (c *checker) effects(j *filter.Judgement, env *mail.Envelope, r mail.Recipient, v filter.Verdict, action filter.Action) []effect.Effect {
 	if len(v.Acts) == 0 || action == filter.Discard {
 		return nil
 	}
-	routed, _ := smtpd.Effects(j, env, r, v, action)
+	routed, _ := c.set.Effects(j, env, r, v, action)
 	edited := effect.Edit(j.Header, j.Header, j.Facts.DKIM, j.Facts.Header.Subject, v.Acts)
 	return append(edited.Effects, routed.Effects...)
 }

@@ -140,6 +140,10 @@ func (j *judge) build(cfg *config.Config, o judgeOptions) error {
 	if err != nil {
 		return err
 	}
+	marks, err := loadMarks(cfg)
+	if err != nil {
+		return err
+	}
 	c, err := j.checks(cfg, r, lists, o)
 	if err != nil {
 		return err
@@ -156,6 +160,7 @@ func (j *judge) build(cfg *config.Config, o judgeOptions) error {
 		OwnNetworks: cfg.Privacy.OwnNetworks,
 		MaxHops:     maxHops,
 		Access:      lists,
+		Marks:       marks,
 		ReceivedSPF: cfg.SPF.ReceivedSPF,
 		Signer:      o.signer,
 		Sealer:      sealer(cfg, o.signer),

@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
+	"io/fs"
 	"path/filepath"
 	"time"
 
@@ -142,4 +145,27 @@ func newReplyMetrics(reg prometheus.Registerer) *prometheus.CounterVec {
 	}
 	reg.MustRegister(v)
 	return v
+}
+
+func marksFile(cfg *config.Config) string { return filepath.Join(string(cfg.DataDir), "sent-on.key") }
+
+// makeMarks makes the key that marks what rules send on, where there is none.
+func makeMarks(cfg *config.Config) error {
+	_, err := fsx.Content(fsx.OS{}, marksFile(cfg))
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	key := make([]byte, 32)
+	rand.Read(key) // never fails
+	return fsx.Replace(fsx.OS{}, marksFile(cfg), key)
+}
+
+// loadMarks reads the key; without one, before the first start, nothing can have
+// been sent on.
+func loadMarks(cfg *config.Config) (effect.Marks, error) {
+	key, err := fsx.Content(fsx.OS{}, marksFile(cfg))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return effect.Marks{}, err
+	}
+	return effect.NewMarks(key), nil
 }

@@ -5,6 +5,10 @@
 package effect
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+
 	"mailweir/filter"
 	"mailweir/internal/jsonx"
 	"mailweir/mail"
@@ -68,27 +72,49 @@ func Kinds() []string {
 	}
 }
 
-// Looped reports a message that a rule has sent on for this recipient before:
-// RFC 9228's field, which Route's caller adds, is in it.
-func Looped(h *mail.Header, rcpt mail.Path) bool {
+// Marks tell a message that a rule has sent on for a recipient when it comes
+// back: with a key that nobody else has, so that no stranger can keep his mail
+// from being copied or redirected by writing the field himself. The zero Marks
+// know none.
+type Marks struct{ key []byte }
+
+// NewMarks makes marks with a key.
+func NewMarks(key []byte) Marks { return Marks{key} }
+
+// The fields of what is sent on: RFC 9228's is for other systems, which stop
+// loops by it, too; ours has the mark.
+const (
+	deliveredTo = "Delivered-To"
+	sentOn      = "X-Mailweir-Sent-On"
+)
+
+// mark is for one message and one recipient.
+func (m Marks) mark(h *mail.Header, rcpt mail.Path) string {
+	mac := hmac.New(sha256.New, m.key)
+	mac.Write([]byte(rcpt.Mailbox() + "\x00" + h.Value("Message-ID")))
+	return hex.EncodeToString(mac.Sum(nil)[:16])
+}
+
+// Looped reports a message that has been sent on for this recipient before.
+func (m Marks) Looped(h *mail.Header, rcpt mail.Path) bool {
+	if len(m.key) == 0 {
+		return false
+	}
 	for _, f := range h.Fields {
-		if !f.Is(deliveredTo) {
-			continue
-		}
-		if p, err := mail.ParsePath(f.Value(), true); err == nil && p.Mailbox() == rcpt.Mailbox() {
+		if f.Is(sentOn) && hmac.Equal([]byte(f.Value()), []byte(m.mark(h, rcpt))) {
 			return true
 		}
 	}
 	return false
 }
 
-const deliveredTo = "Delivered-To"
-
-// AppendDeliveredTo marks what is sent on in place of a recipient, or beside
-// him.
-func AppendDeliveredTo(b []byte, rcpt mail.Path) []byte {
-	b = append(b, deliveredTo...)
-	b = append(b, ": "...)
+// Append marks what is sent on in place of a recipient, or beside him.
+func (m Marks) Append(b []byte, h *mail.Header, rcpt mail.Path) []byte {
+	b = append(b, deliveredTo+": "...)
 	b = append(b, rcpt...)
+	if len(m.key) > 0 {
+		b = append(b, "\r\n"+sentOn+": "...)
+		b = append(b, m.mark(h, rcpt)...)
+	}
 	return append(b, "\r\n"...)
 }

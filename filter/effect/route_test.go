@@ -64,13 +64,33 @@ func TestRoute(t *testing.T) {
 	}
 }
 
+// TestLooped: only what we have marked ourselves, for this message and this
+// recipient, has been here before.
 func TestLooped(t *testing.T) {
-	for value, want := range map[string]bool{
-		"office@example.org": true, " <x>": false, "OFFICE+tag@Example.ORG.": false, "Office+tag@EXAMPLE.org": true,
-		"other@example.org": false, "": false, "office@example.org, x": false,
+	m := NewMarks([]byte("a key"))
+	h := header("Message-ID: <a@b>")
+	office := string(m.Append(nil, h, "office@example.org"))
+	if office[:strings.IndexByte(office, '\r')] != "Delivered-To: office@example.org" {
+		t.Errorf("%q", office)
+	}
+	for _, c := range []struct {
+		name  string
+		marks Marks
+		mark  string
+		id    string
+		rcpt  mail.Path
+		want  bool
+	}{
+		{"it is back", m, office, "<a@b>", "Office+x@Example.org", true},
+		{"for somebody else", m, office, "<a@b>", "other@example.org", false},
+		{"another message", m, office, "<c@d>", "office@example.org", false},
+		{"of another gateway", NewMarks([]byte("another")), office, "<a@b>", "office@example.org", false},
+		{"written by a stranger", m, "Delivered-To: office@example.org\r\nX-Mailweir-Sent-On:\r\n", "<a@b>", "office@example.org", false},
+		{"without a key", Marks{}, string(Marks{}.Append(nil, h, "office@example.org")) + "X-Mailweir-Sent-On:\r\n", "<a@b>", "office@example.org", false},
 	} {
-		if got := Looped(header("X: y", "delivered-to:"+value), "office@example.org"); got != want {
-			t.Errorf("%q: %v", value, got)
+		back := mail.ParseHeader([]byte(c.mark + "Message-ID: " + c.id + "\r\n\r\n"))
+		if got := c.marks.Looped(&back, c.rcpt); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
 		}
 	}
 }

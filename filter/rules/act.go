@@ -213,7 +213,7 @@ func reserved(name string) bool {
 		}
 	}
 	return slices.Contains([]string{
-		"received", "received-spf", "return-path", "delivered-to", "dkim-signature", "authentication-results", "mime-version",
+		"received", "received-spf", "return-path", "delivered-to", "x-mailweir-sent-on", "dkim-signature", "authentication-results", "mime-version",
 	}, name)
 }
 

@@ -159,9 +159,19 @@ func (e *evaluation) rule(r *rule) {
 	switch {
 	case err != nil || !ok:
 		e.add(filter.Symbol{Name: SymRuleError, Detail: r.Symbol})
+	case hit && !e.strips(r.Act): // there is nothing that it is about
 	case hit:
 		e.add(weigh(r.Symbol, r.Score, r.Shadow, r.Act))
 	}
+}
+
+// strips tells whether a message has what a rule takes out, if that is what the
+// rule is for.
+func (e *evaluation) strips(a *filter.Act) bool {
+	if a == nil || len(a.Strip) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(e.facts.Attachments, func(f filter.AttachmentFacts) bool { return f.Named(a.Strip) })
 }
 
 // weigh is the symbol of a rule. In shadow it counts nothing.

@@ -107,7 +107,12 @@ func TestAct(t *testing.T) {
 		action = "discard"
 		shadow = true`
 	r := load(t, text)
-	list := r.Eval(&filter.Facts{Header: filter.HeaderFacts{Names: []string{"to"}}}, "")
+	f := &filter.Facts{Header: filter.HeaderFacts{Names: []string{"to"}}}
+	if got := symbols(r.Eval(f, "")); got != "R1=0 R3=0" {
+		t.Errorf("without an attachment: %s", got)
+	}
+	f.Attachments = []filter.AttachmentFacts{{Extension: "txt"}}
+	list := r.Eval(f, "")
 	edit := func(kind, name, value string) filter.HeaderEdit {
 		return filter.HeaderEdit{Kind: kind, Name: name, Value: value, Signed: true}
 	}
