@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"mailweir/internal/census"
 	"mailweir/internal/config"
 	"mailweir/internal/daykey"
 	"mailweir/internal/events"
@@ -32,7 +33,7 @@ lives. Without log.dir it prints the pseudonyms instead, a day and a pseudonym a
 line, to search another log for.
 
 verify-retention looks at everything with a time to live: files of log.dir, keys
-of pseudonyms, the history. It names what is older than it may be, and files
+of pseudonyms and of the history, the history, events, statistics. It names what is older than it may be, and files
 that it does not know.
 
 exit status: find: 0 when something was found, else 1. verify-retention: 0 when
@@ -236,6 +237,13 @@ func retained(cfg *config.Config) (list []kept, unknown []string, err error) {
 		path := events.Path(eventsDir(cfg), d)
 		list = append(list, kept{"events", path, d.AddDate(0, 0, 1), cfg.Events.Keep})
 		known[path] = true
+	}
+	counted, err := census.Days(censusDir(cfg))
+	if err != nil {
+		return nil, nil, err
+	}
+	for path, end := range counted {
+		list = append(list, kept{"statistics", path, end, cfg.Stats.Keep})
 	}
 	for _, name := range events.Beside(eventsDir(cfg), traced) {
 		known[name] = true

@@ -34,13 +34,13 @@ func (g *gateway) startState(context.Context) error {
 		return err
 	}
 	g.onStop("events", func(context.Context) error { return g.events.Close() })
-	return nil
+	return g.startCensus()
 }
 
 func (g *gateway) startMetrics(context.Context) error {
 	registry := metrics.NewRegistry(version)
 	g.m = newGatewayMetrics(registry)
-	registry.MustRegister(g.history, g.events)
+	registry.MustRegister(g.history, g.events, g.census)
 	if g.cfg.Metrics.Address == "" {
 		return nil
 	}
@@ -149,7 +149,7 @@ func (g *gateway) startServer(o startOptions) error {
 		return fmt.Errorf("tls: %w", err)
 	}
 	g.m.certificate(g.certs)
-	var recorder smtpd.Recorder = both{g.history, eventRecorder{g.events, g.names}}
+	var recorder smtpd.Recorder = both{both{g.history, eventRecorder{g.events, g.names}}, censusRecorder{g.census}}
 	if o.tee != nil {
 		recorder = both{recorder, o.tee}
 	}

@@ -100,6 +100,7 @@ func sameSockets(old, cfg *config.Config) error {
 		fixed("metrics.address", old.Metrics.Address == cfg.Metrics.Address),
 		fixed("[queue]", old.Queue == cfg.Queue),
 		fixed("[log]", old.Log == cfg.Log),
+		fixed("[stats]", old.Stats.Keep == cfg.Stats.Keep && slices.Equal(old.Stats.MMDB, cfg.Stats.MMDB)),
 		fixed("privacy.logs", old.Privacy.Logs == cfg.Privacy.Logs),
 		fixed("privacy.log_addresses", old.Privacy.LogAddresses == cfg.Privacy.LogAddresses),
 	)

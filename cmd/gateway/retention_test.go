@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"io"
 	"log/slog"
+	"net/netip"
 	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"mailweir/internal/census"
 	"mailweir/internal/config"
 	"mailweir/internal/events"
 	"mailweir/internal/history"
@@ -35,7 +37,7 @@ func TestRetention(t *testing.T) {
 		cfg.Privacy.Logs, cfg.Privacy.LogAddresses = "pseudonymous", "pseudonymous"
 		const day = 24 * time.Hour
 		cfg.Log = config.Log{Dir: config.Path(filepath.Join(dir, "log")), Level: "info", Format: "json", Keep: 30 * day, KeepConnections: 20 * day, KeepAbuse: 90 * day}
-		cfg.History.Keep, cfg.Events.Keep = 7*day, 30*day
+		cfg.History.Keep, cfg.Events.Keep, cfg.Stats.Keep = 7*day, 30*day, 60*day
 		begin := time.Now()
 		l, err := newLogs(stdio{err: io.Discard}, cfg)
 		if err != nil {
@@ -54,6 +56,10 @@ func TestRetention(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		o, err := census.Open(censusDir(cfg), cfg.Stats.Keep, nil, l.logger)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for range 100 {
 			now := time.Now()
 			id := mail.NewID(now)
@@ -62,6 +68,7 @@ func TestRetention(t *testing.T) {
 			}
 			l.names.Client(now, "192.0.2.1")
 			h.Append(id, "verdict", now, "x")
+			o.Add(now, netip.MustParseAddr("192.0.2.1"), "Outlook")
 			e.Received(&events.Event{ID: id, At: now, Recipient: "bob@example.org"})
 			time.Sleep(day)
 			if code, out := verifyNow(t, cfg); code != exitOK {
@@ -69,18 +76,21 @@ func TestRetention(t *testing.T) {
 			}
 		}
 		_, out := verifyNow(t, cfg)
-		for _, what := range []string{"mail log", "connection log", "abuse log", "pseudonym keys", "history keys", "history ", "events"} {
+		for _, what := range []string{"mail log", "connection log", "abuse log", "pseudonym keys", "history keys", "history ", "events", "statistics"} {
 			if !bytes.Contains(out, []byte(what)) {
 				t.Errorf("no %s in\n%s", what, out)
 			}
 		}
-		for pattern, most := range map[string]int{"log/mail-*": 31, "log/connection-*": 21, "log/abuse-*": 91, "data/history/*": 8, "data/events/*.db": 31, "data/keys/log/*": 31, "data/keys/history/*": 8} {
+		for pattern, most := range map[string]int{"log/mail-*": 31, "log/connection-*": 21, "log/abuse-*": 91, "data/history/*": 8, "data/events/*.db": 31, "data/stats/*": 61, "data/keys/log/*": 31, "data/keys/history/*": 8} {
 			if files, _ := filepath.Glob(filepath.Join(dir, pattern)); len(files) < most-2 || len(files) > most+1 {
 				t.Errorf("%d files %s, want about %d", len(files), pattern, most)
 			}
 		}
 		stop()
 		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := o.Close(); err != nil {
 			t.Error(err)
 		}
 		if err := e.Close(); err != nil {

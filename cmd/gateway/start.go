@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"mailweir/filter/access"
+	"mailweir/internal/census"
 	"mailweir/internal/config"
 	"mailweir/internal/daykey"
 	"mailweir/internal/dkimcore"
@@ -37,6 +38,7 @@ type gateway struct {
 	history *history.Log
 	sealing *daykey.Keys // of the history
 	events  *events.Store
+	census  *census.Store
 	queue   *queue.Queue
 	opened  atomic.Pointer[queue.Queue] // for /readyz, which answers during the start
 	relay   *router

@@ -9,6 +9,7 @@ import (
 	"io"
 	"time"
 
+	"mailweir/internal/census"
 	"mailweir/internal/events"
 )
 
@@ -16,9 +17,12 @@ const statsHelp = `
 gateway stats --config FILE [--since TIME] [--until TIME] [--threshold K] [--json]
 
 Counts recipients and octets by hour, domain and action, and by TLS version,
-from the events of 'gateway trace'. What would tell of few people is not shown:
-domains with fewer than K (10) recipients of an action in an hour are counted
-together as "other", and where these are fewer than K, too, no number is given.
+from the events of 'gateway trace'; and messages by the software that wrote them
+and, where stats.mmdb is set, by the country and network that they came from.
+What would tell of few people is not shown: domains with fewer than K (10)
+recipients of an action in an hour, and origins with fewer than K messages, are
+counted together as "other", and where these are fewer than K, too, no number is
+given.
 Nothing leaves the machine. TIME is as for 'gateway trace'; without --since it is
 the last 24 hours.
 
@@ -56,10 +60,35 @@ func statsCommand(_ context.Context, std stdio, args []string) (int, error) {
 		return exitError, err
 	}
 	list, err := events.Stats(eventsDir(cfg), from, to, *k)
-	if err != nil || len(list) == 0 {
+	if err != nil {
 		return exitError, err
 	}
-	return exitOK, printStats(std.out, list, *asJSON)
+	sources, err := census.Stats(censusDir(cfg), from, to, *k)
+	if err != nil || len(list)+len(sources) == 0 {
+		return exitError, err
+	}
+	if err := printStats(std.out, list, *asJSON); err != nil {
+		return exitError, err
+	}
+	return exitOK, printCensus(std.out, sources, *asJSON)
+}
+
+func printCensus(w io.Writer, list []census.Count, asJSON bool) error {
+	for _, c := range list {
+		var err error
+		switch {
+		case asJSON:
+			err = json.NewEncoder(w).Encode(c)
+		case c.FewerThan > 0:
+			_, err = fmt.Fprintf(w, "%-16s %-43s %10s\n", "all hours", c.Kind+" "+c.Name, fmt.Sprintf("< %d", c.FewerThan))
+		default:
+			_, err = fmt.Fprintf(w, "%-16s %-43s %10d\n", "all hours", c.Kind+" "+c.Name, c.Messages)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func printStats(w io.Writer, list []events.Count, asJSON bool) error {

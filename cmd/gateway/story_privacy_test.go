@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"mailweir/internal/mailtest"
 )
 
 const privacyConfig = `
@@ -33,6 +35,8 @@ log_addresses = "pseudonymous"
 dir = "{{.Dir}}/log"
 [relay]
 outbound = "{{.Sink2}}"
+[stats]
+mmdb = ["{{.MMDB}}"]
 `
 
 // TestCanaryClient: a client's address, name and HELO, and the addresses of a
@@ -42,6 +46,7 @@ outbound = "{{.Sink2}}"
 func TestCanaryClient(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, t.TempDir())
+	w.names["MMDB"] = mailtest.MMDB(t)
 	config := w.write("gateway.toml", privacyConfig)
 	w.sinks["Sink"].reply("RCPT refused@", "550 5.1.1 no refused@example.org here")
 	w.start()
@@ -80,6 +85,7 @@ func TestCanaryClient(t *testing.T) {
 	noCanary(t, "history", readTree(t, w.path("data/history")), ip, "canary", "bob@", "refused@", "anna@")
 	traceStory(t, w, config)
 	statsStory(t, config)
+	noCanary(t, "statistics", append(readTree(t, w.path("data/stats")), config...), ip, "canary", "bob@")
 	eraseStory(t, w, config)
 	verifyStory(t, w, config)
 }
@@ -112,7 +118,8 @@ func statsStory(t *testing.T, config string) {
 	for args, want := range map[string]string{
 		"--json":                "\"fewer_than\":10",
 		"--json --threshold 2":  "\"domain\":\"example.org\",\"action\":\"accept\",\"recipients\":",
-		"--threshold 2":         "example.org",
+		"--threshold 2":         "country NL",
+		"--threshold 4 --json":  "{\"kind\":\"software\",\"name\":\"none\",\"messages\":4}",
 		"--since 2h --until 1h": "",
 		"--threshold 0":         "",
 	} {

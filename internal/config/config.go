@@ -52,6 +52,7 @@ type Config struct {
 	Privacy  Privacy    `toml:"privacy"`
 	History  History    `toml:"history"`
 	Events   Events     `toml:"events"`
+	Stats    Stats      `toml:"stats"`
 	Log      Log        `toml:"log"`
 	Metrics  Metrics    `toml:"metrics"`
 
@@ -334,6 +335,13 @@ type History struct {
 // Events is how long `gateway trace` can tell what became of a message.
 type Events struct {
 	Keep time.Duration `toml:"keep" default:"30d" min:"1d" max:"3650d"`
+}
+
+// Stats is what `gateway stats` can tell.
+type Stats struct {
+	// MMDB are files with countries and networks of addresses.
+	MMDB []Path        `toml:"mmdb"`
+	Keep time.Duration `toml:"keep" default:"365d" min:"1d" max:"3650d"`
 }
 
 // Log is the program's own log, on standard error, or in files of a day.
