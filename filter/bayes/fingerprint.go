@@ -13,9 +13,10 @@ const (
 	minFile = 256
 	// maxFile is how much of a file is looked at for its sketch.
 	maxFile = 1 << 20
-	// A point of the content is one octet in about pointEvery, by what the 64
-	// octets before it are: what is put in or taken out elsewhere does not move it.
-	pointEvery = 64
+	// A point of the content is one octet in about 64, by what the 64 octets up to
+	// it are: what is put in or taken out elsewhere does not move it. pointShift
+	// leaves the bits that are zero there.
+	pointShift = 58
 	// minPoints are needed for a sketch: about 4 KiB.
 	minPoints = 64
 	// maxFiles is how many files of a message have fingerprints.
@@ -59,7 +60,7 @@ func (p *Fingerprint) Write(b []byte) {
 	roll := p.roll
 	for _, c := range rest {
 		roll = roll<<1 + gear[c]
-		if roll>>58 == 0 { // one in pointEvery
+		if roll>>pointShift == 0 {
 			p.point(roll)
 		}
 	}
