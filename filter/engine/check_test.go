@@ -223,3 +223,21 @@ func TestStates(t *testing.T) {
 		}
 	}
 }
+
+// TestMilterCloses: no connection outlives its question, which the library alone
+// would leave open when a negotiation fails.
+func TestMilterCloses(t *testing.T) {
+	closed := make(chan error, 1)
+	a := fake(t, func(c net.Conn) {
+		c.Write([]byte("\x00\x00\x00\x01X"))
+		c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		_, err := io.Copy(io.Discard, c)
+		closed <- err
+	})
+	if _, err := asker(t, "milter", a).Ask(t.Context(), message("x", "")); err == nil {
+		t.Error("it was content")
+	}
+	if err := <-closed; err != nil {
+		t.Errorf("the connection is still open: %v", err)
+	}
+}
