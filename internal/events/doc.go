@@ -12,7 +12,7 @@
 // to one writer goroutine through a bounded queue and never wait; what does not
 // fit or cannot be written is counted. The writer commits once a second, with a
 // sync: a crash, also one of the machine, loses at most what came in the last
-// second or two, and the next start says that there was one.
+// second or two, and the next start counts what it cost (marker.go).
 //
 // Several processes may use a store at once: the gateway writes, commands read
 // and erase.

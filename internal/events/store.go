@@ -1,11 +1,9 @@
 package events
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -20,8 +18,6 @@ const (
 	// openDays bounds the databases that are open: today's, and those of
 	// messages that are delivered late.
 	openDays = 4
-	// marker stands in the directory while a gateway writes.
-	marker = "open"
 )
 
 // Store is the writing side. It is safe for concurrent use.
@@ -32,6 +28,7 @@ type Store struct {
 	written prometheus.Counter
 	dropped *prometheus.CounterVec
 	crashes prometheus.Counter
+	ledger  *ledger
 
 	mu      sync.Mutex
 	waiting []change
@@ -53,6 +50,7 @@ const (
 	lostBacklog = "backlog"
 	lostWrite   = "write"
 	lostClosed  = "closed"
+	lostCrash   = "crash"
 )
 
 // Open makes dir where it is missing, drops days that are older than keep, and
@@ -68,15 +66,18 @@ func Open(dir string, keep time.Duration, log *slog.Logger) (*Store, error) {
 	s.written = prometheus.NewCounter(prometheus.CounterOpts{Name: "mailweir_events_written_total", Help: "Rows and outcomes written to the events."})
 	s.dropped = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mailweir_events_dropped_total", Help: "Rows and outcomes missing from the events; mail is not affected."}, []string{"reason"})
 	s.crashes = prometheus.NewCounter(prometheus.CounterOpts{Name: "mailweir_events_crashes_total", Help: "Starts after a run that did not end in order: its last one or two seconds are missing."})
-	for _, r := range []string{lostBacklog, lostWrite, lostClosed} {
+	for _, r := range []string{lostBacklog, lostWrite, lostClosed, lostCrash} {
 		s.dropped.WithLabelValues(r)
 	}
-	if _, err := os.Stat(filepath.Join(dir, marker)); err == nil {
-		s.crashes.Inc()
-		log.Warn("events: the last run did not end in order: what it had not written in its last second or two is missing")
-	}
-	if err := os.WriteFile(filepath.Join(dir, marker), nil, 0o600); err != nil {
+	ledger, lost, crashed, err := openLedger(dir)
+	if err != nil {
 		return nil, fmt.Errorf("events: %w", err)
+	}
+	s.ledger = ledger
+	if crashed {
+		s.crashes.Inc()
+		s.dropped.WithLabelValues(lostCrash).Add(float64(lost))
+		log.Warn("events: the last run did not end in order: what it had not written in its last second or two is missing", "events", lost)
 	}
 	w := &writer{s: s, days: map[string]*dayDB{}}
 	go func() {
@@ -107,6 +108,7 @@ func (s *Store) send(c change) {
 		s.dropped.WithLabelValues(lostBacklog).Inc()
 		return
 	}
+	s.ledger.came.Add(1)
 	if s.waiting = append(s.waiting, c); len(s.waiting) == backlog/2 {
 		select {
 		case s.full <- struct{}{}:
@@ -133,7 +135,14 @@ func (s *Store) Close() error {
 	}
 	s.mu.Unlock()
 	<-s.done
-	if err := os.Remove(filepath.Join(s.dir, marker)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ledger == nil {
+		return nil
+	}
+	err := s.ledger.close(s.dir)
+	s.ledger = nil
+	if err != nil {
 		return fmt.Errorf("events: %w", err)
 	}
 	return nil

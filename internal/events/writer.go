@@ -86,7 +86,7 @@ func (w *writer) flush() {
 	if len(w.waiting) == 0 {
 		return
 	}
-	now := time.Now()
+	now, came := time.Now(), len(w.waiting)
 	var lost int
 	var cause error
 	for _, c := range joined(w.waiting) {
@@ -118,6 +118,7 @@ func (w *writer) flush() {
 		w.s.dropped.WithLabelValues(lostWrite).Add(float64(lost))
 		w.s.log.Error("events are lost; mail is not affected", "events", lost, "error", cause)
 	}
+	w.s.ledger.settled.Add(int64(came - len(w.early)))
 	clear(w.waiting)
 	w.waiting = append(w.waiting[:0], w.early...)
 	w.early = w.early[:0]
