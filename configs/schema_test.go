@@ -18,6 +18,7 @@ func TestDashboardSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	plugins.RegisterDefaultPlugins()
+	//lint:ignore SA1019 what people import is this format; the next one is for dashboards kept as Kubernetes objects
 	var d grafana.Dashboard
 	// An empty list of faults comes as an error that is not nil.
 	if err := d.UnmarshalJSONStrict(data); err != nil && err.Error() != "" {
