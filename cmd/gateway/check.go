@@ -30,9 +30,9 @@ gateway check --config FILE [flags] FILE|DIR|-...
 Judges messages by the very same pipeline as the running gateway, and delivers
 nothing. Files with LF line ends are read as CRLF, and a leading mbox "From "
 line is dropped. Without --client-ip, the checks of the connection and SPF are
-skipped. A directory is read with everything below it, in parallel; several files give
-one JSON object a line with --json. A directory may have a file envelopes.jsonl
-that says how each message came, one object a line with "file" (a path below
+skipped. A directory is read with everything below it, in parallel, and an mbox
+file message by message (FILE:1, FILE:2, ...); several messages give one JSON
+object a line with --json. A directory may have a file envelopes.jsonl that says how each message came, one object a line with "file" (a path below
 the directory), "client_ip", "helo" and "mail_from"; a flag overrides it.
 
 exit status for one file: 0 accept, 10 tag or quarantine, 20 defer, 30 reject
@@ -248,7 +248,7 @@ func (c *checker) file(ctx context.Context, stdin io.Reader, s stored) *finding 
 		f = newFinding()
 		f.Error = err.Error()
 	}
-	f.File = s.path
+	f.File = s.name()
 	return f
 }
 
@@ -256,9 +256,12 @@ func (c *checker) file(ctx context.Context, stdin io.Reader, s stored) *finding 
 func (s stored) read(stdin io.Reader) ([]byte, error) {
 	var data []byte
 	var err error
-	if s.path == "-" {
+	switch {
+	case s.path == "-":
 		data, err = io.ReadAll(stdin)
-	} else {
+	case s.part != nil:
+		data, err = s.readSection()
+	default:
 		data, err = os.ReadFile(s.path)
 	}
 	return normalize(data), err

@@ -24,8 +24,8 @@ gateway learn --config FILE --forget FILE|DIR|-             undo that
 gateway learn --config FILE                                 what was learned
 gateway learn --config FILE --erase                         forget everything
 
-Teaches the learned filter what is spam and what is ham: single messages, or
-folders with everything below them. --spam, --ham and --forget may be repeated;
+Teaches the learned filter what is spam and what is ham: single messages, mbox
+files, or folders with everything below them. --spam, --ham and --forget may be repeated;
 what stands behind them without a flag of its own belongs to the only one that
 was given. A message that was learned already counts once; learned the other way
 round, it changes sides. A running gateway follows within seconds, and need not
@@ -208,7 +208,7 @@ func (o *learnOptions) teach(ctx context.Context, std stdio, store *bayes.Store,
 	}, func(k int, m read) {
 		progress.step()
 		if m.err != nil {
-			r.Errors = append(r.Errors, files[k].path+": "+m.err.Error())
+			r.Errors = append(r.Errors, files[k].name()+": "+m.err.Error())
 			return
 		}
 		r.count(learn[k](m.facts))

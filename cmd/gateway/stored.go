@@ -33,9 +33,12 @@ type envelopeJSON struct {
 type stored struct {
 	path     string // "-" is standard input
 	envelope *envelopeJSON
+	part     *section // in an mbox file with several messages
+	number   int      // of the part, from 1
 }
 
-// expand replaces directories by the messages below them, in order of name.
+// expand replaces directories by the messages below them, in order of name, and
+// mbox files by the messages in them.
 func expand(args []string) ([]stored, error) {
 	var files []stored
 	for _, a := range args {
@@ -53,7 +56,20 @@ func expand(args []string) ([]stored, error) {
 	if len(files) == 0 {
 		return nil, fmt.Errorf("no files in %s", strings.Join(args, ", "))
 	}
-	return files, nil
+	return splitAll(files)
+}
+
+func splitAll(files []stored) (all []stored, err error) {
+	for _, f := range files {
+		list := []stored{f}
+		if f.path != "-" {
+			if list, err = f.split(); err != nil {
+				return nil, err
+			}
+		}
+		all = append(all, list...)
+	}
+	return all, nil
 }
 
 // folder lists the messages below dir. An envelopesFile holds for its folder
