@@ -89,6 +89,9 @@ type BodyFacts struct {
 	// Words are hashes of the words of the displayed text, in order, for the
 	// learned filter. They are not kept: hashes or not, they are the text.
 	Words []uint64 `json:"-"`
+	// Source are hashes of what the text begins with as it was sent, markup,
+	// capitals and layout included; for the learned filter, and not kept.
+	Source []uint64 `json:"-"`
 	// Files are fingerprints of attached files, for the learned filter. They are
 	// not kept either.
 	Files []FilePrint `json:"-"`

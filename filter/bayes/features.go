@@ -46,6 +46,11 @@ const (
 	kindNoField
 	kindMessageID
 	kindAmbiguity
+	kindSourcePair
+	kindSourceTriple
+	kindSubjectGram
+	kindFromGram
+	kindReplyToGram
 )
 
 // extractor turns facts into features. It is kept from message to message.
@@ -63,9 +68,10 @@ func (e *extractor) features(f *filter.Facts, key uint64) []uint32 {
 	e.key, e.out = key, e.out[:0]
 	e.set.reset()
 	e.words(f.Body.Words)
+	e.source(f.Body.Source)
 	e.urls(f.Body.URLs)
 	e.sender(&f.Header)
-	e.text(kindSubject, kindSubjectPair, f.Header.Subject)
+	e.subject(&f.Header)
 	e.structure(&f.Body)
 	e.fields(&f.Header)
 	return e.out
@@ -73,7 +79,7 @@ func (e *extractor) features(f *filter.Facts, key uint64) []uint32 {
 
 func (e *extractor) add(k kind, h uint64) {
 	v := uint32(finish(h+uint64(k)*0x9e3779b97f4a7c15, e.key) >> 32)
-	if len(e.out) < maxFeatures && e.set.add(v) {
+	if len(e.out) < maxFeatures && e.set.add(v, e.out) {
 		e.out = append(e.out, v)
 	}
 }
@@ -88,6 +94,76 @@ func (e *extractor) words(w []uint64) {
 		}
 	}
 }
+
+// subject takes the words of the subject, but not its recipients' and years.
+func (e *extractor) subject(h *filter.HeaderFacts) {
+	s := h.Subject
+	for at := 0; at < len(s); {
+		n := 0
+		for at+n < len(s) && addressOctet(s[at+n]) {
+			n++
+		}
+		if w := s[at : at+n]; isYear(w) || isRecipient(w, h.To) || isRecipient(w, h.Cc) {
+			s = s[:at] + s[at+n:] // seldom
+			n = 0
+		}
+		at += n + 1
+	}
+	e.text(kindSubject, kindSubjectPair, s)
+	e.grams(kindSubjectGram, s)
+}
+
+func addressOctet(c byte) bool {
+	return isLetter(c) || '0' <= c && c <= '9' || c >= 0x80 || strings.IndexByte("@._-+", c) >= 0
+}
+
+// isYear: 1990 to 2039.
+func isYear(s string) bool {
+	return len(s) == 4 && ("1990" <= s && s <= "1999" || "2000" <= s && s <= "2039") && '0' <= s[3] && s[3] <= '9'
+}
+
+// maxRecipients is how many of them are looked for in a subject.
+const maxRecipients = 8
+
+// isRecipient reports the address of one of them, or a half of it.
+func isRecipient(s string, list []filter.Address) bool {
+	for i := 0; s != "" && i < min(len(list), maxRecipients); i++ {
+		local, domain, _ := strings.Cut(list[i].Addr, "@")
+		if strings.EqualFold(s, local) || strings.EqualFold(s, domain) || strings.EqualFold(s, list[i].Addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// source takes neighbours of two and three tokens: single ones say little that
+// the words do not.
+func (e *extractor) source(t []uint64) {
+	for i := 1; i < len(t); i++ {
+		p := pair(t[i-1], t[i])
+		e.add(kindSourcePair, p)
+		if i > 1 {
+			e.add(kindSourceTriple, pair(t[i-2], p))
+		}
+	}
+}
+
+// grams takes all runs of four octets, capitals and all, every digit being 0:
+// names that are made up anew each time are alike in these.
+func (e *extractor) grams(k kind, s string) {
+	var v uint32
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if '0' <= c && c <= '9' {
+			c = '0'
+		}
+		if v = v<<8 | uint32(c); i >= 3 {
+			e.add(k, uint64(v)*gramSpread)
+		}
+	}
+}
+
+const gramSpread = 0x9e3779b97f4a7c15
 
 func pair(a, b uint64) uint64 { return bits.RotateLeft64(a, 23)*0x9fb21c651e98df25 + b }
 
@@ -157,6 +233,8 @@ func (e *extractor) sender(h *filter.HeaderFacts) {
 	if len(h.From) > 0 {
 		a := &h.From[0]
 		e.text(kindFromName, kindFromPair, a.Name)
+		e.grams(kindFromGram, a.Name)
+		e.grams(kindFromGram, a.Addr)
 		e.string(kindFromAddr, a.Addr)
 		e.string(kindFromDomain, a.Domain)
 		if i := strings.LastIndexByte(a.Domain, '.'); i >= 0 {
@@ -165,6 +243,8 @@ func (e *extractor) sender(h *filter.HeaderFacts) {
 	}
 	if len(h.ReplyTo) > 0 {
 		e.string(kindReplyTo, h.ReplyTo[0].Domain)
+		e.grams(kindReplyToGram, h.ReplyTo[0].Name)
+		e.grams(kindReplyToGram, h.ReplyTo[0].Addr)
 	}
 }
 
@@ -250,33 +330,57 @@ func finish(h, key uint64) uint64 {
 	return h ^ h>>33
 }
 
-// set tells what it has seen since the last reset, without being cleared.
+// set tells what it has seen since the last reset, without being cleared. It
+// uses as much of its slots as it needs, so that what is used stays near.
 type set struct {
 	slots []uint64 // round<<32 | value
 	round uint32
+	bits  int // of the slots in use
+	n     int
 }
 
-const setBits = 15 // room for maxFeatures at less than half
+const (
+	minSetBits = 11
+	setBits    = 15 // room for maxFeatures at less than half
+)
 
 func (s *set) reset() {
 	if s.slots == nil {
 		s.slots = make([]uint64, 1<<setBits)
 	}
+	s.bits, s.n = minSetBits, 0
 	if s.round++; s.round == 0 {
 		clear(s.slots)
 		s.round = 1
 	}
 }
 
-// add tells whether v is new.
-func (s *set) add(v uint32) bool {
+// add tells whether v is new. seen are all values before it.
+func (s *set) add(v uint32, seen []uint32) bool {
+	if 2*s.n >= 1<<s.bits && s.bits < setBits {
+		bits := s.bits + 1
+		s.reset()
+		s.bits, s.n = bits, len(seen)
+		for _, o := range seen {
+			s.put(o)
+		}
+	}
+	if !s.put(v) {
+		return false
+	}
+	s.n++
+	return true
+}
+
+func (s *set) put(v uint32) bool {
 	want := uint64(s.round)<<32 | uint64(v)
-	for i := v >> (32 - setBits); ; i = (i + 1) & (1<<setBits - 1) {
-		switch slot := s.slots[i]; {
+	slots := s.slots[:1<<s.bits]
+	for i := v >> (32 - s.bits); ; i = (i + 1) & uint32(len(slots)-1) {
+		switch slot := slots[i]; {
 		case slot == want:
 			return false
 		case slot>>32 != uint64(s.round):
-			s.slots[i] = want
+			slots[i] = want
 			return true
 		}
 	}

@@ -8,7 +8,7 @@ import (
 
 // The log of lessons, all numbers little-endian: a header of 32 octets,
 //
-//	 0  8  "MWLEARN1"
+//	 0  8  "MWLEARN2"
 //	 8  8  key of the features, random
 //	16  8  id of this file, random: another one after every compaction
 //	24  4  0
@@ -30,7 +30,7 @@ import (
 // A record that is torn at the end was never acknowledged and is cut off. One
 // before the length that the model tells of is damage.
 const (
-	logMagic   = "MWLEARN1"
+	logMagic   = "MWLEARN2"
 	logHead    = 32
 	recordHead = 8
 	bodyHead   = 16

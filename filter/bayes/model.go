@@ -13,7 +13,7 @@ import (
 // Model is what the gateway judges by: trained, immutable, safe for concurrent
 // use. Its file, all numbers little-endian:
 //
-//	 0   8  "MWMODEL1"
+//	 0   8  "MWMODEL2"
 //	 8   8  key of the features
 //	16   8  id of the store's log that it was trained from
 //	24   8  size of that log then
@@ -40,7 +40,7 @@ type Model struct {
 }
 
 const (
-	modelMagic  = "MWMODEL1"
+	modelMagic  = "MWMODEL2"
 	modelHead   = 64
 	weightUnit  = 1.0 / 1024
 	sketchBytes = 4*sketchSize + 4
@@ -102,12 +102,11 @@ func train(key uint64, lessons []*lesson) *Model {
 	if m.spam == 0 || m.ham == 0 {
 		return m
 	}
-	m.calibration = calibrate(lessons)
-	w := fit(lessons)
-	m.bias = w.bias
-	m.weights = make([]int16, len(w.w))
-	for i, x := range w.w {
-		m.weights[i] = int16(math.Round(min(32767, max(-32768, float64(x)/weightUnit))))
+	w, c := learn(lessons)
+	m.bias, m.calibration = w.bias, c
+	m.weights = make([]int16, len(w.slots))
+	for i := range w.slots {
+		m.weights[i] = int16(math.Round(min(32767, max(-32768, float64(w.slots[i].weight)/weightUnit))))
 	}
 	return m
 }

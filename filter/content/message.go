@@ -32,6 +32,7 @@ func (r *Reader) Open(tx *filter.Transaction) *Message {
 	m := messages.Get().(*Message)
 	m.patterns = r.patterns()
 	m.header = readHeader(tx)
+	m.source = newSource(m.header.To, m.header.Cc)
 	m.tx = tx
 	return m
 }
@@ -43,6 +44,7 @@ type Message struct {
 	header   filter.HeaderFacts
 	body     filter.BodyFacts
 	links    links
+	source   source
 
 	text    text // as displayed
 	unseen  text // hidden by style
@@ -91,6 +93,7 @@ func (m *Message) Write(p []byte) bool {
 // End renders the leaf.
 func (m *Message) End() {
 	m.utf8 = charset.ToUTF8(m.utf8[:0], m.raw, m.charset)
+	m.source.add(m.utf8)
 	m.text.space()
 	if m.isHTML {
 		m.body.HTMLLength += len(m.raw)
@@ -150,7 +153,7 @@ func (m *Message) measure() {
 	b.URLs, b.Mailtos = m.links.list, m.links.mailtos
 	w := newWords(len(m.text.out), m.header.To, m.header.Cc)
 	w.add(m.text.out)
-	b.Words = w.out
+	b.Words, b.Source = w.out, m.source.out
 	b.TextLength = utf8.RuneCount(m.text.out)
 	b.Hidden = utf8.RuneCount(m.unseen.out)
 	b.Invisible = m.text.invisible + m.unseen.invisible

@@ -2,8 +2,6 @@ package content
 
 import (
 	"encoding/binary"
-	"slices"
-	"strings"
 	"unicode/utf8"
 
 	"mailweir/filter"
@@ -22,9 +20,8 @@ const maxWords = 4096
 // addresses, and years. Mail of one mailbox, or of one year, would be told by
 // them, and nothing about the next.
 type words struct {
-	out   []uint64
-	skip  []uint64 // hashes of the recipients' words
-	bloom uint64   // of skip
+	out  []uint64
+	skip skipped // the recipients' words
 }
 
 // newWords makes room for the words of size octets.
@@ -32,17 +29,12 @@ func newWords(size int, recipients ...[]filter.Address) *words {
 	w := &words{out: make([]uint64, 0, min(maxWords, size/5+8))}
 	var skip words
 	for _, list := range recipients {
-		for _, a := range list[:min(len(list), maxSkipped)] {
-			addr := strings.ToLower(a.Addr)
-			if i := strings.LastIndexByte(addr, '.'); i > strings.LastIndexByte(addr, '@') {
-				addr = addr[:i] // "com" tells nobody
-			}
-			skip.add([]byte(addr))
+		for i := range list[:min(len(list), maxSkipped)] {
+			skip.add([]byte(withoutTop(list[i].Addr)))
 		}
 	}
-	w.skip = skip.out
-	for _, h := range w.skip {
-		w.bloom |= 1 << (h & 63)
+	for _, h := range skip.out {
+		w.skip.add(h)
 	}
 	return w
 }
@@ -90,10 +82,9 @@ func (w *words) word(b []byte) {
 		return
 	}
 	h := hashWord(b)
-	if w.bloom&(1<<(h&63)) != 0 && slices.Contains(w.skip, h) {
-		return
+	if !w.skip.has(h) {
+		w.out = append(w.out, h)
 	}
-	w.out = append(w.out, h)
 }
 
 // isYear: 1990 to 2039.

@@ -32,7 +32,7 @@ const (
 var bounds = map[string]float64{"header.toml": 1.2, "links.toml": 1.2, "structure.toml": 0.9, "text.toml": 1.6, "together.toml": 1.4}
 
 var byHand = []string{
-	"GTUBE", "FROM_NO_DOMAIN", "FROM_NAME_ADDR", "DATE_TRACE_FUTURE", "DATE_TRACE_PAST", "DATE_FUTURE", "DATE_BAD",
+	"GTUBE", "FROM_OWN_UNPROVEN", "FROM_LOOKALIKE", "FROM_NO_DOMAIN", "FROM_NAME_ADDR", "DATE_TRACE_FUTURE", "DATE_TRACE_PAST", "DATE_FUTURE", "DATE_BAD",
 	"TO_MISSING", "REPLYTO_DIFFER", "REPLYTO_FREEMAIL", "REPLY_THREAD", "LIST_POST", "URL_DISGUISED", "URL_PUNYCODE", "URL_USERINFO",
 	"URL_PORT", "HTML_FORM", "HTML_PASSWORD", "HTML_REFRESH", "EXTORTION",
 }
@@ -69,9 +69,8 @@ func suggest(all []judged, set *rules.Rules) string {
 	return b.String()
 }
 
-// learnedBounds hold the learned filter's symbols. Its surest one may decide
-// alone: it speaks of what this very site has called spam.
-var learnedBounds = map[string][2]float64{"BAYES": {-2, 5}, "FUZZY": {0, 2.5}}
+// learnedBounds hold the learned filter's symbols, so that none decides alone.
+var learnedBounds = map[string][2]float64{"BAYES": {-2, 4.9}, "FUZZY": {0, 2.5}}
 
 // featuresOf are the symbols to be fitted: with -learn those of the learned
 // filter, the others being as they are shipped.
