@@ -10,10 +10,12 @@ import (
 
 	"mailweir/internal/jsonx"
 	"mailweir/internal/logline"
+	"mailweir/mail"
 )
 
 // tally is what the log will say of a connection.
 type tally struct {
+	id           mail.ID // zero until a refusal needs it
 	began        time.Time
 	result       connResult // "" until it is admitted or turned away
 	end          string     // why it ended: "quit", "closed", "shutdown", "panic", or a connError
@@ -31,6 +33,14 @@ func (t *tally) reply(code int, e smtp.EnhancedCode) {
 	if t.refused++; t.refused == 1 {
 		t.refusal = [4]int{code, e[0], e[1], e[2]}
 	}
+}
+
+// name is the connection's ID, by which a refusal leads to its line.
+func (t *tally) name() mail.ID {
+	if t.id == (mail.ID{}) {
+		t.id = mail.NewID(t.began)
+	}
+	return t.id
 }
 
 // ended notes why; the first reason counts.
@@ -87,6 +97,7 @@ func (l *connectionLine) AppendFields(o *jsonx.Object) {
 	o.Int("accepted", int64(t.accepted))
 	o.Int("refused", int64(t.refused))
 	o.StringIf("refusal", t.firstRefusal())
+	o.StringIf("id", t.idText())
 	if l.authFailures > 0 {
 		o.Int("auth_failures", int64(l.authFailures))
 	}
@@ -109,10 +120,19 @@ func (l *connectionLine) LogValue() slog.Value {
 	attrs = append(attrs, slog.String("result", string(t.result)), slog.String("end", t.end),
 		slog.Int("transactions", t.transactions), slog.Int("accepted", t.accepted), slog.Int("refused", t.refused))
 	text("refusal", t.firstRefusal())
+	text("id", t.idText())
 	if l.authFailures > 0 {
 		attrs = append(attrs, slog.Int("auth_failures", l.authFailures))
 	}
 	return slog.GroupValue(append(attrs, slog.Int64("duration_ms", l.took.Milliseconds()))...)
+}
+
+// idText is empty where no refusal has named the connection.
+func (t *tally) idText() string {
+	if t.id == (mail.ID{}) {
+		return ""
+	}
+	return t.id.String()
 }
 
 // listener is the address that the client came to: ours.

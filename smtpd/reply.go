@@ -8,9 +8,14 @@ import (
 	"github.com/emersion/go-smtp"
 )
 
-// reply sends r, and counts a 5yz against the client.
+// reply sends r. A refusal of the engine's own has the connection's ID at its
+// end, since there is no transaction that could have one.
 func (c *conn) reply(r *Reply) {
-	c.say(r.Code, r.Enhanced, r.Text)
+	text := r.Text
+	if r.Code >= 400 {
+		text += "; id " + c.tally.name().String()
+	}
+	c.say(r.Code, r.Enhanced, text)
 	if r.Close {
 		c.closing, c.linger = true, r.Code >= 400
 	}

@@ -3,10 +3,13 @@ package main
 import (
 	"crypto/tls"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"strings"
 	"testing"
 	"time"
+
+	"mailweir/mail"
 )
 
 // TestConnectionLog: what the log says of connections, as they come and go.
@@ -39,15 +42,22 @@ func TestConnectionLog(t *testing.T) {
 			}
 			defer cl.close()
 			cl.reply()
+			var id any // what the engine's own refusal names
 			for _, command := range c.commands {
 				if command == "TLS" {
 					cl.upgrade(&tls.Config{InsecureSkipVerify: true})
-				} else if _, err := cl.do("%s", command); err != nil {
+				} else if reply, err := cl.do("%s", command); err != nil {
 					t.Fatal(err)
+				} else if text := fmt.Sprint(reply); command == "NONSENSE" {
+					_, after, _ := strings.Cut(text, "; id ")
+					id = after[:min(len(after), mail.IDLength)]
 				}
 			}
 			cl.close()
 			got := connectionLines(t, w, from, 1)[0]
+			if id != nil && (id == "" || got["id"] != id) {
+				t.Errorf("the refusal names %q, the line %v", id, got["id"])
+			}
 			for key, want := range c.want {
 				if got[key] != want {
 					t.Errorf("%s is %v, want %v, in %v", key, got[key], want, got)
