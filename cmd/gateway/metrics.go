@@ -5,7 +5,7 @@ import (
 
 	"mailweir/internal/config"
 	"mailweir/internal/dns"
-	"mailweir/memo"
+	"mailweir/internal/memo"
 	"mailweir/queue"
 	"mailweir/relay"
 	"mailweir/report"

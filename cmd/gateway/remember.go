@@ -12,8 +12,8 @@ import (
 	"mailweir/filter/reputation"
 	"mailweir/internal/config"
 	"mailweir/internal/fsx"
+	"mailweir/internal/memo"
 	"mailweir/internal/rate"
-	"mailweir/memo"
 	"mailweir/smtpd"
 )
 

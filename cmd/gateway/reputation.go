@@ -13,8 +13,8 @@ import (
 	"mailweir/filter/reputation"
 	"mailweir/internal/config"
 	"mailweir/internal/fsx"
+	"mailweir/internal/memo"
 	"mailweir/mail"
-	"mailweir/memo"
 )
 
 const reputationHelp = `

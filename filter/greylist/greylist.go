@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"mailweir/filter"
-	"mailweir/memo"
+	"mailweir/internal/memo"
 )
 
 // Most is how many senders are remembered: 10 MB.

@@ -8,8 +8,8 @@ import (
 
 	"mailweir/filter"
 	"mailweir/internal/fsx"
+	"mailweir/internal/memo"
 	"mailweir/mail"
-	"mailweir/memo"
 )
 
 var times = Options{Delay: 5 * time.Minute, Window: 48 * time.Hour, Keep: 36 * 24 * time.Hour}

@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"mailweir/filter"
-	"mailweir/memo"
+	"mailweir/internal/memo"
 )
 
 const (

@@ -8,8 +8,8 @@ import (
 
 	"mailweir/filter"
 	"mailweir/internal/fsx"
+	"mailweir/internal/memo"
 	"mailweir/mail"
-	"mailweir/memo"
 )
 
 var options = Options{Good: -1, Bad: 2, Minimum: 10, HalfLife: 14 * 24 * time.Hour}

@@ -32,9 +32,9 @@ func layer(pkg string) int {
 		return 5
 	case pkg == "filter":
 		return 4
-	case pkg == "queue" || pkg == "relay" || pkg == "dnsbl" || pkg == "memo":
+	case pkg == "queue" || pkg == "relay" || pkg == "dnsbl":
 		return 3
-	case pkg == "mail" || pkg == "internal/jsonx" || pkg == "internal/daykey":
+	case pkg == "mail" || pkg == "internal/daykey" || pkg == "internal/fsx" || pkg == "internal/jsonx":
 		return 1
 	case pkg == "metrics" || first == "internal" || first == "configs":
 		return 2
