@@ -71,34 +71,40 @@ func (s *hostileShape) message(size int) []byte {
 
 // TestHostileContents holds what the scanner's side costs, both passes and all
 // decoders, to 2 s of CPU for 25 MB (and to 80 ms a megabyte, besides what the
-// limits allow any message), and to linear growth.
+// limits allow any message), and to linear growth beyond that: of contents side
+// by side that are too long to wait, each takes another pass over the message,
+// until MaxReread octets have gone through the decoders.
 func TestHostileContents(t *testing.T) {
 	if testing.Short() || raceDetector {
 		t.Skip("cost says nothing under the race detector, and takes long")
 	}
+	const reread = 350 * time.Millisecond // MaxReread octets, 5 ns each
 	small, large := 256<<10, 2<<20
 	if *hostile25 {
 		small, large = 2<<20, 25<<20
 	}
 	for _, s := range hostileShapes {
-		a, _ := contentsCost(t, s.message(small))
-		b, n := contentsCost(t, s.message(large))
+		limit := min(80*time.Millisecond*time.Duration(large)>>20+150*time.Millisecond, 2*time.Second)
+		a, _ := contentsCost(t, s.message(small), limit)
+		b, n := contentsCost(t, s.message(large), limit)
 		t.Logf("%-22s %10s %10s %s", s.name, a, b, n)
-		if limit := 80*time.Millisecond*time.Duration(large)>>20 + 150*time.Millisecond; b > min(limit, 2*time.Second) {
+		if b > limit {
 			t.Errorf("%s: %s for %d octets, at most %s is allowed", s.name, b, large, limit)
 		}
-		if ratio := time.Duration(large / small); b > 2*ratio*a && b > 300*time.Millisecond {
+		if ratio := time.Duration(large / small); b > 2*ratio*a && b > reread {
 			t.Errorf("%s: %s for %d times the octets of %s", s.name, b, ratio, a)
 		}
 	}
 }
 
-func contentsCost(t *testing.T, data []byte) (cost time.Duration, what string) {
+// contentsCost is the lesser of two, and of some more where others on the
+// machine may have made both dearer than limit.
+func contentsCost(t *testing.T, data []byte, limit time.Duration) (cost time.Duration, what string) {
 	t.Helper()
 	size, _ := mail.HeaderLength(data)
 	h := mail.ParseHeader(data[:size])
 	cost = time.Hour
-	for range 2 {
+	for i := 0; i < 2 || i < 8 && cost > limit; i++ {
 		start := cpuTime()
 		c := NewContents(&h, func() io.Reader { return bytes.NewReader(data) })
 		contents, octets := 0, int64(0)

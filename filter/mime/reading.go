@@ -54,6 +54,7 @@ func (r *Readings) bound(b string) {
 		return
 	}
 	r.bounds[b] = true
+	r.order = append(r.order, []byte(b))
 	r.first[b[0]] = true
 	r.first[strings.ToLower(b[:1])[0]] = true
 	r.first[strings.ToUpper(b[:1])[0]] = true

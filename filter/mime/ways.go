@@ -89,12 +89,7 @@ const maxLaxLine = 4096
 
 func (d *laxBase64) decode(dst, src []byte) []byte {
 	if !d.dropLines {
-		for _, c := range src {
-			if dst = d.octet(dst, c); d.done {
-				break
-			}
-		}
-		return dst
+		return d.octets(dst, src)
 	}
 	for _, c := range src {
 		if c != '\n' {
@@ -110,20 +105,37 @@ func (d *laxBase64) decode(dst, src []byte) []byte {
 	return dst
 }
 
-func (d *laxBase64) flush(dst []byte) []byte {
-	if !d.bad {
-		for _, c := range d.line {
+// octets decodes until something ends it. What is a value or white space in
+// every way does not need a look at which way this is.
+func (d *laxBase64) octets(dst, src []byte) []byte {
+	for _, c := range src {
+		v := base64Value[c]
+		switch {
+		case d.done:
+			return dst
+		case v&b64Not == 0:
+			d.quantum = d.quantum<<6 | uint32(v)
+			if d.n++; d.n == 4 {
+				d.n = 0
+				dst = append(dst, byte(d.quantum>>16), byte(d.quantum>>8), byte(d.quantum))
+			}
+		case v != b64Space:
 			dst = d.octet(dst, c)
 		}
+	}
+	return dst
+}
+
+func (d *laxBase64) flush(dst []byte) []byte {
+	if !d.bad {
+		dst = d.octets(dst, d.line)
 	}
 	d.line, d.bad = d.line[:0], false
 	return dst
 }
 
+// octet decodes one that octets does not.
 func (d *laxBase64) octet(dst []byte, c byte) []byte {
-	if d.done {
-		return dst
-	}
 	if d.url && c == '-' {
 		c = '+'
 	} else if d.url && c == '_' {
@@ -131,8 +143,6 @@ func (d *laxBase64) octet(dst []byte, c byte) []byte {
 	}
 	v := base64Value[c]
 	switch {
-	case v == b64Space:
-		return dst
 	case v == b64Pad && d.padding:
 		return dst
 	case v == b64Pad:
