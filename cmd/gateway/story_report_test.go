@@ -58,6 +58,9 @@ func cmdBackdate(ts *testscript.TestScript, _ bool, _ []string) {
 	}
 	yesterday := time.Now().UTC().AddDate(0, 0, -1).Format(time.DateOnly)
 	ts.Check(os.Rename(files[0], filepath.Join(filepath.Dir(files[0]), yesterday+".jsonl")))
+	keys, err := filepath.Glob(filepath.Join(w.path("data"), "keys", "history", "*.key"))
+	ts.Check(err)
+	ts.Check(os.Rename(keys[0], filepath.Join(filepath.Dir(keys[0]), yesterday+".key")))
 	ts.Check(os.RemoveAll(filepath.Join(w.path("data"), "reports")))
 	ts.Setenv("YESTERDAY", yesterday)
 }
