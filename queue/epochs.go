@@ -29,6 +29,7 @@ func (q *Queue) openKeys() error {
 	if !q.keys.on() {
 		return nil
 	}
+	q.doubtKeyless()
 	if err := q.fs.MkdirAll(q.keys.dir, 0o700); err != nil {
 		return err
 	}

@@ -6,8 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 
+	"mailweir/internal/fsx"
 	"mailweir/mail"
 )
 
@@ -161,14 +164,49 @@ func (q *Queue) holdsPlain() bool {
 	return false
 }
 
-// wipe overwrites what a segment has in clear, before its blocks go back to
-// the file system, where it would lie until others write there.
+// doubtKeyless takes for clear text, at a start, what holds no sealed record:
+// the file may have been recycled before there were keys, and what its earlier
+// life left behind, or the tail of a batch that was never whole, is no record.
+// All others were made by a process with keys, from files without clear text.
+func (q *Queue) doubtKeyless() {
+	for _, s := range q.segments {
+		s.plain = s.plain || !s.keyed
+	}
+}
+
+// wipe overwrites a segment with clear text and its digest, before their blocks
+// go back to the file system, where it would lie until others write there. An
+// earlier life of the file may have written more than this one.
 func (q *Queue) wipe(s *segment) {
-	err := writeZeros(s.file, blockSize, s.used)
+	err := overwrite(s.file, blockSize, s.size)
 	if err == nil {
-		err = s.file.Datasync()
+		err = q.wipeDigest(s.number)
 	}
 	if err != nil {
 		q.o.Logger.Error("queue: cannot overwrite clear text, its blocks are given back as they are", "segment", s.number, "err", err)
 	}
+}
+
+func overwrite(f fsx.File, from, to int64) error {
+	if err := writeZeros(f, from, to); err != nil {
+		return err
+	}
+	return f.Datasync()
+}
+
+// wipeDigest overwrites the domains and next hops that a digest names.
+func (q *Queue) wipeDigest(number uint64) error {
+	f, err := q.fs.Open(digestName(q.segDir(), number), os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return err
+	}
+	return overwrite(f, 0, size)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -116,21 +117,9 @@ func TestShredPlain(t *testing.T) {
 	if _, err := q.Shred(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	for _, dir := range []string{"/spool/seg", "/spool/corrupt"} {
-		infos, _ := mem.ReadDir(dir)
-		for _, info := range infos {
-			if b, _ := readWhole(mem, dir+"/"+info.Name, int(info.Size)); bytes.Contains(b, []byte("d.example")) {
-				t.Errorf("%s/%s speaks", dir, info.Name)
-			}
-		}
-	}
+	wantSilent(t, mem)
 	wantContent(t, q, stays, []byte("stays\r\n"))
-	for _, f := range wiped {
-		b := make([]byte, 64<<10)
-		if n, _ := f.ReadAt(b, 0); n == 0 || bytes.Contains(b, []byte("d.example")) {
-			t.Error("the blocks of a segment went back with clear text")
-		}
-	}
+	wantWiped(t, wiped)
 	if b, _ := readWhole(blocks, segmentName("/spool/seg", 1), 64<<10); !bytes.Contains(b, []byte("d.example")) || len(wiped) == 0 {
 		t.Error("the test has shown nothing")
 	}
@@ -140,12 +129,90 @@ func TestShredPlain(t *testing.T) {
 	q.Close()
 }
 
+// TestShredLeftovers: what no record and no digest of now tells of speaks, too:
+// a file that was recycled before there were keys holds what it held before, and
+// a digest that a start could not read is none, and lies there.
+func TestShredLeftovers(t *testing.T) {
+	o := sealedOptions(nil)
+	o.SegmentSize, o.SpillAt = 32<<10, 16<<10
+	mem, ids := digested(t, o)
+	q, err := open(mem, "/spool", o, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stays := mustPut(t, q, []byte("stays\r\n"), "a@d.example")
+	for _, id := range ids[1:] { // the first is over
+		if err := q.Delete(id); err != nil && !errors.Is(err, ErrNotFound) {
+			t.Fatal(err)
+		}
+	}
+	recycled, err := q.makeSegment()
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Close()
+	if b, _ := readWhole(mem, segmentName("/spool/seg", recycled.number), int(recycled.size)); !bytes.Contains(b, []byte("d.example")) {
+		t.Fatal("the segment was not written before")
+	}
+	digests := digestsOf(mem)
+	for _, name := range digests {
+		mem.Flip(name, 0, 1)
+	}
+	q = openSealed(t, mem, testKeys)
+	wiped := watchWipe(q)
+	for _, name := range digests {
+		f, err := mem.Open(name, os.O_RDONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wiped = append(wiped, f)
+	}
+	if len(digests) == 0 {
+		t.Fatal("no digest")
+	}
+	if _, err := q.Shred(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	wantSilent(t, mem)
+	wantWiped(t, wiped)
+	if left := digestsOf(mem); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+	wantContent(t, q, stays, []byte("stays\r\n"))
+	q.Close()
+	q = openSealed(t, mem.Crash(rand.New(rand.NewPCG(1, 2))), testKeys)
+	wantContent(t, q, stays, []byte("stays\r\n"))
+	q.Close()
+}
+
+// wantSilent looks for clear text in the log and in what was put away.
+func wantSilent(t *testing.T, mem *fsx.Mem) {
+	t.Helper()
+	for _, dir := range []string{"/spool/seg", "/spool/corrupt"} {
+		infos, _ := mem.ReadDir(dir)
+		for _, info := range infos {
+			if b, _ := readWhole(mem, dir+"/"+info.Name, int(info.Size)); bytes.Contains(b, []byte("d.example")) {
+				t.Errorf("%s/%s speaks", dir, info.Name)
+			}
+		}
+	}
+}
+
+// wantWiped looks into files that have no name any more.
+func wantWiped(t *testing.T, files []fsx.File) {
+	t.Helper()
+	for _, f := range files {
+		b := make([]byte, 64<<10)
+		if n, _ := f.ReadAt(b, 0); n == 0 || bytes.Contains(b, []byte("d.example")) {
+			t.Error("the blocks of a file went back with clear text")
+		}
+	}
+}
+
 // watchWipe keeps the files of the segments that there are now.
 func watchWipe(q *Queue) (files []fsx.File) {
 	for _, s := range q.sorted() {
-		if s.plain {
-			files = append(files, s.file)
-		}
+		files = append(files, s.file)
 	}
 	return files
 }

@@ -92,6 +92,7 @@ func (q *Queue) replay(s *segment, r record, off int64, n uint32) {
 func (q *Queue) happened(s *segment, ev *event) {
 	// A key that comes later must not be taken for one that was destroyed.
 	q.keys.last = max(q.keys.last, ev.epoch)
+	s.keyed = s.keyed || ev.epoch != 0
 	s.plain = s.plain || ev.epoch == 0 && (ev.isCopy() || len(ev.states) > 0)
 	// A digest may be older than the end of the key.
 	if ev.veiled = ev.epoch != 0 && q.keys.get(ev.epoch) == nil; ev.veiled {

@@ -29,7 +29,8 @@ type segment struct {
 	damaged  bool // some record could not be read: the file is kept
 	poisoned bool // a write or sync failed: no further one on this descriptor
 	digested bool // has its digest, or shall have none
-	plain    bool // some message, or state of one, lies there in clear
+	plain    bool // some message, or state of one, lies there in clear, or may
+	keyed    bool // a start has found something sealed there
 	readers  int  // reads under way: the file must not be recycled
 
 	copies    []mail.ID // of every message with a copy here, finished or not
@@ -265,9 +266,7 @@ func (q *Queue) clearText(s *segment) bool { return s.plain && q.keys.on() }
 // forget drops a segment whose file is gone, err tells whether durably so.
 // Only then are its copies, and the tombstones for them, of no more concern.
 func (q *Queue) forget(s *segment, err error) {
-	if s.digested {
-		q.removeDigest(s.number)
-	}
+	q.removeDigest(s.number) // also one that the last start could not read
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delete(q.segments, s.number)
