@@ -185,10 +185,9 @@ func points(dry [2][]*call, names []string, effects ...string) (list []point) {
 }
 
 func pointsOf(calls []*call, sealed bool, names, effects []string) (list []point) {
-	const few = 6
-	step := 8
+	few, step := 3, 8
 	if *torture {
-		step = 1
+		few, step = 6, 1
 	}
 	perThread := map[string]int{}
 	most := map[string]int{}
