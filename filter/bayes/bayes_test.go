@@ -271,7 +271,7 @@ func TestTornAndDamaged(t *testing.T) {
 	disk := fsx.NewMem()
 	teachTopics(t, disk, 5)
 	const name = "data/learned/global/" + logName
-	data, _ := readFile(disk, name)
+	data, _ := fsx.Content(disk, name)
 	torn := append(slices.Clone(data), data[logHead:logHead+99]...)
 	if err := replace(disk, "data/learned/global", logName, torn); err != nil {
 		t.Fatal(err)
@@ -284,7 +284,7 @@ func TestTornAndDamaged(t *testing.T) {
 		t.Errorf("%d spam after a torn record", spam)
 	}
 	s.Close()
-	data, _ = readFile(disk, name)
+	data, _ = fsx.Content(disk, name)
 	data[len(data)/2] ^= 1
 	replace(disk, "data/learned/global", logName, data)
 	if _, err := Open(context.Background(), disk, "data/learned/global", 10); !errors.Is(err, ErrDamaged) {
@@ -306,7 +306,7 @@ func TestNoTextIsKept(t *testing.T) {
 	a := s.lessons[digest(f, s.key)].features
 	commit(t, s)
 	for _, name := range []string{logName, modelName} {
-		data, err := readFile(disk, "data/learned/global/"+name)
+		data, err := fsx.Content(disk, "data/learned/global/"+name)
 		if err != nil || slices.Contains([]bool{containsText(data, "merger"), containsText(data, "anna@")}, true) {
 			t.Errorf("%s: %v, or it has text of the message", name, err)
 		}
@@ -399,7 +399,7 @@ func TestUnreadableIsTriedAgain(t *testing.T) {
 	disk := fsx.NewMem()
 	teachTopics(t, disk, 30)
 	const dir = "data/learned/global"
-	good, _ := readFile(disk, dir+"/"+modelName)
+	good, _ := fsx.Content(disk, dir+"/"+modelName)
 	bad := slices.Clone(good)
 	bad[100] ^= 1
 	replace(disk, dir, modelName, bad)

@@ -95,7 +95,7 @@ func (s *Store) commitFiles() error {
 // loadFiles reads the fingerprints of a folder; none where nothing was learned.
 func loadFiles(f fsx.FS, dir string) (key uint64, files []learnedFile, err error) {
 	name := path.Join(dir, filesName)
-	b, err := readFile(f, name)
+	b, err := fsx.Content(f, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil, nil
 	}

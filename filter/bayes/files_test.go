@@ -119,7 +119,7 @@ func TestFiles(t *testing.T) {
 			t.Errorf("%d octets: %q, want %q", len(c.file), got, c.want)
 		}
 	}
-	b, _ := readFile(disk, "/learned/global/"+filesName)
+	b, _ := fsx.Content(disk, "/learned/global/"+filesName)
 	for _, p := range prints(spam) {
 		if bytes.Contains(b, fmt.Appendf(nil, "%c%c%c%c", byte(p.Digest), byte(p.Digest>>8), byte(p.Digest>>16), byte(p.Digest>>24))) {
 			t.Error("a digest without the key is in the file")

@@ -102,7 +102,7 @@ func waitLock(ctx context.Context, f fsx.FS, name string) (io.Closer, error) {
 func (s *Store) Close() error { return s.lock.Close() }
 
 func (s *Store) load() error {
-	data, err := readFile(s.fs, path.Join(s.dir, logName))
+	data, err := fsx.Content(s.fs, path.Join(s.dir, logName))
 	if errors.Is(err, fs.ErrNotExist) {
 		s.key, s.id = random(), random()
 		return nil
@@ -357,28 +357,11 @@ func replace(f fsx.FS, dir, name string, data []byte) error {
 	return f.SyncDir(dir)
 }
 
-func readFile(f fsx.FS, name string) ([]byte, error) {
-	file, err := f.Open(name, os.O_RDONLY, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	size, err := file.Size()
-	if err != nil {
-		return nil, err
-	}
-	b := make([]byte, size)
-	if _, err := file.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	return b, nil
-}
-
 // LoadModel reads the model of a store. The error is fs.ErrNotExist when
 // nothing was learned.
 func LoadModel(f fsx.FS, dir string) (*Model, error) {
 	name := path.Join(dir, modelName)
-	b, err := readFile(f, name)
+	b, err := fsx.Content(f, name)
 	if err != nil {
 		return nil, err
 	}

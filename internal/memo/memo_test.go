@@ -71,7 +71,7 @@ func TestSurvives(t *testing.T) {
 		want(t, again, "secret.example", 2)
 		want(t, again, "other.example", 3)
 		want(t, again, "late.example", -1)
-		b, err := readFile(disk, file)
+		b, err := fsx.Content(disk, file)
 		if err != nil || bytes.Contains(b, []byte("secret")) {
 			t.Errorf("%v, %q", err, b)
 		}
@@ -147,7 +147,7 @@ func TestCompacts(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	b, err := readFile(disk, file)
+	b, err := fsx.Content(disk, file)
 	if err != nil || len(b) > headSize+(slack+10)*recSize {
 		t.Errorf("%d octets for one entry: %v", len(b), err)
 	}
@@ -183,10 +183,10 @@ func TestDamaged(t *testing.T) {
 	want(t, open(t, disk, 100), "c", 3)
 	disk.Flip(file, 3, 1)
 	want(t, open(t, disk, 100), "c", -1)
-	if _, err := readFile(disk, file); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := fsx.Content(disk, file); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the damaged file is still there: %v", err)
 	}
-	if _, err := readFile(disk, file+".damaged"); err != nil {
+	if _, err := fsx.Content(disk, file+".damaged"); err != nil {
 		t.Error(err)
 	}
 }

@@ -6,10 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
-	"os"
-
-	"mailweir/internal/fsx"
 )
 
 const (
@@ -59,21 +55,4 @@ func readRecord(b []byte) (k Key, e Entry, ok bool) {
 		return 0, e, false
 	}
 	return Key(le.Uint64(b)), Entry{le.Uint32(b[8:]), le.Uint32(b[12:]), le.Uint32(b[16:])}, true
-}
-
-func readFile(f fsx.FS, name string) ([]byte, error) {
-	file, err := f.Open(name, os.O_RDONLY, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	size, err := file.Size()
-	if err != nil {
-		return nil, err
-	}
-	b := make([]byte, size)
-	if _, err := file.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	return b, nil
 }

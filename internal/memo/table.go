@@ -72,7 +72,7 @@ func Read(f fsx.FS, path string, o Options) (*Table, error) {
 	}
 	t := &Table{fs: f, path: path, o: o, key: newKey(), entries: make(map[Key]Entry), dirty: make(map[Key]struct{})}
 	t.Keep(o.Keep)
-	b, err := readFile(f, path)
+	b, err := fsx.Content(f, path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return t, nil
 	}
