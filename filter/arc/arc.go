@@ -109,7 +109,7 @@ func start(ctx context.Context, r Resolver, h *mail.Header, now time.Time, with 
 	for _, s := range slices.Backward(sets) {
 		v.keys.Fetch(&s.seal.Signature)
 		if s.message.fault == "" {
-			s.message.WantBody(v.bodies)
+			s.message.wantBody(v.bodies)
 			v.keys.Fetch(&s.message.Signature)
 		}
 	}
@@ -206,7 +206,24 @@ func (v *Validation) checkMessage(s *set, names *dkimcore.FieldIndex) (reason st
 	if k == nil {
 		return reason, err
 	}
-	return s.message.Verify(k, v.bodies, v.header, names, s.message.index), nil
+	reason = s.message.Verify(k, v.bodies, v.header, names, s.message.index)
+	if reason != "" && s.message.formless {
+		s.message.Relax()
+		if s.message.Verify(k, v.bodies, v.header, names, s.message.index) == "" {
+			return "", nil
+		}
+	}
+	return reason, nil
+}
+
+// wantBody asks for the body hashes that the signature may be about. RFC 8617
+// takes c= over from RFC 6376, where none means simple/simple; the drafts before
+// it knew relaxed/relaxed only, and there are sealers that leave it out still.
+func (m *signed) wantBody(b *dkimcore.Bodies) {
+	m.WantBody(b)
+	if m.formless {
+		b.Want(true)
+	}
 }
 
 // checkSeal verifies an ARC-Seal over the hash of what it covers.

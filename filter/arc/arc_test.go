@@ -2,6 +2,8 @@ package arc
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"strings"
 	"testing"
 	"time"
@@ -53,6 +55,13 @@ func TestOldestPass(t *testing.T) {
 	if r := validate(c.String()); r.Status != Pass || r.OldestPass != 3 {
 		t.Errorf("%+v", r)
 	}
+}
+
+// simpleBody gives the message signature that c= and the hash of the body as it is.
+func (d *draft) simpleBody(c string) {
+	in(&d.message, " c=relaxed/relaxed;", c)
+	relaxed, simple := newChain().bodyHash(), sha256.Sum256([]byte(goodBody))
+	in(&d.message, relaxed, base64.StdEncoding.EncodeToString(simple[:]))
 }
 
 // TestRules covers what a tag of the newest set does, everything else in it
@@ -108,7 +117,12 @@ func TestRules(t *testing.T) {
 		{"message: h with ARC-Authentication-Results", message("h=from:", "h=from:arc-authentication-results:"), Pass, ""},
 		{"message: h with ARC-Message-Signature", message("h=from:", "h=from:arc-message-signature:"), Pass, ""},
 		{"message: h with ARC-Seal", message("h=from:", "h=from:Arc-Seal:"), Fail, "ARC-Seal"},
-		{"message: no c means simple", message("c=relaxed/relaxed; ", ""), Fail, "body hash"},
+		{"message: no c, simple", func(d *draft) { d.simpleBody(""); d.simple = true }, Pass, ""},
+		{"message: simple", func(d *draft) { d.simpleBody(" c=simple;"); d.simple = true }, Pass, ""},
+		{"message: simple, relaxed in fact", message("c=relaxed/relaxed", "c=simple"), Fail, "body hash"},
+		{"message: no c, header simple and body relaxed", func(d *draft) { in(&d.message, " c=relaxed/relaxed;", ""); d.simple = true }, Fail, "body hash"},
+		{"message: no c, relaxed in fact", message("c=relaxed/relaxed; ", ""), Pass, ""},
+		{"message: no c, another body", func(d *draft) { in(&d.message, "c=relaxed/relaxed; ", ""); in(&d.message, "bh=", "bh=AAAA") }, Fail, "body hash"},
 		{"message: half a c means simple for the body", message("c=relaxed/relaxed", "c=relaxed"), Fail, "body hash"},
 		{"message: empty c", message("c=relaxed/relaxed", "c="), Fail, "canonical"},
 		{"message: unknown c", message("c=relaxed/relaxed", "c=relaxed/loose"), Fail, "canonical"},

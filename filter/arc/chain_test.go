@@ -69,6 +69,7 @@ type chain struct {
 type draft struct {
 	results, message, seal string
 	cover                  []draft // what the seal signs besides its own set
+	simple                 bool    // the message is signed as simple/simple
 }
 
 const (
@@ -101,7 +102,11 @@ func (c *chain) add(edit func(*draft)) *chain {
 	if edit != nil {
 		edit(&d)
 	}
-	d.message += sign(c.signedFields(d) + relaxed("ARC-Message-Signature", d.message, ""))
+	if d.simple {
+		d.message += sign(goodFields + "ARC-Message-Signature:" + d.message) // h=from:to:subject
+	} else {
+		d.message += sign(c.signedFields(d) + relaxed("ARC-Message-Signature", d.message, ""))
+	}
 	var covered strings.Builder
 	for _, s := range append(d.cover[:len(d.cover):len(d.cover)], d) {
 		covered.WriteString(relaxed("ARC-Authentication-Results", s.results, "\r\n"))

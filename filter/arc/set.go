@@ -31,7 +31,8 @@ type field struct {
 type signed struct {
 	dkimcore.Signature
 	field
-	fault string
+	fault    string
+	formless bool // it has no c=
 }
 
 // seal is an ARC-Seal.
@@ -196,6 +197,8 @@ func (m *signed) read(tags []dkimcore.Tag, now time.Time) string {
 	if fault := m.ReadForm(tags); fault != "" {
 		return fault
 	}
+	_, named := dkimcore.Lookup(tags, "c")
+	m.formless = !named
 	return dkimcore.CheckTimes(tags, now)
 }
 

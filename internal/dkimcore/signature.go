@@ -217,6 +217,9 @@ func parseTime(s string) (int64, error) {
 	return int64(n), err
 }
 
+// Relax puts relaxed/relaxed in place of what c= says.
+func (s *Signature) Relax() { s.headerRelaxed, s.bodyRelaxed = true, true }
+
 // WantBody asks for the hash that the signature is about.
 func (s *Signature) WantBody(b *Bodies) { b.Want(s.bodyRelaxed) }
 
