@@ -10,6 +10,19 @@ import (
 	"time"
 )
 
+// published is the zone for verifiers that do not know bare RSAPublicKeys.
+func (k *testKeys) published(t *testing.T) map[string]string {
+	der, err := x509.MarshalPKIXPublicKey(k.small.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string]string{
+		"rsa._domainkey.example.org":   k.zone["rsa._domainkey.example.org"][0],
+		"small._domainkey.example.org": "v=DKIM1; p=" + base64.StdEncoding.EncodeToString(der),
+		"ed._domainkey.example.org":    k.zone["ed._domainkey.example.org"][0],
+	}
+}
+
 // TestAgainstMailDKIM lets Mail::DKIM verify what dkimpy and go-msgauth sign,
 // whole and broken.
 func TestAgainstMailDKIM(t *testing.T) {
@@ -25,15 +38,7 @@ func TestAgainstMailDKIM(t *testing.T) {
 		n = 150
 	}
 	compared, passes := 0, 0
-	der, err := x509.MarshalPKIXPublicKey(keys.small.Public())
-	if err != nil {
-		t.Fatal(err)
-	}
-	// It knows neither Ed25519 nor bare RSAPublicKeys.
-	zone := map[string]string{
-		"rsa._domainkey.example.org":   keys.zone["rsa._domainkey.example.org"][0],
-		"small._domainkey.example.org": "v=DKIM1; p=" + base64.StdEncoding.EncodeToString(der),
-	}
+	zone := keys.published(t) // it does not know Ed25519
 	for seed := range uint64(n) {
 		g := newGenerator(1<<33 + seed)
 		g.tidy = true
