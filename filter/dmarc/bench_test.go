@@ -22,16 +22,22 @@ import (
 	"mailweir/filter/dmarc"
 	"mailweir/filter/spf"
 	"mailweir/internal/dns"
+	"mailweir/internal/dns/dnstest"
 	"mailweir/mail"
 )
 
 // The budget of the three checks together: 90 us of CPU for 4 KB, 400 us for
-// 64 KB, with warm DNS and one RSA-2048 signature.
+// 64 KB, with one RSA-2048 signature, and with warm DNS: every answer is in the
+// cache of the resolver that the gateway runs with.
 func BenchmarkAuth4K(b *testing.B)  { benchmarkAuth(b, 4<<10) }
 func BenchmarkAuth64K(b *testing.B) { benchmarkAuth(b, 64<<10) }
 
 func benchmarkAuth(b *testing.B, size int) {
-	message, resolver := signedMessage(b, size)
+	message, zone := signedMessage(b, size)
+	resolver, err := dns.New(dns.Options{Servers: []string{dnstest.Start(b, zone)}})
+	if err != nil {
+		b.Fatal(err)
+	}
 	n, _ := mail.HeaderLength(message)
 	checks := []filter.Check{spf.New(resolver, spf.Options{}), dkim.New(resolver), dmarc.New(resolver, dmarc.Options{})}
 	client := &mail.Client{Addr: netip.MustParseAddr("192.0.2.1"), Helo: "mx.example.org"}
@@ -61,7 +67,7 @@ func cpu() time.Duration {
 
 // signedMessage is a text message of about size octets with one RSA-2048
 // signature over the usual fields, and the zone that makes it pass.
-func signedMessage(b *testing.B, size int) ([]byte, *dns.Fake) {
+func signedMessage(b *testing.B, size int) (message []byte, zone string) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		b.Fatal(err)
@@ -88,11 +94,12 @@ func signedMessage(b *testing.B, size int) ([]byte, *dns.Fake) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	return out.Bytes(), &dns.Fake{TXT: map[string][]string{
-		"mail.example.org":             {"v=spf1 include:_a.example.org include:_b.example.org -all"},
-		"_a.example.org":               {"v=spf1 ip4:198.51.100.0/24 ip6:2001:db8::/32 ~all"},
-		"_b.example.org":               {"v=spf1 ip4:203.0.113.0/24 ip4:192.0.2.0/24 ~all"},
-		"s2026._domainkey.example.org": {"v=DKIM1; k=rsa; p=" + base64.StdEncoding.EncodeToString(der)},
-		"_dmarc.example.org":           {"v=DMARC1; p=reject; rua=mailto:d@example.org"},
-	}}
+	k := base64.StdEncoding.EncodeToString(der)
+	return out.Bytes(), `
+mail.example.org             TXT "v=spf1 include:_a.example.org include:_b.example.org -all"
+_a.example.org               TXT "v=spf1 ip4:198.51.100.0/24 ip6:2001:db8::/32 ~all"
+_b.example.org               TXT "v=spf1 ip4:203.0.113.0/24 ip4:192.0.2.0/24 ~all"
+s2026._domainkey.example.org TXT "v=DKIM1; k=rsa; p=` + k[:200] + `" "` + k[200:] + `"
+_dmarc.example.org           TXT "v=DMARC1; p=reject; rua=mailto:d@example.org"
+`
 }
