@@ -39,12 +39,13 @@ type shelf struct {
 	begins int
 	failAt string // "begin 2", "commit 1", ...
 	opened int    // intakes that neither Commit nor Abort has ended
+	gone   int    // recipients discarded at reception
 }
 
 var errShelf = errors.New("the disk is full")
 
 func (s *shelf) Room(int64) error { return nil }
-func (s *shelf) Discarded(int)    {}
+func (s *shelf) Discarded(n int)  { s.gone += n }
 
 func (s *shelf) Begin(context.Context, int64) (Intake, error) {
 	if s.begins++; s.failAt == "begin 2" && s.begins == 2 {
@@ -84,7 +85,7 @@ func deliver(t *testing.T, s *shelf, offset int64, recipients ...string) error {
 	}
 	gw := NewGateway(&Settings{
 		Hostname: "mx.example.org", MaxHops: 100,
-		Domains: map[string]*Domain{"strip.example": domain(filter.Strip), "tag.example": domain(filter.Tag)},
+		Domains: map[string]*Domain{"strip.example": domain(filter.Strip), "tag.example": domain(filter.Tag), "drop.example": domain(filter.Discard)},
 		Pipeline: filter.New(filter.Options{
 			Chain:  filter.Chain{Done: []filter.Group{{attached{offset}}}},
 			Scorer: func() filter.Scorer { return weigher{} }, Limits: filter.DefaultLimits(),
@@ -163,6 +164,25 @@ func TestStripFails(t *testing.T) {
 		}
 		if c.stored > 0 && s.stored[0].Envelope.Recipients[0].Hold != c.hold {
 			t.Errorf("%s: held as %q", c.name, s.stored[0].Envelope.Recipients[0].Hold)
+		}
+	}
+}
+
+// TestDiscardedOnce: a discarded recipient enters the accounts with the message,
+// not with an attempt to store it that the client will repeat.
+func TestDiscardedOnce(t *testing.T) {
+	for _, c := range []struct {
+		name, failAt string
+		recipients   []string
+		code, gone   int
+	}{
+		{"beside another", "", []string{"u@drop.example", "v@tag.example"}, 250, 1},
+		{"nobody is left", "", []string{"u@drop.example", "w@drop.example"}, 250, 2},
+		{"the disk is full", "commit 1", []string{"u@drop.example", "v@tag.example"}, 451, 0},
+	} {
+		s := &shelf{failAt: c.failAt}
+		if err := deliver(t, s, place, c.recipients...); code(err) != c.code || s.gone != c.gone || s.opened != 0 {
+			t.Errorf("%s: %v, %d discarded, %d open", c.name, err, s.gone, s.opened)
 		}
 	}
 }

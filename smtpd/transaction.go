@@ -131,10 +131,9 @@ func (tx *transaction) commit(j *filter.Judgement, d *filter.Decision, content m
 		tx.s.gw.log.Error("message not signed, and so not queued", "id", tx.env.ID, "error", err)
 		return tx.storageReply(err)
 	}
-	if n := len(tx.env.Recipients) - accepted(m); n > 0 {
-		tx.s.gw.acceptor.Discarded(n)
-	}
+	discarded := len(tx.env.Recipients) - accepted(m)
 	if len(m.Envelope.Recipients) == 0 {
+		tx.s.gw.acceptor.Discarded(discarded)
 		return nil
 	}
 	// Nothing may read the intake any more when its buffer goes back.
@@ -152,6 +151,9 @@ func (tx *transaction) commit(j *filter.Judgement, d *filter.Decision, content m
 			tx.s.gw.log.Error("stripped message not queued; its original is held", "id", tx.env.ID, "error", err)
 			return tx.storageReply(err)
 		}
+	}
+	if discarded > 0 {
+		tx.s.gw.acceptor.Discarded(discarded)
 	}
 	return nil
 }
