@@ -3,6 +3,8 @@ package content
 import (
 	"bytes"
 	"html"
+
+	"mailweir/filter"
 )
 
 // page renders one HTML leaf into the text of the message. It is no browser:
@@ -172,6 +174,6 @@ func (p *page) closeLink() {
 	}
 	if host := shownHost(p.m.text.out[p.linkAt:]); host != "" {
 		u.Text = host
-		u.Disguised = registered(host) != u.Domain && host != u.Host
+		u.Disguised = filter.Organization(host) != u.Domain && host != u.Host
 	}
 }

@@ -130,7 +130,7 @@ func parseAuthority(scheme, s string) (filter.URL, bool) {
 		return u, false
 	}
 	if !u.IP {
-		u.Domain = registered(u.Host)
+		u.Domain = filter.Organization(u.Host)
 	}
 	return u, true
 }
@@ -198,16 +198,6 @@ func percentDecode(s string) string {
 		out = append(out, s[i])
 	}
 	return string(out)
-}
-
-// registered is the domain that somebody registered: the public suffix and one
-// label more.
-func registered(host string) string {
-	d, err := publicsuffix.EffectiveTLDPlusOne(host)
-	if err != nil {
-		return host
-	}
-	return d
 }
 
 // scan finds the addresses in running text: what stands around "://", and

@@ -44,8 +44,8 @@ func TestRegistered(t *testing.T) {
 	for in, want := range map[string]string{
 		"www.a.example.co.uk": "example.co.uk", "example.org": "example.org", "a.b.github.io": "b.github.io", "co.uk": "co.uk",
 	} {
-		if got := registered(in); got != want {
-			t.Errorf("registered(%s) = %s, want %s", in, got, want)
+		if got := filter.Organization(in); got != want {
+			t.Errorf("filter.Organization(%s) = %s, want %s", in, got, want)
 		}
 	}
 }

@@ -23,7 +23,7 @@ func addressOrg(s string) string {
 	if !strings.Contains(domain, ".") {
 		return ""
 	}
-	return org(domain)
+	return filter.Organization(domain)
 }
 
 // symbolsIn counts pictures, arrows and dingbats.

@@ -3,8 +3,6 @@ package rules
 import (
 	"strings"
 
-	"golang.org/x/net/publicsuffix"
-
 	"mailweir/filter"
 )
 
@@ -42,7 +40,7 @@ func newView(f *filter.Facts) *view {
 	if len(f.Header.ReplyTo) > 0 {
 		v.replyTo = f.Header.ReplyTo[0]
 	}
-	v.fromOrg = org(v.from.Domain)
+	v.fromOrg = filter.Organization(v.from.Domain)
 	v.urls = summarize(f.Body.URLs, v.fromOrg)
 	v.subjectLetters, v.subjectUpper = capitals(f.Header.Subject)
 	v.dkim = bestDKIM(f.DKIM)
@@ -73,15 +71,6 @@ func author(from []filter.Address) (a filter.Address, broken int) {
 		a.Name = from[0].Name
 	}
 	return a, broken
-}
-
-// org is the registered domain, which is what two names of one owner share.
-func org(domain string) string {
-	d, err := publicsuffix.EffectiveTLDPlusOne(domain)
-	if err != nil {
-		return domain
-	}
-	return d
 }
 
 func summarize(urls []filter.URL, fromOrg string) urlSummary {
@@ -176,7 +165,7 @@ var facts = []fact{
 	{"from_org", "its registered domain", func(v *view) any { return v.fromOrg }},
 	{"from_own", "From is in the registered domain of a recipient", func(v *view) any { return ownDomain(v.fromOrg, recipientOrgs(v.Facts)) }},
 	{"from_lookalike", "its registered domain is none of a recipient's, and is easily taken for one", func(v *view) any { return lookalike(v.fromOrg, recipientOrgs(v.Facts)) }},
-	{"reply_to_lookalike", "the same of Reply-To", func(v *view) any { return lookalike(org(v.replyTo.Domain), recipientOrgs(v.Facts)) }},
+	{"reply_to_lookalike", "the same of Reply-To", func(v *view) any { return lookalike(filter.Organization(v.replyTo.Domain), recipientOrgs(v.Facts)) }},
 	{"from_name_org", "registered domain of an address that the display name shows", func(v *view) any { return addressOrg(v.from.Name) }},
 	{"from_name_symbols", "pictures and symbols in the display name", func(v *view) any { return symbolsIn(v.from.Name) }},
 	{"from_digits", "digits in the address", func(v *view) any { return digits(v.from.Addr) }},
@@ -187,7 +176,7 @@ var facts = []fact{
 	{"from_count", "mailboxes in From", func(v *view) any { return len(v.Header.From) }},
 	{"reply_to_addr", "address of the first Reply-To mailbox", func(v *view) any { return v.replyTo.Addr }},
 	{"reply_to_domain", "its domain", func(v *view) any { return v.replyTo.Domain }},
-	{"reply_to_org", "its registered domain", func(v *view) any { return org(v.replyTo.Domain) }},
+	{"reply_to_org", "its registered domain", func(v *view) any { return filter.Organization(v.replyTo.Domain) }},
 	{"to_count", "mailboxes in To", func(v *view) any { return len(v.Header.To) }},
 	{"to_undisclosed", "To has no mailbox, or says that they are undisclosed", func(v *view) any { return undisclosed(v) }},
 	{"cc_count", "mailboxes in Cc", func(v *view) any { return len(v.Header.Cc) }},
@@ -198,7 +187,7 @@ var facts = []fact{
 	{"header_mixed", "words of mixed scripts or letters in disguise in Subject and display name", func(v *view) any { return v.Header.Mixed }},
 	{"message_id", "Message-ID as it came", func(v *view) any { return v.Header.MessageID }},
 	{"message_id_domain", "what follows its @", func(v *view) any { return v.idDomain }},
-	{"message_id_org", "its registered domain", func(v *view) any { return org(v.idDomain) }},
+	{"message_id_org", "its registered domain", func(v *view) any { return filter.Organization(v.idDomain) }},
 	{"list_id", "List-Id", func(v *view) any { return v.Header.ListID }},
 	{"mailer", "X-Mailer or User-Agent", func(v *view) any { return v.Header.Mailer }},
 	{"hops", "number of Received fields", func(v *view) any { return v.Header.Hops }},

@@ -17,7 +17,7 @@ const maxOwn = 8
 func recipientOrgs(f *filter.Facts) (orgs []string) {
 	for _, r := range f.Envelope.Recipients[:min(len(f.Envelope.Recipients), maxOwn)] {
 		if i := strings.LastIndexByte(r, '@'); i >= 0 {
-			if o := org(mail.CanonicalDomain(r[i+1:])); len(orgs) == 0 || orgs[len(orgs)-1] != o {
+			if o := filter.Organization(mail.CanonicalDomain(r[i+1:])); len(orgs) == 0 || orgs[len(orgs)-1] != o {
 				orgs = append(orgs, o)
 			}
 		}

@@ -31,7 +31,7 @@ func TestLookalike(t *testing.T) {
 		{"other.example", false},
 		{"", false},
 	} {
-		if got := lookalike(org(canonical(c.domain)), own); got != c.want {
+		if got := lookalike(filter.Organization(canonical(c.domain)), own); got != c.want {
 			t.Errorf("%s: %v", c.domain, got)
 		}
 	}
