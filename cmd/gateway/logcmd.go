@@ -2,11 +2,13 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -177,13 +179,7 @@ func verifyRetention(out io.Writer, cfg *config.Config, now time.Time) (int, err
 		fmt.Fprintf(out, "UNKNOWN  %s: whatever is in it has no time to live\n", path)
 		code = exitError
 	}
-	for _, what := range slices.Sorted(func(yield func(string) bool) {
-		for w := range count {
-			if !yield(w) {
-				return
-			}
-		}
-	}) {
+	for _, what := range slices.Sorted(maps.Keys(count)) {
 		o := oldest[what]
 		fmt.Fprintf(out, "%-15s %4d files, the oldest of %s, kept for %s\n", what, count[what], o.end.AddDate(0, 0, -1).Format(time.DateOnly), config.FormatDuration(o.keep))
 	}
@@ -192,21 +188,48 @@ func verifyRetention(out io.Writer, cfg *config.Config, now time.Time) (int, err
 
 // retained is everything with a time to live, and what stands beside it.
 func retained(cfg *config.Config) (list []kept, unknown []string, err error) {
-	files, err := logfile.Files(string(cfg.Log.Dir))
-	if err != nil {
+	i := inventory{known: map[string]bool{}}
+	if err := cmp.Or(i.logs(cfg), i.keys(cfg), i.history(cfg), i.events(cfg), i.statistics(cfg)); err != nil {
 		return nil, nil, err
 	}
+	for _, dir := range []string{string(cfg.Log.Dir), historyDir(cfg), eventsDir(cfg), logKeys(cfg), historyKeyDir(cfg)} {
+		entries, _ := os.ReadDir(dir) // "" and absent folders have none
+		for _, e := range entries {
+			if path := filepath.Join(dir, e.Name()); dir != "" && !i.known[path] {
+				unknown = append(unknown, path)
+			}
+		}
+	}
+	slices.SortFunc(i.list, func(a, b kept) int { return strings.Compare(a.path, b.path) })
+	return i.list, unknown, nil
+}
+
+// inventory collects what has a time to live.
+type inventory struct {
+	list  []kept
+	known map[string]bool // paths of these, and of what belongs to them
+}
+
+func (i *inventory) add(what, path string, end time.Time, keep time.Duration) {
+	i.list = append(i.list, kept{what, path, end, keep})
+	i.known[path] = true
+}
+
+func (i *inventory) logs(cfg *config.Config) error {
+	files, err := logfile.Files(string(cfg.Log.Dir))
 	keep := map[string]time.Duration{}
 	for _, c := range logClasses(cfg) {
 		keep[c.Name] = c.Keep
 	}
-	known := map[string]bool{}
 	for _, f := range files {
 		if d, ok := keep[f.Class]; ok {
-			list = append(list, kept{f.Class + " log", f.Path, f.End(), d})
-			known[f.Path] = true
+			i.add(f.Class+" log", f.Path, f.End(), d)
 		}
 	}
+	return err
+}
+
+func (i *inventory) keys(cfg *config.Config) error {
 	for _, k := range []struct {
 		what, dir string
 		keep      time.Duration
@@ -214,47 +237,38 @@ func retained(cfg *config.Config) (list []kept, unknown []string, err error) {
 		keys := daykey.New(k.dir, k.keep)
 		days, err := keys.Days()
 		if err != nil {
-			return nil, nil, err
+			return err
 		}
 		for _, d := range days {
-			list = append(list, kept{k.what, keys.Path(d), d.AddDate(0, 0, 1), k.keep})
-			known[keys.Path(d)] = true
+			i.add(k.what, keys.Path(d), d.AddDate(0, 0, 1), k.keep)
 		}
 	}
+	return nil
+}
+
+func (i *inventory) history(cfg *config.Config) error {
 	days, err := history.Days(historyDir(cfg))
-	if err != nil {
-		return nil, nil, err
-	}
 	for path, end := range days {
-		list = append(list, kept{"history", path, end, cfg.History.Keep})
-		known[path] = true
+		i.add("history", path, end, cfg.History.Keep)
 	}
-	traced, err := events.Days(eventsDir(cfg))
-	if err != nil {
-		return nil, nil, err
+	return err
+}
+
+func (i *inventory) events(cfg *config.Config) error {
+	days, err := events.Days(eventsDir(cfg))
+	for _, d := range days {
+		i.add("events", events.Path(eventsDir(cfg), d), d.AddDate(0, 0, 1), cfg.Events.Keep)
 	}
-	for _, d := range traced {
-		path := events.Path(eventsDir(cfg), d)
-		list = append(list, kept{"events", path, d.AddDate(0, 0, 1), cfg.Events.Keep})
-		known[path] = true
+	for _, path := range events.Beside(eventsDir(cfg), days) {
+		i.known[path] = true
 	}
-	counted, err := census.Days(censusDir(cfg))
-	if err != nil {
-		return nil, nil, err
+	return err
+}
+
+func (i *inventory) statistics(cfg *config.Config) error {
+	days, err := census.Days(censusDir(cfg))
+	for path, end := range days {
+		i.add("statistics", path, end, cfg.Stats.Keep)
 	}
-	for path, end := range counted {
-		list = append(list, kept{"statistics", path, end, cfg.Stats.Keep})
-	}
-	for _, name := range events.Beside(eventsDir(cfg), traced) {
-		known[name] = true
-	}
-	for _, dir := range []string{string(cfg.Log.Dir), historyDir(cfg), eventsDir(cfg), logKeys(cfg), historyKeyDir(cfg)} {
-		entries, _ := os.ReadDir(dir) // "" and absent folders have none
-		for _, e := range entries {
-			if path := filepath.Join(dir, e.Name()); dir != "" && !known[path] {
-				unknown = append(unknown, path)
-			}
-		}
-	}
-	return list, unknown, nil
+	return err
 }
