@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"cmp"
 	"math"
 	"strings"
 )
@@ -31,28 +32,28 @@ func Decide(symbols []Symbol, p *DomainPolicy) Verdict {
 
 // findings is one pass over the symbols.
 type findings struct {
-	score       float64
-	sansDMARC   float64 // the score without DMARC's own symbols
-	allowed     bool
-	blocked     bool
-	acts        []RuleAct // of rules, in their order
-	virus       string    // the signature
-	structure   string    // the symbol of a header section that may deceive
-	ambiguous   bool      // clients could disagree about a part that may be executed
-	limit       string    // the symbol of a limit of the examination that is exceeded
-	oversize    bool
-	attachments []string // the symbols that have a class
-	scanner     string   // the symbol of a scanner that did not answer
-	dmarc       string   // SymDMARCReject or SymDMARCQuarantine
-	dnsFailure  string   // the symbol of a DNS failure that left authentication open
-	greylist    Symbol   // what tells that the sender is not known, or not yet
-	symbols     []Symbol // all of them
-	top         Symbol   // the symbol of the highest score
+	score         float64
+	sansDMARC     float64 // the score without DMARC's own symbols
+	allowed       bool
+	blocked       bool
+	acts          []RuleAct // of rules, in their order
+	virus         string    // the signature
+	structure     string    // the symbol of a header section that may deceive
+	ambiguous     bool      // clients could disagree about a part that may be executed
+	limit         string    // the symbol of a limit of the examination that is exceeded
+	oversize      bool
+	attachments   []string // the symbols that have a class
+	scanner       string   // the symbol of a scanner that did not answer
+	authenticated bool     // DMARC passed
+	dmarc         string   // SymDMARCReject or SymDMARCQuarantine
+	dnsFailure    string   // the symbol of a DNS failure that left authentication open
+	greylist      Symbol   // what tells that the sender is not known, or not yet
+	symbols       []Symbol // all of them
+	top           Symbol   // the symbol of the highest score
 }
 
 func sum(symbols []Symbol) *findings {
 	f := &findings{symbols: symbols}
-	authenticated := false
 	var all, sansDMARC int64
 	for _, s := range symbols {
 		all += milli(s.Score)
@@ -65,50 +66,49 @@ func sum(symbols []Symbol) *findings {
 		if s.Do != nil {
 			f.acts = append(f.acts, RuleAct{s.Name, s.Do})
 		}
-		if ClassOf(s.Name) != "" {
-			f.attachments = append(f.attachments, s.Name)
-		}
-		if f.limit == "" && strings.HasPrefix(s.Name, SymMIMELimits) {
-			f.limit = s.Name
-		}
-		switch s.Name {
-		case SymAllowed:
-			f.allowed = true
-		case SymBlocked:
-			f.blocked = true
-		case SymVirus:
-			f.virus = s.Detail
-			if f.virus == "" {
-				f.virus = SymVirus
-			}
-		case SymFromMissing, SymFromMultiple, SymHeaderNUL, SymKeyFieldSpace:
-			if f.structure == "" {
-				f.structure = s.Name
-			}
-		case SymOversize:
-			f.oversize = true
-		case SymAmbiguous:
-			f.ambiguous = true
-		case SymGreylistNew, SymGreylistWait:
-			f.greylist = s
-		case SymScannerError, SymScannerTimeout, "MIME_ERROR", "MIME_TIMEOUT":
-			f.scanner = s.Name
-		case SymDMARCReject, SymDMARCQuarantine:
-			f.dmarc = s.Name
-		case SymDMARCPass:
-			authenticated = true
-		case SymSPFTempError, SymDKIMTempError, SymDMARCTempError,
-			"SPF_TIMEOUT", "SPF_ERROR", "DKIM_TIMEOUT", "DKIM_ERROR", "DMARC_TIMEOUT", "DMARC_ERROR":
-			if f.dnsFailure == "" {
-				f.dnsFailure = s.Name
-			}
-		}
+		f.note(s)
 	}
 	f.score, f.sansDMARC = float64(all)/1000, float64(sansDMARC)/1000
-	if authenticated {
+	if f.authenticated {
 		f.dnsFailure = "" // DMARC passed on what could be looked up
 	}
 	return f
+}
+
+// note takes what a symbol says besides its score. Of several that say the same
+// of structure, limits and DNS the first one is named.
+func (f *findings) note(s Symbol) {
+	if ClassOf(s.Name) != "" {
+		f.attachments = append(f.attachments, s.Name)
+	}
+	if strings.HasPrefix(s.Name, SymMIMELimits) {
+		f.limit = cmp.Or(f.limit, s.Name)
+	}
+	switch s.Name {
+	case SymAllowed:
+		f.allowed = true
+	case SymBlocked:
+		f.blocked = true
+	case SymVirus:
+		f.virus = cmp.Or(s.Detail, SymVirus)
+	case SymFromMissing, SymFromMultiple, SymHeaderNUL, SymKeyFieldSpace:
+		f.structure = cmp.Or(f.structure, s.Name)
+	case SymOversize:
+		f.oversize = true
+	case SymAmbiguous:
+		f.ambiguous = true
+	case SymGreylistNew, SymGreylistWait:
+		f.greylist = s
+	case SymScannerError, SymScannerTimeout, "MIME_ERROR", "MIME_TIMEOUT":
+		f.scanner = s.Name
+	case SymDMARCReject, SymDMARCQuarantine:
+		f.dmarc = s.Name
+	case SymDMARCPass:
+		f.authenticated = true
+	case SymSPFTempError, SymDKIMTempError, SymDMARCTempError,
+		"SPF_TIMEOUT", "SPF_ERROR", "DKIM_TIMEOUT", "DKIM_ERROR", "DMARC_TIMEOUT", "DMARC_ERROR":
+		f.dnsFailure = cmp.Or(f.dnsFailure, s.Name)
+	}
 }
 
 // milli is a score in thousandths: what is shown to add up to the threshold
