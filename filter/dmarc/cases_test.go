@@ -20,7 +20,7 @@ import (
 // result: status, author, policy, domain, symbol and what was aligned.
 func TestCases(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(files) < 40 {
+	if err != nil || len(files) < 120 {
 		t.Fatal("cases are missing", err)
 	}
 	for _, file := range files {
