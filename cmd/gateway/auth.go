@@ -8,11 +8,9 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"mailweir/filter/dmarc"
 	"mailweir/filter/spf"
 	"mailweir/internal/config"
 	"mailweir/internal/dkimcore"
@@ -123,15 +121,6 @@ type keyTrace struct {
 	Problems []string `json:"problems"`
 }
 
-type polTrace struct {
-	Result   string   `json:"result"` // of a message that nothing authenticates
-	Record   string   `json:"record,omitempty"`
-	Found    string   `json:"found_at,omitempty"`
-	Policy   string   `json:"policy,omitempty"` // that applies to the domain
-	DNSSEC   bool     `json:"dnssec"`
-	Problems []string `json:"problems"`
-}
-
 func (t *authTrace) run(ctx context.Context, addr netip.Addr, given bool, selectors []string) {
 	t.traceSPF(ctx, addr, given)
 	t.DKIM = []keyTrace{}
@@ -199,59 +188,6 @@ func (t *authTrace) traceKey(ctx context.Context, selector string) keyTrace {
 	return k
 }
 
-func (t *authTrace) traceDMARC(ctx context.Context) {
-	ctx, answers := dns.Observe(ctx)
-	r := dmarc.Evaluate(ctx, t.dns, dmarc.Input{Authors: dmarc.Authors{Domains: []string{t.Domain}, Fields: 1}})
-	t.DMARC = polTrace{Result: string(r.Status), Found: r.Domain, Policy: string(r.Policy), DNSSEC: answers.All(), Problems: []string{}}
-	wrong := func(s string) { t.DMARC.Problems = append(t.DMARC.Problems, s) }
-	if r.Domain != "" {
-		t.DMARC.Record = t.dns.log.txt("_dmarc."+r.Domain, "v")
-	}
-	switch {
-	case r.Err != nil:
-		wrong(r.Err.Error())
-	case r.Status == dmarc.None && t.dns.log.txt("_dmarc."+t.Domain, "v") != "":
-		wrong("the record cannot be used: no valid p=, a tag twice, or several records")
-	case r.Status == dmarc.None:
-		wrong("no record: anybody can write mail in the name of " + t.Domain)
-	case r.Testing:
-		wrong("t=y: one step milder than the policy says")
-	case r.Policy == dmarc.PolicyNone:
-		wrong("p=none: failures have no consequences")
-	}
-	if r.Record != nil && len(r.Record.RUA) == 0 {
-		wrong("no rua=: nobody will tell you of failures")
-	}
-	if r.Record != nil {
-		for _, uri := range r.Record.RUA {
-			if problem := t.unauthorized(ctx, r.Domain, uri); problem != "" {
-				wrong(problem)
-			}
-		}
-	}
-}
-
-// unauthorized tells why reports will not go to an address outside of the
-// domain: its domain has to say that it wants them (RFC 9990 section 4).
-func (t *authTrace) unauthorized(ctx context.Context, domain, uri string) string {
-	address, ok := strings.CutPrefix(strings.ToLower(uri), "mailto:")
-	_, host, _ := strings.Cut(address, "@")
-	host, _, _ = strings.Cut(host, "!") // a size, which RFC 7489 had
-	host = mail.CanonicalDomain(host)
-	if !ok || host == "" || mail.WithinDomain(host, domain) || mail.WithinDomain(domain, host) {
-		return ""
-	}
-	name := domain + "._report._dmarc." + host
-	txts, err := t.dns.LookupTXT(ctx, name)
-	switch {
-	case dns.IsTemporary(err):
-		return err.Error()
-	case err == nil && slices.ContainsFunc(txts, func(s string) bool { return strings.HasPrefix(s, "v=DMARC1") }):
-		return ""
-	}
-	return fmt.Sprintf("rua=%s is elsewhere, and %s does not say that it wants these reports: none will come", printable(uri), name)
-}
-
 func (t *authTrace) problems() int {
 	n := len(t.SPF.Problems) + len(t.DMARC.Problems)
 	for _, k := range t.DKIM {
@@ -270,19 +206,35 @@ func (t *authTrace) print(w io.Writer, asJSON bool) (int, error) {
 		fmt.Fprintf(w, "%s\n", b)
 		return code, err
 	}
-	fmt.Fprintf(w, "spf     %s for %s %s%s\n", t.SPF.Result, t.SPF.Address, t.SPF.Mechanism, dnssec(t.SPF.DNSSEC))
+	fmt.Fprintf(w, "spf     %s for %s%s%s\n", t.SPF.Result, t.SPF.Address, after(" by ", t.SPF.Mechanism), dnssec(t.SPF.DNSSEC))
 	printRecord(w, t.SPF.Record, t.SPF.Problems)
 	for _, k := range t.DKIM {
-		fmt.Fprintf(w, "dkim    selector %s, %d bits%s\n", k.Selector, k.Bits, dnssec(k.DNSSEC))
+		fmt.Fprintf(w, "dkim    selector %s%s%s\n", k.Selector, k.size(), dnssec(k.DNSSEC))
 		printRecord(w, k.Record, k.Problems)
 	}
-	fmt.Fprintf(w, "dmarc   %s when nothing passes, policy %s of %s%s\n", t.DMARC.Result, or(t.DMARC.Policy, "-"), or(t.DMARC.Found, "-"), dnssec(t.DMARC.DNSSEC))
+	fmt.Fprintf(w, "dmarc   %s%s\n", t.DMARC.summary(), dnssec(t.DMARC.DNSSEC))
 	printRecord(w, t.DMARC.Record, t.DMARC.Problems)
 	fmt.Fprintln(w, "\nDNS")
 	for _, q := range t.Queries {
 		q.print(w, "  ")
 	}
 	return code, nil
+}
+
+// size is that of a key that could be read.
+func (k *keyTrace) size() string {
+	if k.Bits == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d bits", k.Bits)
+}
+
+// after is s behind a word, or nothing.
+func after(word, s string) string {
+	if s == "" {
+		return ""
+	}
+	return word + s
 }
 
 // dnssec marks what a validating server stands for.

@@ -33,6 +33,11 @@ const authZone = `
 	told.example                 TXT "v=spf1 -all"
 	_dmarc.told.example          TXT "v=DMARC1; p=reject; rua=mailto:d@reports.example,mailto:d@nobody.example!10m"
 	told.example._report._dmarc.reports.example TXT "v=DMARC1"
+	_dmarc.twice.example         TXT "v=DMARC1; p=reject"
+	_dmarc.twice.example         TXT "v=DMARC1; p=none"
+	_dmarc.tag.good.example      TXT "v=DMARC1; p=none; p=reject"
+	_dmarc.sp.example            TXT "v=DMARC1; p=reject; sp=all; rua=mailto:d@sp.example"
+	_dmarc.part.example          TXT "v=DMARC1; p=reject; pct=50; rua=mailto:d@part.example"
 	evil.example                 TXT "v=spf1 \027[31m -all"
 	!ad good.example
 	!ad _spf.good.example
@@ -75,9 +80,13 @@ func TestAuthTrace(t *testing.T) {
 		{"GOOD.example.", "fail", "fail", "", 0, "v=spf1 ip4", "reject"},
 		{"mail.good.example", "none", "fail", "no record: receivers", 10, "", "reject"},
 		{"open.example", "pass", "fail", "everybody passes|p=none|no rua", 10, "v=spf1 +all", "none"},
-		{"loop.example", "permerror", "none", "look-ups|cannot be used", 10, "v=spf1 include", ""},
+		{"loop.example", "permerror", "none", "look-ups|not valid, and no rua=", 10, "v=spf1 include", ""},
 		{"soft.example", "neutral", "fail", "should end in|t=y", 10, "v=spf1 a", "reject"},
 		{"told.example", "fail", "fail", "rua=mailto:d@nobody.example!10m is elsewhere, and told.example._report._dmarc.nobody.example does not say", 10, "v=spf1 -all", "reject"},
+		{"twice.example", "none", "none", "no record: receivers|2 records", 10, "", ""},
+		{"tag.good.example", "none", "fail", "no record: receivers|a tag of the record is there twice", 10, "", "reject"},
+		{"sp.example", "none", "fail", "no record: receivers|take it for p=none", 10, "", "none"},
+		{"part.example", "none", "fail", "no record: receivers|pct= has no effect", 10, "", "reject"},
 		{"nothing.example", "none", "none", "no record: receivers|no record: anybody", 10, "", ""},
 		{"down.example", "temperror", "temperror", "temporary failure|temporary failure", 10, "", ""},
 	} {
@@ -141,9 +150,15 @@ func TestAuthTraceKeys(t *testing.T) {
 func TestAuthTraceText(t *testing.T) {
 	server := dnstest.Start(t, authZone)
 	_, code, out := trace(t, server, "open.example")
-	if code != 10 || !strings.Contains(out, "spf     pass for 192.0.2.1 +all") || !strings.Contains(out, "!  p=none") ||
+	if code != 10 || !strings.Contains(out, "spf     pass for 192.0.2.1 by +all") || !strings.Contains(out, "!  p=none") ||
 		!strings.Contains(out, "TXT  _dmarc.open.example") {
 		t.Errorf("exit %d\n%s", code, out)
+	}
+	_, _, out = trace(t, server, "--selector", "gone", "nothing.example")
+	for _, line := range []string{"spf     none for 192.0.2.1\n", "dkim    selector gone\n", "dmarc   none: no policy applies\n"} {
+		if !strings.Contains(out, line) {
+			t.Errorf("%q is not in\n%s", line, out)
+		}
 	}
 	if _, _, out = trace(t, server, "evil.example"); strings.ContainsRune(out, 0x1b) {
 		t.Errorf("%q", out)

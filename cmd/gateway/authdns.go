@@ -44,15 +44,21 @@ type query struct {
 
 var _ dns.Source = (*recorder)(nil)
 
+// answers are those for a name.
+func (l *queryLog) answers(typ, name string) []string {
+	for _, q := range l.queries {
+		if q.Type == typ && strings.EqualFold(q.Name, name) {
+			return q.Answers
+		}
+	}
+	return nil
+}
+
 // txt is the first answer for name that starts with prefix.
 func (l *queryLog) txt(name, prefix string) string {
-	for _, q := range l.queries {
-		if q.Type == "TXT" && strings.EqualFold(q.Name, name) {
-			for _, a := range q.Answers {
-				if strings.HasPrefix(strings.ToLower(a), prefix) {
-					return a
-				}
-			}
+	for _, a := range l.answers("TXT", name) {
+		if strings.HasPrefix(strings.ToLower(a), prefix) {
+			return a
 		}
 	}
 	return ""

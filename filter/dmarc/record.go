@@ -27,6 +27,10 @@ type Record struct {
 	Testing    bool   // t=y
 	RUA        []string
 
+	// Invalid tells that p is missing, or that p, sp or np is no policy, so that
+	// none stands for all of them.
+	Invalid bool
+
 	// Void marks a record that is there, and counts for the tree walk, but
 	// has no usable policy and no address to report that to: section 4.10.1
 	// says that no DMARC processing applies then.
@@ -63,7 +67,7 @@ func ParseRecord(txt string) (*Record, error) {
 		seen[name] = true
 		invalid = !r.set(name, value) || invalid
 	}
-	if invalid || r.Policy == "" {
+	if r.Invalid = invalid || r.Policy == ""; r.Invalid {
 		// Section 4.10.1: an unusable p, sp or np makes p=none, if there is
 		// somebody to tell.
 		r.Policy, r.Subdomain, r.NonExist = PolicyNone, "", ""
