@@ -30,10 +30,14 @@ import (
 //	GET  /queue/{id}/message      the message as it would be relayed
 //	POST /queue/rekey             use the first of the master keys in the body's
 //	                              "keys", or of those in their file
-//	POST /queue/erase             body: {"ids":[...]}: ends them, and the DSNs that
-//	                              tell of them, then destroys the keys of all
-//	                              that is over; answer: one result a line, then
+//	POST /queue/erase             body: {"address":"...","ids":[...]}: forgets
+//	                              that the address was answered, ends the
+//	                              messages, and the DSNs that tell of them, then
+//	                              destroys the keys of all that is over; answer:
+//	                              a line with "answers", one result a line, then
 //	                              one with "keys", how many there were
+//	POST /privacy/settle          writes down the events and the history that wait
+//	                              for their batches
 //	POST /reports/send            body: {"day":"2026-11-28","domains":[...]}
 //	                              (none: all); answer: one Entry a line as
 //	                              it is queued, then {"left":N}
@@ -109,6 +113,7 @@ func (g *gateway) controlMux() *http.ServeMux {
 	mux.HandleFunc("POST /queue/rekey", g.serveRekey(g.cfg))
 	mux.HandleFunc("POST /queue/erase", g.serveErase)
 	mux.HandleFunc("POST /queue/{verb}", g.serveAction)
+	mux.HandleFunc("POST /privacy/settle", g.serveSettle)
 	mux.HandleFunc("POST /reports/send", g.serveReports)
 	mux.HandleFunc("POST /access/{list}/{verb}", g.serveAccess)
 	return mux

@@ -21,6 +21,8 @@ type actionRequest struct {
 	To  string   `json:"to,omitempty"` // reroute: the next hop; routeOfConfig gives it back
 	// Keys are master keys, as in a key file; only to change them.
 	Keys string `json:"keys,omitempty"`
+	// Address is whose data an erasure is about.
+	Address string `json:"address,omitempty"`
 }
 
 // routeOfConfig is the `--to` that ends a reroute.
@@ -36,7 +38,9 @@ type actionResult struct {
 	Held bool `json:"held,omitempty"` // it cannot be flushed
 	// Flushed is how many messages are due now; only without IDs.
 	Flushed *int `json:"flushed,omitempty"`
-	// Keys is how many were destroyed; only in the last line of an erasure.
+	// Answers is how many were forgotten; only in the first line of an erasure.
+	Answers *int `json:"answers,omitempty"`
+	// Keys is how many were destroyed; only in its last line.
 	Keys *int `json:"keys,omitempty"`
 }
 

@@ -68,12 +68,22 @@ func reputationCommand(_ context.Context, std stdio, args []string) (int, error)
 }
 
 func showReputation(cfg *config.Config, sender string) (*reputationJSON, error) {
-	book, err := readReputation(cfg)
+	r, known, err := lookReputation(cfg, sender)
 	if err != nil {
 		return nil, err
 	}
-	r := &reputationJSON{}
-	known := false
+	if !known {
+		return nil, fmt.Errorf("nothing is known of %s", r.Sender)
+	}
+	return r, nil
+}
+
+func lookReputation(cfg *config.Config, sender string) (r *reputationJSON, known bool, err error) {
+	book, err := readReputation(cfg)
+	if err != nil {
+		return nil, false, err
+	}
+	r = &reputationJSON{}
 	if addr, err := netip.ParseAddr(sender); err == nil {
 		r.Sender = filter.ClientNetwork(addr).String()
 		r.Counts, known = book.Network(addr)
@@ -81,16 +91,13 @@ func showReputation(cfg *config.Config, sender string) (*reputationJSON, error) 
 		r.Sender = filter.Organization(mail.CanonicalDomain(sender))
 		r.Counts, known = book.Domain(r.Sender)
 	} else {
-		return nil, fmt.Errorf("%q is neither a domain nor an IP address", sender)
-	}
-	if !known {
-		return nil, fmt.Errorf("nothing is known of %s", r.Sender)
+		return nil, false, fmt.Errorf("%q is neither a domain nor an IP address", sender)
 	}
 	r.Good, r.Bad = math.Round(r.Good*10)/10, math.Round(r.Bad*10)/10
 	if s, ok := book.Symbol(r.Counts, r.Sender); ok {
 		r.Symbol, r.Score = s.Name, s.Score
 	}
-	return r, nil
+	return r, known, nil
 }
 
 func reputationOptions(cfg *config.Config) reputation.Options {

@@ -77,8 +77,13 @@ func (e *extractor) features(f *filter.Facts, key uint64) []uint32 {
 	return e.out
 }
 
+// feature is what a store with that key knows a hash of that kind by.
+func feature(k kind, h, key uint64) uint32 {
+	return uint32(finish(h+uint64(k)*0x9e3779b97f4a7c15, key) >> 32)
+}
+
 func (e *extractor) add(k kind, h uint64) {
-	v := uint32(finish(h+uint64(k)*0x9e3779b97f4a7c15, e.key) >> 32)
+	v := feature(k, h, e.key)
 	if len(e.out) < maxFeatures && e.set.add(v, e.out) {
 		e.out = append(e.out, v)
 	}

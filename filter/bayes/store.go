@@ -47,6 +47,7 @@ type Store struct {
 	pending []byte    // records that Commit writes
 	files   []learnedFile
 	changed bool
+	anew    bool // the log is to be written anew
 }
 
 // Open opens the store in dir, which is made if need be, and keeps it locked
@@ -239,7 +240,7 @@ func (s *Store) Commit() error {
 	}
 	live := s.age()
 	var err error
-	if s.size == 0 || s.dead > len(live) {
+	if s.size == 0 || s.anew || s.dead > len(live) {
 		err = s.rewrite(live)
 	} else {
 		err = s.append()
@@ -252,7 +253,7 @@ func (s *Store) Commit() error {
 	}
 	m := train(s.key, live)
 	m.logID, m.logSize = s.id, s.size
-	s.pending, s.changed = nil, false
+	s.pending, s.changed, s.anew = nil, false, false
 	return replace(s.fs, s.dir, modelName, m.encode())
 }
 
@@ -321,7 +322,7 @@ func (s *Store) Erase() error {
 		}
 	}
 	s.lessons, s.order, s.dead, s.size = make(map[uint64]*lesson), nil, 0, 0
-	s.pending, s.changed, s.key, s.id = nil, false, random(), random()
+	s.pending, s.changed, s.anew, s.key, s.id = nil, false, false, random(), random()
 	s.files = nil
 	return s.fs.SyncDir(s.dir)
 }

@@ -145,6 +145,62 @@ func TestLedger(t *testing.T) {
 	}
 }
 
+// TestLedgerForget: the answers to an address, and those for it, are found and
+// forgotten, once; others stay, over a crash, and new ones are remembered.
+func TestLedgerForget(t *testing.T) {
+	disk := fsx.NewMem()
+	if err := disk.MkdirAll("data", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	open := func() *Ledger {
+		l, err := OpenLedger(disk, "data/answered", now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	l := open()
+	for n, r := range []Reply{{Rule: "R", To: "a@x.example", From: "office@example.org", Days: 3}, {Rule: "S", To: "A+tag@X.example", From: "desk@example.org", Days: 5}, {Rule: "R", To: "b@x.example", From: "a@x.example", Days: 4}, {Rule: "R", To: "b@x.example", From: "office@example.org", Days: 4}} {
+		if ok, err := l.Claim(&r, now); !ok || err != nil {
+			t.Fatalf("%d: %v, %v", n, ok, err)
+		}
+	}
+	answered := func(p values.Path) []time.Time {
+		t.Helper()
+		until, err := Answered(disk, "data/answered", p, now)
+		if err != nil {
+			t.Error(err)
+		}
+		return until
+	}
+	if got := answered("A@x.example"); len(got) != 3 || !got[0].Equal(now.AddDate(0, 0, 3).Truncate(time.Second)) || got[2].Before(got[1]) {
+		t.Errorf("answered until %v", got)
+	}
+	if got := answered("c@x.example"); len(got) != 0 {
+		t.Errorf("a stranger: %v", got)
+	}
+	for _, want := range []int{3, 0} {
+		if n, err := l.Forget("a@x.example"); n != want || err != nil {
+			t.Errorf("forgotten: %d, %v, want %d", n, err, want)
+		}
+	}
+	if ok, err := l.Claim(&Reply{Rule: "R", To: "c@x.example", From: "office@example.org", Days: 3}, now); !ok || err != nil {
+		t.Errorf("after it: %v, %v", ok, err)
+	}
+	disk = disk.Crash(rand.New(rand.NewPCG(1, 1)))
+	l = open()
+	if got := len(answered("a@x.example"))*10 + len(answered("b@x.example")); got != 1 {
+		t.Errorf("after a crash: %d", got)
+	}
+	if ok, err := l.Claim(&Reply{Rule: "R", To: "c@x.example", From: "office@example.org", Days: 3}, now); ok || err != nil {
+		t.Errorf("answered after Forget, and again after a crash: %v, %v", ok, err)
+	}
+	if _, err := Answered(disk, "data/gone", "a@x.example", now); err != nil {
+		t.Errorf("no file: %v", err)
+	}
+}
+
 // A disk that fails gives no leave to answer, then or later.
 func TestLedgerFault(t *testing.T) {
 	mem := fsx.NewMem()

@@ -7,10 +7,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // Erase removes the rows of an address, as sender or as recipient, from all
-// days, and gives their number. secure_delete overwrites them in the database,
+// days, and the reply from rows of others that names it (a next hop that repeats
+// it, a rule that sent mail on to it), and gives their number. secure_delete overwrites them in the database,
 // and wipeLog in the write-ahead log, whose blocks are never freed before.
 func Erase(dir, address string) (n int64, err error) {
 	days, err := Days(dir)
@@ -18,7 +20,7 @@ func Erase(dir, address string) (n int64, err error) {
 		return 0, fmt.Errorf("events: %w", err)
 	}
 	for _, d := range days {
-		k, err := eraseDay(dir, dayOf(d), key(address))
+		k, err := eraseDay(dir, dayOf(d), address)
 		if n += k; err != nil {
 			return n, fmt.Errorf("events of %s: %w", dayOf(d), err)
 		}
@@ -26,13 +28,13 @@ func Erase(dir, address string) (n int64, err error) {
 	return n, nil
 }
 
-func eraseDay(dir, day, key string) (n int64, err error) {
+func eraseDay(dir, day, address string) (n int64, err error) {
 	db, err := open(dir, day, "rw")
 	if err != nil {
 		return 0, err
 	}
 	defer db.Close()
-	if n, err = rebuild(db, key); err != nil || n == 0 {
+	if n, err = rebuild(db, address); err != nil || n == 0 {
 		return n, err
 	}
 	return n, wipeLog(db, filepath.Join(dir, day+suffix+"-wal"))
@@ -41,18 +43,30 @@ func eraseDay(dir, day, key string) (n int64, err error) {
 // rebuild deletes the rows and writes the others anew: SQLite overwrites a page
 // that it frees, but a row that has moved from one page to another, when that
 // was split, leaves its octets where it was.
-func rebuild(db *sql.DB, key string) (n int64, err error) {
+func rebuild(db *sql.DB, address string) (n int64, err error) {
 	tx, err := db.Begin()
 	if err != nil {
 		return 0, err
 	}
 	defer tx.Rollback()
-	r, err := tx.Exec("DELETE FROM event WHERE recipient = ? OR sender = ?", key, key)
-	if err != nil {
-		return 0, err
+	for _, s := range []struct {
+		statement string
+		args      []any
+	}{
+		{"DELETE FROM event WHERE recipient = ? OR sender = ?", []any{key(address), key(address)}},
+		{"UPDATE event SET reply = '' WHERE " + told, []any{strings.ToLower(address)}},
+	} {
+		r, err := tx.Exec(s.statement, s.args...)
+		if err != nil {
+			return 0, err
+		}
+		k, err := r.RowsAffected()
+		if n += k; err != nil {
+			return n, err
+		}
 	}
-	if n, err = r.RowsAffected(); err != nil || n == 0 {
-		return n, err
+	if n == 0 {
+		return 0, nil
 	}
 	for _, statement := range []string{
 		"ALTER TABLE event RENAME TO old", "DROP INDEX by_recipient", "DROP INDEX by_sender", schema,

@@ -14,6 +14,7 @@ import (
 type Query struct {
 	ID       mail.ID
 	From, To string // addresses
+	Told     string // an address in the reply
 	// Domain is that of sender or recipient: all that the admin of a domain
 	// may see.
 	Domain       string
@@ -75,6 +76,9 @@ func (q *Query) where(inOrder bool) (string, []any) {
 	if q.To != "" {
 		add("recipient = ?", key(q.To))
 	}
+	if q.Told != "" {
+		add(told, strings.ToLower(q.Told))
+	}
 	if q.Domain != "" {
 		from, to := domainRange(q.Domain)
 		part := "(recipient >= ? AND recipient < ? OR sender >= ? AND sender < ?)"
@@ -94,6 +98,9 @@ func (q *Query) where(inOrder bool) (string, []any) {
 	}
 	return strings.Join(parts, " AND "), values
 }
+
+// told is the condition that a reply has an address, in lower case, in it.
+const told = "instr(lower(reply), ?)"
 
 const columns = "id, recipient, at, sender, client, tls, action, reason, score, size, symbols, state, reply, next_hop, done"
 

@@ -1,6 +1,7 @@
 package events
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -34,6 +35,7 @@ type Store struct {
 	waiting []change
 	closed  bool
 	full    chan struct{} // one token: half of the backlog waits
+	syncs   chan chan struct{}
 	ending  chan struct{} // closed when closed is set
 	done    chan struct{}
 }
@@ -62,7 +64,7 @@ func Open(dir string, keep time.Duration, log *slog.Logger) (*Store, error) {
 	if err := drop(dir, keep, time.Now()); err != nil {
 		return nil, err
 	}
-	s := &Store{dir: dir, keep: keep, log: log, full: make(chan struct{}, 1), ending: make(chan struct{}), done: make(chan struct{})}
+	s := &Store{dir: dir, keep: keep, log: log, full: make(chan struct{}, 1), syncs: make(chan chan struct{}), ending: make(chan struct{}), done: make(chan struct{})}
 	s.written = prometheus.NewCounter(prometheus.CounterOpts{Name: "mailweir_events_written_total", Help: "Rows and outcomes written to the events."})
 	s.dropped = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mailweir_events_dropped_total", Help: "Rows and outcomes missing from the events; mail is not affected."}, []string{"reason"})
 	s.crashes = prometheus.NewCounter(prometheus.CounterOpts{Name: "mailweir_events_crashes_total", Help: "Starts after a run that did not end in order: its last one or two seconds are missing."})
@@ -115,6 +117,21 @@ func (s *Store) send(c change) {
 		default:
 		}
 	}
+}
+
+// Sync returns when all that came before it is written, and does not wait for
+// the next batch: who erases an address must not have it written afterwards.
+func (s *Store) Sync(ctx context.Context) error {
+	synced := make(chan struct{})
+	select {
+	case s.syncs <- synced:
+	case <-s.done: // closed, and written
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	<-synced
+	return nil
 }
 
 // take gives what waits, and begins anew in spare.

@@ -51,6 +51,11 @@ func (w *writer) run() {
 		select {
 		case <-tick.C:
 		case <-w.s.full:
+		case synced := <-w.s.syncs:
+			w.gather()
+			w.settle()
+			close(synced)
+			continue
 		case <-w.s.ending:
 			open = false
 		}
@@ -64,10 +69,15 @@ func (w *writer) run() {
 			}
 		}
 	}
+	w.settle()
+	w.shut(0)
+}
+
+// settle writes what waits, outcomes without a row included.
+func (w *writer) settle() {
 	for range patience + 1 {
 		w.flush()
 	}
-	w.shut(0)
 }
 
 // gather adds what came since to what waits.

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -57,6 +58,8 @@ type entry struct {
 	kind string
 	at   time.Time
 	v    any
+
+	synced chan struct{} // to be closed when all before it is written; it is no entry then
 }
 
 // Open makes dir where it is missing, deletes files whose entries are all older
@@ -105,7 +108,7 @@ func (l *Log) Append(id mail.ID, kind string, at time.Time, v any) {
 		return
 	}
 	select {
-	case l.in <- entry{id, kind, at, v}:
+	case l.in <- entry{id: id, kind: kind, at: at, v: v}:
 		if l.awake.CompareAndSwap(false, true) || len(l.in) >= gather {
 			l.signal()
 		}
@@ -113,6 +116,37 @@ func (l *Log) Append(id mail.ID, kind string, at time.Time, v any) {
 		l.counters.lost[lostBacklog].Inc()
 		l.overflow.Add(1)
 	}
+}
+
+// Sync returns when all that was appended before it is written, within
+// flushEvery: who erases lines must not have more of them written afterwards.
+func (l *Log) Sync(ctx context.Context) error {
+	synced := make(chan struct{})
+	if err := l.askSync(ctx, synced); err != nil {
+		return err
+	}
+	select {
+	case <-synced:
+	case <-l.done: // which is after it, or after all
+	}
+	return nil
+}
+
+func (l *Log) askSync(ctx context.Context, synced chan struct{}) error {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.closed {
+		return nil
+	}
+	select {
+	case l.in <- entry{synced: synced}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if l.awake.CompareAndSwap(false, true) {
+		l.signal()
+	}
+	return nil
 }
 
 func (l *Log) signal() {

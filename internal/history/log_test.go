@@ -462,3 +462,31 @@ func TestMetrics(t *testing.T) {
 		t.Error(problems, err)
 	}
 }
+
+// TestSync: what was appended is there when it returns, in no more time than a
+// batch takes; a closed log has nothing to wait for.
+func TestSync(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		l := open(t, dir, nil)
+		begin := time.Now()
+		ids := []mail.ID{mail.NewID(begin), mail.NewID(begin)}
+		for _, id := range ids {
+			l.Append(id, "verdict", begin, 1)
+		}
+		if err := l.Sync(t.Context()); err != nil || time.Since(begin) > flushEvery {
+			t.Errorf("%v after %v", err, time.Since(begin))
+		}
+		for _, id := range ids {
+			if got := brief(find(t, dir, id)); got != "verdict=1" {
+				t.Errorf("found %q", got)
+			}
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Sync(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -80,7 +80,7 @@ func (a appender) AppendJSON(b []byte) []byte { return append(b, a...) }
 func benchmarkEncode(b *testing.B, aead cipher.AEAD, v any) {
 	w := newWriter(&Log{dir: b.TempDir(), counters: newCounters()})
 	w.aead = aead
-	e := entry{mail.NewID(time.Now()), "verdict", time.Now(), v}
+	e := entry{id: mail.NewID(time.Now()), kind: "verdict", at: time.Now(), v: v}
 	b.ReportAllocs()
 	for b.Loop() {
 		if err := w.encode(e); err != nil {

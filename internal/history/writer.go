@@ -86,6 +86,11 @@ func (w *writer) drain() bool {
 
 // add encodes an entry into the buffer, which goes out when it is large enough.
 func (w *writer) add(e entry) {
+	if e.synced != nil {
+		w.flush()
+		close(e.synced)
+		return
+	}
 	if w.day == "" || e.at.Unix()/secondsPerDay != w.number {
 		w.flush()
 		if err := w.turn(e.at); err != nil {

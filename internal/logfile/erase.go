@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -48,21 +49,29 @@ func (m *Mentions) read(line []byte) (opened []byte, in bool, err error) {
 
 // In reports whether a line has one of them.
 func (m *Mentions) In(line []byte) bool {
-	line = bytes.ToLower(line)
+	_, _, in := m.next(bytes.ToLower(line), 0)
+	return in
+}
+
+// next finds the first of them that begins at from or later, in a line in lower
+// case.
+func (m *Mentions) next(line []byte, from int) (at, end int, found bool) {
 	for _, w := range m.words {
-		for from := 0; ; {
-			i := bytes.Index(line[from:], w)
-			if i < 0 {
+		for i := from; ; i++ {
+			n := bytes.Index(line[i:], w)
+			if n < 0 {
 				break
 			}
-			i += from
+			i += n
 			if !inAddress(line, i-1) && !inAddress(line, i+len(w)) {
-				return true
+				if !found || i < at {
+					at, end, found = i, i+len(w), true
+				}
+				break
 			}
-			from = i + 1
 		}
 	}
-	return false
+	return at, end, found
 }
 
 // inAddress reports an octet that would make the address at its side a longer
@@ -109,6 +118,26 @@ func Each(path string, m *Mentions, f func(line []byte) error) error {
 // What is not yet in the file is not erased: who writes in
 // batches is asked again later.
 func Erase(path string, m *Mentions) (n int, err error) {
+	return overwrite(path, m, func(line []byte) []byte { return bytes.Repeat([]byte{' '}, len(line)) })
+}
+
+// Mask is Erase for lines that are still needed: stars take the place of what is
+// mentioned, and the rest stays. The lines are as they stand there.
+func Mask(path string, m *Mentions) (n int, err error) {
+	return overwrite(path, m, func(line []byte) []byte {
+		low, masked := bytes.ToLower(line), slices.Clone(line)
+		if len(low) != len(line) { // letters whose case has another length: places in one are none in the other
+			return bytes.Repeat([]byte{'*'}, len(line))
+		}
+		for at, end, found := m.next(low, 0); found; at, end, found = m.next(low, end) {
+			copy(masked[at:end], bytes.Repeat([]byte{'*'}, end-at))
+		}
+		return masked
+	})
+}
+
+// overwrite puts something of the same length in place of lines.
+func overwrite(path string, m *Mentions, instead func(line []byte) []byte) (n int, err error) {
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
@@ -123,7 +152,7 @@ func Erase(path string, m *Mentions) (n int, err error) {
 			return nil
 		}
 		n++
-		_, err = file.WriteAt(bytes.Repeat([]byte{' '}, len(line)), at)
+		_, err = file.WriteAt(instead(line), at)
 		return err
 	})
 	if n > 0 {

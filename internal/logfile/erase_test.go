@@ -51,3 +51,21 @@ func TestErase(t *testing.T) {
 		t.Errorf("no file: %d, %v", n, err)
 	}
 }
+
+// TestMask: what is mentioned goes, and nothing else of its line.
+func TestMask(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "x.log")
+	before := `{"to":["Bob@example.org","jbob@example.org","bob@example.org"],"n":1}` + "\nalice@example.org\n"
+	if err := os.WriteFile(name, []byte(before), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []int{1, 0} {
+		if n, err := Mask(name, NewMentions("bob@example.org")); err != nil || n != want {
+			t.Errorf("%d lines, %v; want %d", n, err, want)
+		}
+	}
+	b, err := os.ReadFile(name)
+	if want := `{"to":["***************","jbob@example.org","***************"],"n":1}` + "\nalice@example.org\n"; err != nil || string(b) != want {
+		t.Errorf("%v: %s", err, b)
+	}
+}
