@@ -13,7 +13,9 @@ import (
 // where others read it: in the header of the message as it is relayed.
 type onlooker struct {
 	*world
+	more string // config besides relayedConfig
 	sent int
+	last []byte // as it arrived
 }
 
 const relayedConfig = `
@@ -48,7 +50,7 @@ func (r *onlooker) open(t *testing.T, zone string) {
 	if err := r.dns.Replace(zone); err != nil {
 		t.Fatalf("%v\n%s", err, zone)
 	}
-	r.write("gateway.toml", relayedConfig)
+	r.write("gateway.toml", relayedConfig+r.more)
 	r.start()
 }
 
@@ -80,7 +82,8 @@ func (r *onlooker) results(t *testing.T, p passage, msg []byte) (found []authRes
 	if err != nil {
 		t.Fatal(err)
 	}
-	return readResults(t, all[r.sent-1].Data), ""
+	r.last = all[r.sent-1].Data
+	return readResults(t, r.last), ""
 }
 
 // authResult is one resinfo of RFC 8601 section 2.2.
