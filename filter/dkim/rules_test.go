@@ -167,6 +167,9 @@ func TestKeyAnswers(t *testing.T) {
 		{"not found", &dns.Fake{}, PermError},
 		{"failure", &dns.Fake{Fail: map[string]bool{name: true}}, TempError},
 		{"two records", &dns.Fake{TXT: map[string][]string{name: {keys.zone[name][0], keys.zone[name][0]}}}, PermError},
+		{"two revoked records", &dns.Fake{TXT: map[string][]string{name: {"v=DKIM1; p=", "p="}}}, PermError},
+		{"a record among others", &dns.Fake{TXT: map[string][]string{name: {"v=spf1 -all", keys.zone[name][0], "site-verification=x", "v=DKIM2; p=AAAA"}}}, Pass},
+		{"others only", &dns.Fake{TXT: map[string][]string{name: {"v=spf1 -all", "hello"}}}, PermError},
 		{"an error of no known kind", failing{}, TempError},
 	} {
 		got := Verify(context.Background(), c.r, m, time.Now())[0]

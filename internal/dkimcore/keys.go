@@ -163,6 +163,9 @@ func (s *Signature) Key() (k *Key, reason string, err error) {
 
 func (f *fetched) parse() {
 	f.parsed = true
+	if len(f.txts) > 1 {
+		f.txts = slices.DeleteFunc(slices.Clone(f.txts), foreign)
+	}
 	switch {
 	case len(f.txts) == 0:
 		f.reason = "no key record"
@@ -173,4 +176,16 @@ func (f *fetched) parse() {
 	default:
 		f.parsedKey = f.cache.get(f.txts[0])
 	}
+}
+
+// foreign tells of a text that is there for others, beside key records: one of
+// another version has to be discarded, and p= is required (section 3.6.1).
+func foreign(txt string) bool {
+	tags, err := ParseTags(txt)
+	if err != nil {
+		return true
+	}
+	v, versioned := Lookup(tags, "v")
+	_, key := Lookup(tags, "p")
+	return !key || versioned && v.Value != "DKIM1"
 }
