@@ -21,7 +21,10 @@ a failure (undeliverable), or held by hand. FILTER and --yes are those of 'gatew
 queue', without --state. What is held goes after queue.quarantine (30
 days).
 
-exit status: that of 'gateway queue'; 1 for a message that is not held.
+'gateway why ID' tells which rules and checks held a message.
+
+exit status: 0 all was done, or there was nothing to do; 1 something could not be
+done, was not confirmed, or is not held; 2 wrong arguments.
 `
 
 // quarantineVerbs are those of the queue that make sense for held messages.

@@ -54,6 +54,48 @@ func TestKillUnderLoad(t *testing.T) {
 	t.Logf("%d cycles, %d acknowledged, %d at the sink", cycles, len(p.acked), len(w.sinks["Sink"].messages()))
 }
 
+// TestKillLosesEvents: what SIGKILL loses of the events came in the last seconds,
+// and the next start counts it: rows that are there and rows that are counted as
+// missing are all that were made.
+func TestKillLosesEvents(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, t.TempDir())
+	w.write("rules.toml", "[[rule]]\nsymbol = \"HELD\"\nwhen = 'true'\naction = \"quarantine\"\ndescribe = \"A message is one row, and no attempt changes it.\"\n")
+	config := w.write("gateway.toml", plainConfig+"\n[rules]\nfiles = [\"rules.toml\"]\n")
+	w.start()
+	send := func(n int) {
+		t.Helper()
+		for range n {
+			l := &letter{listen: "Listen", xclient: "ADDR=192.0.2.10", helo: "client.example", from: "alice@sender.example", to: []string{"bob@example.org"}, msg: []byte(smallMessage)}
+			if reply, _, err := w.post(l); err != nil || !strings.HasPrefix(reply, "250") {
+				t.Fatalf("%s, %v", reply, err)
+			}
+		}
+	}
+	const early, late = 10, 7
+	send(early)
+	time.Sleep(5 * time.Second) // what is older must be there
+	send(late)
+	w.gw.kill()
+	out, code := runTool(t, w.binary, "trace", "--config", config, "--to", "bob@example.org")
+	found := strings.Count(out, "\n")
+	w.start()
+	families, err := w.gw.scrape()
+	if err != nil {
+		t.Fatal(err)
+	}
+	missing := -1
+	for _, m := range families["mailweir_events_dropped_total"].GetMetric() {
+		if m.GetLabel()[0].GetValue() == "crash" {
+			missing = int(m.GetCounter().GetValue())
+		}
+	}
+	if code != exitOK || found < early || found+missing != early+late {
+		t.Errorf("%d rows are there, %d are counted as missing, of %d that are old and %d that are new", found, missing, early, late)
+	}
+	t.Logf("%d rows, %d counted as missing", found, missing)
+}
+
 // load sends messages in one session until the gateway dies.
 func (p *promises) load(w *world, name string, stop <-chan struct{}) {
 	c, err := w.dial("Listen")
