@@ -105,16 +105,27 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// expireJournals deletes those of days before first.
-func expireJournals(dir string, first Day) error {
+// Journals are the days of which there is one, by the path of its file.
+func Journals(dir string) (map[string]Day, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return nil, nil
 	}
+	days := map[string]Day{}
 	for _, e := range entries {
-		d, perr := ParseDay(strings.TrimSuffix(e.Name(), ".jsonl"))
-		if perr == nil && d < first {
-			err = errors.Join(err, os.Remove(journalPath(dir, d)))
+		if d, perr := ParseDay(strings.TrimSuffix(e.Name(), ".jsonl")); perr == nil {
+			days[journalPath(dir, d)] = d
+		}
+	}
+	return days, err
+}
+
+// expireJournals deletes those of days before first.
+func expireJournals(dir string, first Day) error {
+	days, err := Journals(dir)
+	for path, d := range days {
+		if d < first {
+			err = errors.Join(err, os.Remove(path))
 		}
 	}
 	return err

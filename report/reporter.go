@@ -26,9 +26,10 @@ const (
 	// daysBack is how many days may still be reported: RFC 9990 lets a report
 	// that could not be sent be sent later, or be dropped.
 	daysBack = 2
-	// keepJournals is how long it is known what was sent.
-	keepJournals = 30
 )
+
+// KeepJournals is how long it is known what was sent, and to whom.
+const KeepJournals = 30 * 24 * time.Hour
 
 // Settings are what a reload can change.
 type Settings struct {
@@ -106,18 +107,19 @@ func (r *Reporter) Run(ctx context.Context) error {
 	}
 }
 
-// round goes through the days that are over, and tells when to come again.
+// round goes through the days that are over, and tells when to come again. Old
+// journals go also when no more are made.
 func (r *Reporter) round(ctx context.Context) time.Duration {
 	now := time.Now()
+	if err := expireJournals(r.o.Dir, DayOf(now.Add(-KeepJournals))); err != nil {
+		r.o.Logger.Error("old journals of DMARC reports cannot be deleted", "error", err)
+	}
 	due := DayOf(now).Begin().Add(r.delay) // of yesterday's reports
 	if s := r.current(); s == nil {
 		return due.AddDate(0, 0, 1).Sub(now)
 	}
 	if now.Before(due) {
 		return due.Sub(now)
-	}
-	if err := expireJournals(r.o.Dir, DayOf(now.AddDate(0, 0, -keepJournals))); err != nil {
-		r.o.Logger.Error("old journals of DMARC reports cannot be deleted", "error", err)
 	}
 	wait := due.AddDate(0, 0, 1).Sub(now)
 	for back := daysBack; back > 0; back-- {

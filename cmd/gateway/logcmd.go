@@ -23,6 +23,7 @@ import (
 	"mailweir/internal/history"
 	"mailweir/internal/logfile"
 	"mailweir/internal/pseudonym"
+	"mailweir/report"
 )
 
 const logHelp = `
@@ -35,8 +36,9 @@ lives. Without log.dir it prints the pseudonyms instead, a day and a pseudonym a
 line, to search another log for.
 
 verify-retention looks at everything with a time to live: files of log.dir, keys
-of pseudonyms and of the history, the history, events, statistics. It names what is older than it may be, and files
-that it does not know.
+of pseudonyms and of the history, the history, events, statistics, journals of
+DMARC reports. It names what is older than it may be, and files that it does not
+know.
 
 exit status: find: 0 when something was found, else 1. verify-retention: 0 when
 nothing is too old, else 1.
@@ -189,7 +191,7 @@ func verifyRetention(out io.Writer, cfg *config.Config, now time.Time) (int, err
 // retained is everything with a time to live, and what stands beside it.
 func retained(cfg *config.Config) (list []kept, unknown []string, err error) {
 	i := inventory{known: map[string]bool{}}
-	if err := cmp.Or(i.logs(cfg), i.keys(cfg), i.history(cfg), i.events(cfg), i.statistics(cfg)); err != nil {
+	if err := cmp.Or(i.logs(cfg), i.keys(cfg), i.history(cfg), i.events(cfg), i.statistics(cfg), i.reports(cfg)); err != nil {
 		return nil, nil, err
 	}
 	for _, dir := range []string{string(cfg.Log.Dir), historyDir(cfg), eventsDir(cfg), logKeys(cfg), historyKeyDir(cfg)} {
@@ -269,6 +271,14 @@ func (i *inventory) statistics(cfg *config.Config) error {
 	days, err := census.Days(censusDir(cfg))
 	for path, end := range days {
 		i.add("statistics", path, end, cfg.Stats.Keep)
+	}
+	return err
+}
+
+func (i *inventory) reports(cfg *config.Config) error {
+	days, err := report.Journals(reportsDir(cfg))
+	for path, d := range days {
+		i.add("report journals", path, d.End(), report.KeepJournals)
 	}
 	return err
 }

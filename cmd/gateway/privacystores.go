@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +19,7 @@ import (
 	"mailweir/internal/fsx"
 	"mailweir/internal/logfile"
 	"mailweir/mail"
+	"mailweir/report"
 )
 
 // What is kept of an address in other ways than lines and rows: under keyed
@@ -86,9 +89,9 @@ func (p *person) domain() string { return p.address[strings.LastIndexByte(p.addr
 
 // reports are the journals of DMARC reports, which name their recipients.
 func (p *person) reports() ([]lineFile, error) {
-	paths, err := filepath.Glob(filepath.Join(reportsDir(p.cfg), "*.jsonl"))
+	days, err := report.Journals(reportsDir(p.cfg))
 	var files []lineFile
-	for _, path := range paths {
+	for _, path := range slices.Sorted(maps.Keys(days)) {
 		files = append(files, lineFile{path, p.mentions})
 	}
 	return files, err

@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"log/slog"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"testing"
 	"testing/synctest"
@@ -17,6 +19,7 @@ import (
 	"mailweir/internal/jsonx"
 	"mailweir/internal/logline"
 	"mailweir/mail"
+	"mailweir/report"
 	"mailweir/smtpd"
 )
 
@@ -60,8 +63,17 @@ func TestRetention(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		ctx, stopReports := context.WithCancel(t.Context())
+		go report.New(report.Options{Dir: reportsDir(cfg)}).Run(ctx) // switched off: what was made once goes, too
+		if err := os.MkdirAll(reportsDir(cfg), 0o700); err != nil {
+			t.Fatal(err)
+		}
 		for range 100 {
 			now := time.Now()
+			journal := filepath.Join(reportsDir(cfg), string(report.DayOf(now))+".jsonl")
+			if err := os.WriteFile(journal, []byte("{}\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
 			id := mail.NewID(now)
 			for _, class := range []string{smtpd.ClassMail, smtpd.ClassConnection, smtpd.ClassAbuse} {
 				logline.Log(l.logger, now, slog.LevelInfo, "transaction", classLine(class))
@@ -76,17 +88,18 @@ func TestRetention(t *testing.T) {
 			}
 		}
 		_, out := verifyNow(t, cfg)
-		for _, what := range []string{"mail log", "connection log", "abuse log", "pseudonym keys", "history keys", "history ", "events", "statistics"} {
+		for _, what := range []string{"mail log", "connection log", "abuse log", "pseudonym keys", "history keys", "history ", "events", "statistics", "report journals"} {
 			if !bytes.Contains(out, []byte(what)) {
 				t.Errorf("no %s in\n%s", what, out)
 			}
 		}
-		for pattern, most := range map[string]int{"log/mail-*": 31, "log/connection-*": 21, "log/abuse-*": 91, "data/history/*": 8, "data/events/*.db": 31, "data/stats/*": 61, "data/keys/log/*": 31, "data/keys/history/*": 8} {
+		for pattern, most := range map[string]int{"log/mail-*": 31, "log/connection-*": 21, "log/abuse-*": 91, "data/history/*": 8, "data/events/*.db": 31, "data/stats/*": 61, "data/reports/*": 31, "data/keys/log/*": 31, "data/keys/history/*": 8} {
 			if files, _ := filepath.Glob(filepath.Join(dir, pattern)); len(files) < most-2 || len(files) > most+1 {
 				t.Errorf("%d files %s, want about %d", len(files), pattern, most)
 			}
 		}
 		stop()
+		stopReports()
 		if err := h.Close(); err != nil {
 			t.Error(err)
 		}
@@ -100,7 +113,7 @@ func TestRetention(t *testing.T) {
 			t.Error(err)
 		}
 		time.Sleep(10 * day)
-		if code, out := verifyNow(t, cfg); code == exitOK || bytes.Count(out, []byte("TOO OLD")) < 6*9 {
+		if code, out := verifyNow(t, cfg); code == exitOK || bytes.Count(out, []byte("TOO OLD")) < 7*9 {
 			t.Errorf("ten days after the end: exit %d\n%s", code, out)
 		}
 	})
