@@ -45,6 +45,8 @@ import (
 //	                              {"what":"partner.example","for":[...],
 //	                              "reason":"...","expires":TIME}; answer: a
 //	                              list of the entries that it concerned
+//	POST /reputation/forget       body: {"sender":"sender.example"}, or an IP
+//	                              address; answer: true when it was known
 //	POST /queue/{verb}            verb: flush hold release delete bounce reroute;
 //	                              body: {"ids":[...],"to":"host:port"} (flush
 //	                              without ids: all); answer: one result a line
@@ -115,6 +117,7 @@ func (g *gateway) controlMux() *http.ServeMux {
 	mux.HandleFunc("POST /queue/{verb}", g.serveAction)
 	mux.HandleFunc("POST /privacy/settle", g.serveSettle)
 	mux.HandleFunc("POST /reports/send", g.serveReports)
+	mux.HandleFunc("POST /reputation/forget", g.serveForget)
 	mux.HandleFunc("POST /access/{list}/{verb}", g.serveAccess)
 	return mux
 }

@@ -62,7 +62,7 @@ func commands() []command {
 		{"stats", "--config FILE [--since TIME] [--threshold K] [--json]", "count mail by hour, domain and action, without telling of anybody", statsCommand},
 		{"trace", "--config FILE [--id ID] [--from|--to ADDRESS] [--domain DOMAIN] [--since TIME]", "find out what became of messages", traceCommand},
 		{"rules", "check|show|test|hits [--config FILE] [FILE|SYMBOL|CASE...]", "test rules, and see what they do", rulesCommand},
-		{"reputation", "show --config FILE DOMAIN|ADDRESS", "tell what is remembered of a sender", reputationCommand},
+		{"reputation", "show|forget --config FILE DOMAIN|ADDRESS", "tell, or drop, what is remembered of a sender", reputationCommand},
 		{"allow", accessArguments, "exempt a network, or an authenticated author, from rejection", accessCommand(access.Allow)},
 		{"block", accessArguments, "have mail of a network, or of an authenticated author, refused", accessCommand(access.Block)},
 		{"replay", "--config FILE [--since 7d] [--rules FILE...]", "tell what other rules would have done to recent mail", replayCommand},

@@ -32,18 +32,25 @@ const (
 
 func memoDir(cfg *config.Config) string { return filepath.Join(string(cfg.DataDir), "memo") }
 
+// memoTable is one of the tables, and how large and old it may become.
+type memoTable struct {
+	table **memo.Table
+	name  string
+	most  int
+	keep  time.Duration
+}
+
+func (m *remembered) tables(cfg *config.Config) []memoTable {
+	keep := reputationOptions(cfg)
+	return []memoTable{
+		{&m.greylist, greylistTable, greylist.Most, max(cfg.Greylist.Keep, cfg.Greylist.Window)},
+		{&m.reputation, reputationTable, reputation.Most, keep.Keep()},
+	}
+}
+
 // startMemory opens the tables. What nothing is written to makes no file.
 func (g *gateway) startMemory(ctx context.Context) error {
-	keep := reputationOptions(g.cfg)
-	for _, t := range []struct {
-		table **memo.Table
-		name  string
-		most  int
-		keep  time.Duration
-	}{
-		{&g.memory.greylist, greylistTable, greylist.Most, max(g.cfg.Greylist.Keep, g.cfg.Greylist.Window)},
-		{&g.memory.reputation, reputationTable, reputation.Most, keep.Keep()},
-	} {
+	for _, t := range g.memory.tables(g.cfg) {
 		var err error
 		*t.table, err = memo.Open(fsx.OS{}, filepath.Join(memoDir(g.cfg), t.name), memo.Options{
 			Most: t.most, Keep: t.keep, Name: t.name, Log: g.log, Metrics: g.m.memo,

@@ -5,24 +5,25 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"net/netip"
 	"path/filepath"
 	"time"
 
-	"mailweir/filter"
 	"mailweir/filter/reputation"
 	"mailweir/internal/config"
 	"mailweir/internal/fsx"
 	"mailweir/internal/memo"
-	"mailweir/mail"
 )
 
 const reputationHelp = `
-gateway reputation show --config FILE DOMAIN|ADDRESS [--json]
+gateway reputation show   --config FILE DOMAIN|ADDRESS [--json]
+gateway reputation forget --config FILE DOMAIN|ADDRESS
 
-Tells what is remembered of a sender: of a domain that SPF or DKIM vouched for,
-or of the network of a client's IP address. The running gateway writes it down
-within a second. Senders are kept as keyed hashes: nobody can list them.
+show tells what is remembered of a sender: of a domain that SPF or DKIM vouched
+for, or of the network of a client's IP address. The running gateway writes it
+down within a second. Senders are kept as keyed hashes: nobody can list them.
+
+forget drops it: the sender begins anew. A domain is forgotten by the greylist,
+too, but for what that knows of the domain at a single network.
 
 exit status: 0, or 1 when nothing is known.
 `
@@ -35,7 +36,7 @@ type reputationJSON struct {
 	Score  float64 `json:"score"`
 }
 
-func reputationCommand(_ context.Context, std stdio, args []string) (int, error) {
+func reputationCommand(ctx context.Context, std stdio, args []string) (int, error) {
 	fs := flags(std, "reputation", reputationHelp)
 	path := fs.String("config", "", "config `FILE`")
 	asJSON := fs.Bool("json", false, "print a JSON object")
@@ -43,28 +44,46 @@ func reputationCommand(_ context.Context, std stdio, args []string) (int, error)
 	if err != nil {
 		return 0, err
 	}
-	if len(rest) != 2 || rest[0] != "show" || *path == "" {
+	if len(rest) != 2 || *path == "" {
 		return 0, errUsage
 	}
 	cfg, err := loadConfig(*path)
 	if err != nil {
 		return exitError, err
 	}
-	r, err := showReputation(cfg, rest[1])
-	if err != nil {
-		return exitError, err
+	switch rest[0] {
+	case "show":
+		r, err := showReputation(cfg, rest[1])
+		if err != nil {
+			return exitError, err
+		}
+		if *asJSON {
+			return exitOK, json.NewEncoder(std.out).Encode(r)
+		}
+		r.print(std)
+		return exitOK, nil
+	case "forget":
+		s, known, err := forgetSender(ctx, cfg, rest[1])
+		if err == nil && !known {
+			err = fmt.Errorf("nothing is known of %s", s)
+		}
+		if err != nil {
+			return exitError, err
+		}
+		fmt.Fprintf(std.out, "%s: forgotten\n", s)
+		return exitOK, nil
 	}
-	if *asJSON {
-		return exitOK, json.NewEncoder(std.out).Encode(r)
-	}
+	return 0, errUsage
+}
+
+func (r *reputationJSON) print(std stdio) {
 	fmt.Fprintf(std.out, "%s: %.1f good and %.1f bad messages, as they count now; the last one at %s\n",
 		r.Sender, r.Good, r.Bad, r.Last.UTC().Format(time.DateTime))
 	if r.Symbol == "" {
 		fmt.Fprintln(std.out, "no symbol: they are too few, or of both kinds")
-		return exitOK, nil
+		return
 	}
 	fmt.Fprintf(std.out, "%7.2f  %s\n", r.Score, r.Symbol)
-	return exitOK, nil
 }
 
 func showReputation(cfg *config.Config, sender string) (*reputationJSON, error) {
@@ -78,20 +97,20 @@ func showReputation(cfg *config.Config, sender string) (*reputationJSON, error) 
 	return r, nil
 }
 
-func lookReputation(cfg *config.Config, sender string) (r *reputationJSON, known bool, err error) {
+func lookReputation(cfg *config.Config, name string) (r *reputationJSON, known bool, err error) {
 	book, err := readReputation(cfg)
 	if err != nil {
 		return nil, false, err
 	}
-	r = &reputationJSON{}
-	if addr, err := netip.ParseAddr(sender); err == nil {
-		r.Sender = filter.ClientNetwork(addr).String()
-		r.Counts, known = book.Network(addr)
-	} else if mail.ValidDomain(sender, false) {
-		r.Sender = filter.Organization(mail.CanonicalDomain(sender))
-		r.Counts, known = book.Domain(r.Sender)
+	s, err := parseSender(name)
+	if err != nil {
+		return nil, false, err
+	}
+	r = &reputationJSON{Sender: s.String()}
+	if s.addr.IsValid() {
+		r.Counts, known = book.Network(s.addr)
 	} else {
-		return nil, false, fmt.Errorf("%q is neither a domain nor an IP address", sender)
+		r.Counts, known = book.Domain(s.domain)
 	}
 	r.Good, r.Bad = math.Round(r.Good*10)/10, math.Round(r.Bad*10)/10
 	if s, ok := book.Symbol(r.Counts, r.Sender); ok {

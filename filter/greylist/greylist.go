@@ -68,10 +68,17 @@ func (l *List) senderOf(f *filter.Facts) (s sender) {
 	name := append(append(filter.ClientNetwork(addr).AppendTo(b[:0]), ' '), domain...)
 	s.keys[0], s.n = l.table.Key("pair", string(name)), 1
 	if proven {
-		s.keys[1], s.n = l.table.Key("domain", domain), 2
+		s.keys[1], s.n = domainKey(l.table, domain), 2
 	}
 	return s
 }
+
+func domainKey(t *memo.Table, domain string) memo.Key { return t.Key("domain", domain) }
+
+// ForgetDomain drops from a list's table that an authenticated domain is known from
+// everywhere, and reports whether it was. Where it has been before it still is: the
+// networks of a domain cannot be listed.
+func ForgetDomain(t *memo.Table, domain string) bool { return t.Forget(domainKey(t, domain)) }
 
 // look gives the symbol of a sender, and how long it has to wait.
 func (l *List) look(s sender, now time.Time) (symbol string, wait time.Duration) {

@@ -80,10 +80,19 @@ func (b *Book) Network(a netip.Addr) (Counts, bool) {
 	return b.counts(b.networkKey(a))
 }
 
-func (b *Book) networkKey(a netip.Addr) memo.Key {
+func (b *Book) networkKey(a netip.Addr) memo.Key { return networkKey(b.table, a) }
+
+func networkKey(t *memo.Table, a netip.Addr) memo.Key {
 	var buf [64]byte
-	return b.table.Key(kindNetwork, string(filter.ClientNetwork(a).AppendTo(buf[:0])))
+	return t.Key(kindNetwork, string(filter.ClientNetwork(a).AppendTo(buf[:0])))
 }
+
+// ForgetDomain drops the counts of a registered domain from a book's table, and
+// reports whether there were any.
+func ForgetDomain(t *memo.Table, name string) bool { return t.Forget(t.Key(kindDomain, name)) }
+
+// ForgetNetwork does so for a client's network.
+func ForgetNetwork(t *memo.Table, a netip.Addr) bool { return t.Forget(networkKey(t, a)) }
 
 func (b *Book) counts(k memo.Key) (Counts, bool) {
 	e, ok := b.table.Get(k)

@@ -18,6 +18,9 @@ const (
 	slack = 4096
 )
 
+// Write writes what has changed, for who does not Run.
+func (t *Table) Write() error { return t.write() }
+
 // Run writes what changes until ctx ends, and then the rest.
 func (t *Table) Run(ctx context.Context) {
 	tick := time.NewTicker(writeEvery)
