@@ -1,13 +1,15 @@
 package queue
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 )
 
 // This file keeps recent messages in memory, so that the relay reads none of
 // them from the disk while it keeps up. The cache is the very memory that the
-// log was written from: nothing is copied.
+// log was written from: nothing is copied. Of what is sealed or compressed there
+// it has the record in clear instead, in a chunk of its own.
 
 const (
 	chunkSize   = 1 << 20
@@ -21,7 +23,7 @@ const (
 // its memory, or an attempt ended otherwise than well, it is left to the garbage
 // collector: a reader that is slow to go away must not see another message.
 type chunk struct {
-	pool   *chunkPool
+	pool   *chunkPool // nil: it is a single record
 	claims atomic.Int32
 	shared atomic.Bool // never to be filled again
 	memory []byte      // nil once evicted
@@ -55,11 +57,24 @@ func (p *chunkPool) take(n int) *chunk {
 	return c
 }
 
+// newSingle makes a chunk of one record, in pooled memory, with one claim on it.
+func newSingle(record []byte) *chunk {
+	c := &chunk{memory: record, buf: record}
+	c.claims.Store(1)
+	return c
+}
+
 func (c *chunk) retain() { c.claims.Add(1) }
 
 // release gives a claim back; a nil chunk has none.
 func (c *chunk) release() {
-	if c == nil || c.claims.Add(-1) > 0 || c.shared.Load() || len(c.memory) != c.pool.size {
+	switch {
+	case c == nil || c.claims.Add(-1) > 0 || c.shared.Load():
+		return
+	case c.pool == nil:
+		putPooled(c.memory)
+		return
+	case len(c.memory) != c.pool.size:
 		return
 	}
 	c.pool.mu.Lock()
@@ -69,18 +84,24 @@ func (c *chunk) release() {
 	c.pool.mu.Unlock()
 }
 
-// cache notes that e can be read from its batch. The caller holds q.mu.
-func (q *Queue) cache(e *entry, b *batch, off uint32) {
-	c := b.chunk
+// cache notes that a new message can be read from its batch, or from what is
+// there in clear. The caller holds q.mu.
+func (q *Queue) cache(f *fixup, b *batch) {
+	e, c := f.e, b.chunk
+	e.mem = uint32(b.start) + f.off
+	if f.clear != nil {
+		c, e.mem = f.clear, 0
+		defer c.release() // the claim of who made it
+	}
 	if c.buf == nil {
 		c.buf = b.buf
 	}
 	if !c.listed {
 		c.listed = true
 		q.chunks = append(q.chunks, c)
-		q.cacheBytes += int64(len(c.buf))
+		q.cacheBytes += int64(cap(c.buf))
 	}
-	e.chunk, e.mem = c, uint32(b.start)+off
+	e.chunk = c
 	c.cached++
 	c.retain()
 	for q.cacheBytes > q.o.MemoryLimit && len(q.chunks) > 0 {
@@ -98,11 +119,22 @@ func (q *Queue) uncache(e *entry) {
 	e.chunk = nil
 	if c.cached--; c.cached == 0 {
 		q.dropChunk(c)
-		for len(q.chunks) > 0 && !q.chunks[0].listed {
-			q.chunks = q.chunks[1:]
-		}
+		q.trimChunks()
 	}
 	c.release()
+}
+
+// trimChunks forgets the chunks at the front of the list that are dropped, and all
+// of them when they are most of it: one message that stays must not keep a place
+// for each that came after it.
+func (q *Queue) trimChunks() {
+	for len(q.chunks) > 0 && !q.chunks[0].listed {
+		q.chunks = q.chunks[1:]
+	}
+	if q.unlisted > 64 && q.unlisted > len(q.chunks)/2 {
+		q.chunks = slices.DeleteFunc(q.chunks, func(c *chunk) bool { return !c.listed })
+		q.unlisted = 0
+	}
 }
 
 // evict lets go of a chunk with messages in it: they are read from the disk
@@ -118,15 +150,19 @@ func (q *Queue) evict(c *chunk) {
 func (q *Queue) dropChunk(c *chunk) {
 	if c.listed {
 		c.listed = false
-		q.cacheBytes -= int64(len(c.buf))
+		q.cacheBytes -= int64(cap(c.buf))
+		q.unlisted++
 	}
 	c.buf = nil
 }
 
 // cached is the current copy's record in memory, nil when it is only on disk.
 func (e *entry) cached() []byte {
-	if e.chunk == nil || e.chunk.buf == nil {
+	switch {
+	case e.chunk == nil || e.chunk.buf == nil:
 		return nil
+	case e.chunk.pool == nil:
+		return e.chunk.buf
 	}
 	return e.chunk.buf[e.mem:][:e.recLen:e.recLen]
 }

@@ -27,7 +27,14 @@ func (r reader) Deliver(_ context.Context, _ mail.Destination, m *mail.Message, 
 // still read, and others were cut short and read on after their end. Each sees
 // its own message to the last.
 func TestSlowReaderKeepsItsMemory(t *testing.T) {
-	q := mustOpen(t, fsx.NewMem(), "/spool", Options{MinFreeBytes: 1, PerDestination: 8, Workers: 64})
+	for name, o := range map[string]Options{"plain": {}, "sealed": {Keys: testKeys}, "compressed": {Compress: true}} {
+		t.Run(name, func(t *testing.T) { slowReader(t, o) })
+	}
+}
+
+func slowReader(t *testing.T, o Options) {
+	o.MinFreeBytes, o.PerDestination, o.Workers = 1, 8, 64
+	q := mustOpen(t, fsx.NewMem(), "/spool", o)
 	var late sync.WaitGroup
 	var relayed, wrong atomic.Int32
 	end := make(chan struct{})
@@ -83,7 +90,7 @@ func TestSlowReaderKeepsItsMemory(t *testing.T) {
 	if wrong.Load() > 0 {
 		t.Errorf("%d readers saw another message", wrong.Load())
 	}
-	if len(q.log.chunks.spare) == 0 {
+	if o.Keys == nil && !o.Compress && len(q.log.chunks.spare) == 0 {
 		t.Error("no chunk was given back: the test has shown nothing")
 	}
 }
@@ -108,5 +115,67 @@ func TestRelocatedIsReadWhole(t *testing.T) {
 		t.Fatalf("a record of %d octets after one of %d", e.recLen, before)
 	}
 	wantContent(t, q, id, []byte("body\r\n"))
+	mustClose(t, q)
+}
+
+// TestMemoryInClear: of a message that is sealed or compressed in the log, memory
+// has the record as it would be in clear; the log has not, and neither has it
+// after a relocation.
+func TestMemoryInClear(t *testing.T) {
+	body := bytes.Repeat([]byte("a line that compresses well\r\n"), 100)
+	for name, o := range map[string]Options{"sealed": {Keys: testKeys}, "compressed": {Compress: true}, "both": {Keys: testKeys, Compress: true}} {
+		t.Run(name, func(t *testing.T) {
+			o.MinFreeBytes, o.Metrics = 1, modelMetrics
+			disk := fsx.NewMem()
+			q, err := open(disk, "/spool", o, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			id := mustPut(t, q, body, "a@d.example")
+			for _, step := range []string{"accepted", "relocated"} {
+				for name, raw := range spoolFiles(t, disk) {
+					if bytes.Contains(raw, body[:60]) {
+						t.Errorf("%s: %s has the body in clear", step, name)
+					}
+				}
+				wantContent(t, q, id, body)
+				q.mu.Lock()
+				e := q.entries[id]
+				if r := e.cached(); (r != nil) != (step == "accepted") || r != nil && !bytes.Contains(r, body) {
+					t.Errorf("%s: %d octets in memory", step, len(r))
+				}
+				if step == "accepted" {
+					q.relocate(e)
+				}
+				q.mu.Unlock()
+				q.flush()
+			}
+			mustClose(t, q)
+		})
+	}
+}
+
+// TestStuckMessageHoldsNoPlaces: the list of what is in memory does not grow
+// behind a message that stays.
+func TestStuckMessageHoldsNoPlaces(t *testing.T) {
+	q, err := open(fsx.NewMem(), "/spool", Options{MinFreeBytes: 1, Metrics: modelMetrics, Keys: testKeys}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stuck := mustPut(t, q, []byte("stays\r\n"), "a@d.example")
+	for range 1000 {
+		id := mustPut(t, q, []byte("goes\r\n"), "b@d.example")
+		q.mu.Lock()
+		q.uncache(q.entries[id])
+		q.mu.Unlock()
+	}
+	q.mu.Lock()
+	if n := len(q.chunks); n > 150 || q.entries[stuck].cached() == nil {
+		t.Errorf("%d places for one message, %d octets of it", n, len(q.entries[stuck].cached()))
+	}
+	if want := int64(cap(q.entries[stuck].chunk.buf)); q.cacheBytes != want {
+		t.Errorf("%d octets counted, %d there", q.cacheBytes, want)
+	}
+	q.mu.Unlock()
 	mustClose(t, q)
 }

@@ -29,18 +29,18 @@ func (o *Options) codec() uint8 {
 	return codecNone
 }
 
-// compress compresses buf when that saves an eighth.
+// compress compresses the content when that saves an eighth.
 func (o *outgoing) compress() {
-	if o.codecs != codecS2 || len(o.buf) < minCompressed {
+	if o.codecs != codecS2 || len(o.raw) < minCompressed {
 		return
 	}
-	out := s2.Encode(pooled(s2.MaxEncodedLen(len(o.buf))+tagSize), o.buf)
-	if len(out) > len(o.buf)-len(o.buf)/8 {
+	out := s2.Encode(pooled(s2.MaxEncodedLen(len(o.raw))), o.raw)
+	if len(out) > len(o.raw)-len(o.raw)/8 {
 		putPooled(out)
 		return
 	}
-	putPooled(o.buf)
-	o.buf, o.codec = out, codecS2
+	o.replace(out)
+	o.codec = codecS2
 }
 
 // decompress is the inverse; the result is in memory of s.

@@ -233,7 +233,7 @@ func (q *Queue) relocate(e *entry) int {
 	}
 	o := outgoing{
 		kind: recRelocate, id: e.id, gen: e.gen + 1, env: &s.env, since: e.since, states: states,
-		heads: s.heads, big: s.big, body: s.body, size: e.size, content: s.content,
+		heads: s.heads, big: s.big, body: s.body, size: e.size, content: s.content, codecs: q.o.codec(),
 	}
 	q.sealWith(&o, e)
 	o.prepare()

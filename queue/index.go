@@ -271,7 +271,7 @@ func (q *Queue) fix(s *segment, b *batch, f *fixup) {
 		q.insert(f.e)
 		q.count(f)
 		q.copyAt(s, f.e, at, f.len)
-		q.cache(f.e, b, f.off)
+		q.cache(f, b)
 		q.scheduleAll(f.e)
 	case fixRelocate:
 		q.uncache(f.e) // what lies in memory is the copy before

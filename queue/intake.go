@@ -303,7 +303,7 @@ func (q *Queue) submit(m *mail.Message, big *bigRef, inline []byte, own bool) (*
 	twice := q.entries[env.ID] != nil
 	o := outgoing{
 		kind: recAccept, id: env.ID, env: env, since: now, heads: m.Heads, big: big, body: inline,
-		size: size, codecs: q.o.codec(),
+		size: size, codecs: q.o.codec(), recent: true,
 	}
 	if big != nil {
 		o.key = big.key
@@ -325,12 +325,13 @@ func (q *Queue) submit(m *mail.Message, big *bigRef, inline []byte, own bool) (*
 	}
 	if err != nil {
 		l.mu.Unlock()
+		o.clear.release()
 		q.abandon(e)
 		return nil, err
 	}
 	b := l.room(o.bound())
 	b.add(o.append(b.tail()), fixup{
-		op: fixAccept, e: e, own: own, plain: o.epoch == nil, generated: ownRecipients(env.Recipients, own),
+		op: fixAccept, e: e, own: own, clear: o.clear, plain: o.epoch == nil, generated: ownRecipients(env.Recipients, own),
 	})
 	l.mu.Unlock()
 	l.signal()

@@ -50,11 +50,16 @@ func (s *segment) read(at loc, n uint32) (record, error) {
 // load reads a message, from memory when it is still there. The caller holds
 // q.mu, which may be given up meanwhile.
 func (q *Queue) load(e *entry) (*stored, error) {
-	if b := e.cached(); b != nil {
-		e.chunk.shared.Store(true)
-		return q.decodeCopy(cachedRecord(b))
+	b := e.cached()
+	if b == nil {
+		return q.loadStored(e)
 	}
-	return q.loadStored(e)
+	e.chunk.shared.Store(true)
+	s, err := q.decodeCopy(cachedRecord(b))
+	if err == nil && e.chunk.pool == nil {
+		s.content = content{} // that is not how it lies in the log
+	}
+	return s, err
 }
 
 // cachedRecord is the record that b holds, from memory: its checksum was made

@@ -68,8 +68,11 @@ type outgoing struct {
 
 	epoch *epochKey // nil: plain
 	content
-	codecs uint8 // what the content may be compressed with
-	buf    []byte
+	codecs uint8  // what the content may be compressed with
+	buf    []byte // pooled memory that raw lies in
+
+	recent bool   // it is about to be relayed: memory shall have it in clear
+	clear  *chunk // with the record as it would be in clear
 }
 
 // bound is an upper bound of the record.
@@ -110,20 +113,44 @@ func (o *outgoing) prepare() {
 		if o.epoch == nil && o.codecs == codecNone {
 			return // it goes into the batch as it is
 		}
-		o.buf = o.appendPlain(pooled(o.plainSize() + tagSize)[:0])
+		o.raw = o.plain()
 		o.compress()
-	case o.epoch == nil || o.key != nil:
-		return
-	default:
-		o.buf = append(pooled(len(o.raw) + tagSize)[:0], o.raw...)
-	}
-	if o.raw = o.buf; o.epoch == nil {
+	case o.key != nil:
 		return
 	}
+	if o.epoch != nil {
+		o.seal()
+	}
+}
+
+// plain lays the content out. For a recent message that is a part of the whole
+// record in clear: memory has it ready when the relay wants it, and nothing has
+// to be opened and decompressed again.
+func (o *outgoing) plain() []byte {
+	if !o.recent || o.big != nil {
+		o.buf = o.appendPlain(pooled(o.plainSize())[:0])
+		return o.buf
+	}
+	c := *o
+	c.epoch = nil
+	record := c.append(pooled(c.bound())[:0])
+	o.clear = newSingle(record)
+	payload := record[recordHeaderSize:]
+	return payload[copyFixedSize+int(le.Uint32(payload[8:])):]
+}
+
+func (o *outgoing) seal() {
 	if o.key == nil {
 		o.key = newDataKey()
 	}
-	o.raw = o.key.aead.Seal(o.raw[:0], contentNonce[:], o.raw, o.contentAAD(o.id))
+	buf := pooled(len(o.raw) + tagSize)[:0]
+	o.replace(o.key.aead.Seal(buf, contentNonce[:], o.raw, o.contentAAD(o.id)))
+}
+
+// replace puts what the content was made into in its place.
+func (o *outgoing) replace(raw []byte) {
+	putPooled(o.buf)
+	o.buf, o.raw = raw, raw
 }
 
 var contentNonce [nonceSize]byte // nonceContent: it is used once with a key

@@ -56,6 +56,7 @@ type Queue struct {
 	doomed      []mail.ID // big files without use
 	chunks      []*chunk  // the cache, oldest first
 	cacheBytes  int64
+	unlisted    int   // dropped chunks that may still be in chunks
 	recipients  int   // pending, held ones included
 	bytes       int64 // of all entries
 	ledger      Ledger

@@ -82,7 +82,9 @@ type fixup struct {
 	len uint32
 	e   *entry
 	id  mail.ID // for fixTomb
-	own bool    // an ACCEPT of ours (a DSN): written again after a failure, nobody was told
+	// clear is what memory keeps of a recent ACCEPT; nil: the record itself.
+	clear *chunk
+	own   bool // an ACCEPT of ours (a DSN): written again after a failure, nobody was told
 	// generated is how many recipients of an ACCEPT no client named.
 	generated int
 
@@ -404,6 +406,7 @@ func (l *wal) fail(batches []*batch, err error) {
 					f.e.big = false
 					f.e.key = 0 // it still needs its key
 				}
+				f.clear.release()
 				l.q.abandon(f.e)
 			}
 		}
