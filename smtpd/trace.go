@@ -134,7 +134,7 @@ func (h *heads) appendTrace(b []byte, key headKey, name string, hide bool) []byt
 func (set *Settings) Redaction(class privacy.Class, signed string, client *mail.Client) privacy.Options {
 	return privacy.Options{
 		Class: class, OwnNetworks: set.OwnNetworks, SignedFields: signed,
-		ClientOwn: client.Own, Client: *client, Authserv: set.Hostname,
+		ClientOwn: client.Own, Client: *client, Authserv: set.Hostname, Submitted: client.Outbound,
 	}
 }
 

@@ -130,7 +130,7 @@ func submissionClient(t *testing.T, w *world, config *tls.Config) *client {
 
 // submitted is what a mail program in somebody's home hands in: it names the
 // computer in its fields, and in what it wrote.
-const submitted = "Received: from canary-desk.home.example ([192.168.1.77]) by smtp.example.org; Sat, 21 Nov 2026 10:00:00 +0000\r\n" +
+const submitted = "Received: from canary-desk.home.example ([192.168.1.77]) by canary-laptop.home.example (Postfix) with ESMTP id 4Q1; Sat, 21 Nov 2026 10:00:00 +0000\r\n" +
 	"X-Originating-IP: [203.0.113.77]\r\nX-Mailer: Mail 1.0\r\nFrom: Anna <anna@example.org>\r\nTo: bob@other.example\r\nSubject: minutes of %s\r\n" +
 	"Date: Sat, 21 Nov 2026 10:00:00 +0000\r\nMessage-ID: <%[1]s@example.org>\r\nMIME-Version: 1.0\r\n\r\nThe  minutes of %[1]s.\r\n\r\n"
 
@@ -169,7 +169,7 @@ func TestOutboundStory(t *testing.T) {
 			t.Errorf("%s: envelope %+v", what, m)
 		}
 		noCanary(t, what, m.Data, "canary", "home.example", "192.168.1.77", "203.0.113.77", "127.0.0.1", "laptop", "X-Originating-IP", "X-Spam", "Authentication-Results", "secret")
-		for _, want := range []string{"Received: from redacted.invalid", "\r\nSubject: minutes of " + what + "\r\n", "\r\n\r\nThe  minutes of " + what + ".\r\n\r\n"} {
+		for _, want := range []string{"Received: from redacted.invalid", "by redacted.invalid (Postfix) with ESMTP id 4Q1; Sat, 21 Nov 2026 10:00:00 +0000\r\n", "\r\nSubject: minutes of " + what + "\r\n", "\r\n\r\nThe  minutes of " + what + ".\r\n\r\n"} {
 			if !bytes.Contains(m.Data, []byte(want)) {
 				t.Errorf("no %q in\n%s", want, m.Data)
 			}
@@ -205,7 +205,7 @@ func TestIncomingSignatures(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			message := strings.ReplaceAll(fmt.Sprintf(submitted, "signed"), "bob@other.example", "bob@example.org")
+			message := strings.NewReplacer("bob@other.example", "bob@example.org", "by canary-laptop.home.example", "by mx.example.net").Replace(fmt.Sprintf(submitted, "signed"))
 			signed := dkimpySign(t, w.dir, key, message, c.covered)
 			sendAs(t, w, "203.0.113.77", "canary-laptop.home.example", "bob@example.org", string(signed))
 			got, err := w.sinks["Sink"].wait(1, patience)

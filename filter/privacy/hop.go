@@ -4,13 +4,14 @@ import (
 	"bytes"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // maskOutside appends b[from:to], which lies around the from-clause of c. Only
 // what from-clauses told of clients is replaced there: what its own clause told
 // as an address wherever it stands; that, what the other hops told, and host
 // names in comments alone, and these not in the TCP-info of the server. The
-// by-domain stays, whatever the client called itself. Where the clause gives no
+// by-domain stays, whatever the client called itself, but for submitted mail. Where the clause gives no
 // address at all ("from laptop by mx with HTTP (192.0.2.1)") comments may, as
 // in maskHop.
 func (r *redactor) maskOutside(dst, b []byte, c clauses, from, to int) []byte {
@@ -19,7 +20,7 @@ func (r *redactor) maskOutside(dst, b []byte, c clauses, from, to int) []byte {
 	for ; m.s.next(); before = m.s.start {
 		inInfo := m.s.depth > 0 && m.s.comment == c.info
 		if m.s.start == c.by {
-			if r.isMadeOfTold(&m.s) {
+			if r.isMadeOfTold(&m.s) || r.options.Submitted && r.isClientsName(m.s.token()) {
 				m.replace(m.s.start, m.s.end)
 			}
 			continue
@@ -137,6 +138,12 @@ func (r *redactor) isMadeOfTold(s *scanner) bool {
 	}
 	r.learnHops()
 	return r.seen.hasAddr(s.token())
+}
+
+// isClientsName reports what the connecting client is called, or calls itself.
+func (r *redactor) isClientsName(tok []byte) bool {
+	c := &r.options.Client
+	return isHostName(tok) && (strings.EqualFold(string(tok), c.Name) || strings.EqualFold(string(tok), c.Helo))
 }
 
 // isToldAddr reports an address that another hop has told, in any spelling.

@@ -59,6 +59,10 @@ type Options struct {
 	// Client is the connecting client: what tells of it in fields that came
 	// with the message goes like what tells of a hop.
 	Client mail.Client
+	// Submitted: the message is one of our own users', and the client is the
+	// program or the server that hands it in. Then a by-domain goes, too, when it is
+	// that client's name or HELO; elsewhere it names a server on the way.
+	Submitted bool
 	// Authserv is our own authserv-id: Authentication-Results under it are
 	// ours, and were written to obey the class.
 	Authserv string

@@ -327,3 +327,24 @@ List-Id: A list that mail about meetings goes to <meetings.example.com>
 List-Unsubscribe: <mailto:meetings-leave@example.com>
 
 `
+
+// TestSubmitted: where our own users hand mail in, a by-domain that is the client's
+// own name goes; those of other servers stay, and so do all of them elsewhere.
+func TestSubmitted(t *testing.T) {
+	const head = "Received: from desk.home.example by Laptop.home.example with ESMTP id 1; Sat, 21 Nov 2026 10:00:00 +0000\r\n" +
+		"Received: from laptop.home.example by smtp.example.org with ESMTP id 2; Sat, 21 Nov 2026 10:00:00 +0000\r\n"
+	for submitted, want := range map[bool]string{
+		true: "Received: from redacted.invalid by redacted.invalid with ESMTP id 1; Sat, 21 Nov 2026 10:00:00 +0000\r\n" +
+			"Received: from redacted.invalid by smtp.example.org with ESMTP id 2; Sat, 21 Nov 2026 10:00:00 +0000\r\n",
+		false: "Received: from redacted.invalid by Laptop.home.example with ESMTP id 1; Sat, 21 Nov 2026 10:00:00 +0000\r\n" +
+			"Received: from redacted.invalid by smtp.example.org with ESMTP id 2; Sat, 21 Nov 2026 10:00:00 +0000\r\n",
+	} {
+		for _, c := range []mail.Client{{Helo: "LAPTOP.home.example"}, {Name: "laptop.home.example", Helo: "[192.168.1.7]"}} {
+			h := mail.ParseHeader([]byte(head + "\r\n"))
+			got := Redact(&h, nil, Options{Class: All, Client: c, Submitted: submitted}).Head
+			if diff := cmp.Diff(want+"\r\n", string(got)); diff != "" {
+				t.Errorf("submitted %v by %+v:\n%s", submitted, c, diff)
+			}
+		}
+	}
+}
