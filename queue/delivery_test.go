@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -414,3 +415,54 @@ func TestStrangersAreNotProbed(t *testing.T) {
 type stranger struct{ *next }
 
 func (stranger) Near(mail.Destination) bool { return false }
+
+// TestTwoDueAtOnce: one worker is idle, and two destinations become due in one
+// step. The one that hangs must not have the only worker.
+func TestTwoDueAtOnce(t *testing.T) {
+	q := mustOpen(t, fsx.NewMem(), "/spool", Options{MinFreeBytes: 1})
+	var again atomic.Bool
+	release, quick := make(chan struct{}), make(chan struct{})
+	d := reader(func(m *mail.Message) mail.Result {
+		switch domain := m.Envelope.Recipients[0].Path.Domain(); {
+		case !again.Load():
+			return mail.Deferred
+		case domain == "quick.example":
+			close(quick)
+		default:
+			<-release
+		}
+		return mail.Relayed
+	})
+	oneIdle := func() bool {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		for _, e := range q.entries {
+			if e.rcpts[0].phase != phaseWait {
+				return false
+			}
+		}
+		return q.idle == 1 && q.workers == 1
+	}
+	step := 0
+	run(t, q, d, func() bool {
+		switch {
+		case step < 2 && (step == 0 || oneIdle()):
+			mustPut(t, q, []byte("text\r\n"), []mail.Path{"a@slow.example", "a@quick.example"}[step])
+			step++
+		case step == 2 && oneIdle():
+			again.Store(true)
+			q.Flush()
+			step++
+		case step == 3:
+			select {
+			case <-quick:
+			case <-time.After(10 * time.Second):
+				t.Error("a message waits behind another destination")
+			}
+			close(release)
+			return true
+		}
+		return false
+	})
+	mustClose(t, q)
+}

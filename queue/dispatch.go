@@ -29,7 +29,7 @@ type dispatch struct {
 	lowNext  int64 // the next moment for a message in no hurry, Unix milliseconds
 	stopping bool
 	workers  int        // goroutines
-	idle     int        // of them
+	idle     int        // of them: they wait, and were not called
 	work     *sync.Cond // something came into a ring
 	alarm    chan struct{}
 	attempts context.Context // of attempts; ends after the grace
@@ -134,6 +134,7 @@ func (q *Queue) makeReady(e *entry, r *rcpt) {
 
 func (q *Queue) needWorker() {
 	if q.idle > 0 {
+		q.idle-- // here, not when it wakes: the next call is for another one
 		q.work.Signal()
 		return
 	}
@@ -182,8 +183,7 @@ func (q *Queue) Run(ctx context.Context, d Deliverer) error {
 	q.clock(ctx)
 
 	q.mu.Lock()
-	q.stopping = true
-	q.work.Broadcast()
+	q.halt()
 	q.mu.Unlock()
 	grace := time.AfterFunc(q.o.Grace, cut)
 	defer grace.Stop()
@@ -298,7 +298,6 @@ func (q *Queue) worker() {
 		if !ok {
 			q.idle++
 			q.work.Wait()
-			q.idle--
 			continue
 		}
 		q.attempt(u)
@@ -316,10 +315,16 @@ func (q *Queue) halted() bool {
 // stopDelivery lets no further attempt start; for the writer.
 func (q *Queue) stopDelivery() {
 	q.mu.Lock()
-	q.stopping = true
-	q.work.Broadcast()
+	q.halt()
 	q.mu.Unlock()
 	q.wakeClock()
+}
+
+// halt lets the workers end. The caller holds q.mu.
+func (q *Queue) halt() {
+	q.stopping = true
+	q.idle = 0
+	q.work.Broadcast()
 }
 
 // expires is when recipients of e are given up.
