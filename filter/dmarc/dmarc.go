@@ -17,7 +17,8 @@ import (
 // Status is a result of the DMARC method.
 type Status string
 
-// The results. None means that no record applies.
+// The results. None means that no record applies, or that there is no author
+// whose record could.
 const (
 	None      Status = "none"
 	Pass      Status = "pass"
@@ -89,13 +90,13 @@ func (r *Result) applied() Policy {
 // Evaluate judges a message. With several Author Domains each is judged, and
 // the worst result stands (RFC 9989 section 11.5).
 func Evaluate(ctx context.Context, r Resolver, in Input) Result {
-	switch a := in.Authors; {
+	switch a := in.Authors; { // none: "no aligned identifier could be extracted" (section 9.2)
 	case a.Fields == 0:
-		return Result{Status: PermError, Reason: "no From field"}
+		return Result{Status: None, Reason: "no From field"}
 	case a.More:
 		return Result{Status: PermError, Reason: "too many author domains"}
 	case len(a.Domains) == 0:
-		return Result{Status: PermError, Reason: "no author domain in From"}
+		return Result{Status: None, Reason: "no author domain in From"}
 	}
 	w := &walker{ctx: ctx, dns: r}
 	var worst Result
