@@ -34,8 +34,10 @@ const (
 	ShortBase64      // a wrong length, or padding where none belongs
 	Base64AfterPadding
 	OddQuotedPrintable
-	StrayFields   // Content- fields in a text, a preamble or an epilogue
-	NoMIMEVersion // MIME fields that change the reading, without MIME-Version
+	StrayFields    // Content- fields in a text, a preamble or an epilogue
+	NoMIMEVersion  // MIME fields that change the reading, without MIME-Version
+	PartialMessage // message/partial: what it is part of is never seen whole
+	BareCR         // in an encoded message or multipart: for some readers a line ends there
 	LimitDepth
 	LimitParts
 	LimitHeader
@@ -52,7 +54,7 @@ var ambiguityNames = [ambiguities]string{
 	"encoded_word_in_parameter", "missing_boundary", "bad_boundary", "boundary_reuse", "boundary_prefix",
 	"no_parts", "unclosed", "part_after_close", "unknown_encoding", "encoded_multipart", "encoded_message",
 	"no_break", "not_a_field", "space_before_colon", "odd_base64", "short_base64", "base64_after_padding",
-	"odd_quoted_printable", "stray_fields", "no_mime_version", "limit_depth", "limit_parts", "limit_header",
+	"odd_quoted_printable", "stray_fields", "no_mime_version", "partial_message", "bare_cr", "limit_depth", "limit_parts", "limit_header",
 	"limit_readings",
 }
 

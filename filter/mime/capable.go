@@ -77,7 +77,7 @@ func (m *meant) capable() bool {
 func (w *Walker) conflict(elsewhere bool) bool {
 	const structure = 1<<DuplicateContentType | 1<<ConflictingBoundary | 1<<ExtendedBoundary | 1<<CommentInParameter |
 		1<<MissingBoundary | 1<<BoundaryReuse | 1<<BoundaryPrefix | 1<<NoParts | 1<<PartAfterClose |
-		1<<EncodedMultipart | 1<<NotAField | 1<<SpaceBeforeColon
+		1<<EncodedMultipart | 1<<NotAField | 1<<SpaceBeforeColon | 1<<PartialMessage | 1<<BareCR
 	const octets = 1<<DuplicateTransferEncoding | 1<<UnknownEncoding | 1<<OddBase64 | 1<<Base64AfterPadding
 	capable := elsewhere
 	for i := range w.Parts {

@@ -17,9 +17,12 @@ type embedded struct {
 	odd   *Ambiguities
 	skip  bool // what comes is the rest of a line too long to begin a file
 	file  decoder
-	out   Content
-	buf   []byte
-	done  func(line []byte) bool // ends the file
+	// likely looks at the next line that is not empty: it may begin a file. nil
+	// for none.
+	likely func(line []byte)
+	out    Content
+	buf    []byte
+	done   func(line []byte) bool // ends the file
 }
 
 // maxLine is how long a line that begins, ends or is part of such a file may be.
@@ -31,7 +34,7 @@ func (x *embedded) Write(p []byte) bool {
 		x.next = nil
 	}
 	for len(p) > 0 {
-		if x.file == nil && len(x.held) == 0 && !x.skip {
+		if x.file == nil && x.likely == nil && len(x.held) == 0 && !x.skip {
 			p = p[boring(p):]
 			if len(p) == 0 {
 				break
@@ -91,39 +94,92 @@ func (x *embedded) line(line []byte) {
 		x.write(x.buf)
 		return
 	}
+	if look := x.likely; look != nil && len(bytes.TrimRight(line, " \t\r\n")) > 0 {
+		x.likely = nil
+		look(line)
+		if x.file != nil {
+			return
+		}
+	}
 	switch {
 	case bytes.HasPrefix(line, []byte("=ybegin ")):
 		_, name, _ := bytes.Cut(line, []byte("name="))
 		x.begin("yEnc", string(name), new(yDecoder), func(l []byte) bool { return bytes.HasPrefix(l, []byte("=yend")) })
 	case bytes.HasPrefix(line, []byte("(This file must be converted with BinHex")):
-		d := new(hexDecoder)
-		x.begin("BinHex", "", d, func([]byte) bool { return d.done })
+		x.binHex()
+	case bytes.HasPrefix(line, []byte("(This file ")):
+		x.likely = x.hexLine
 	case len(line) > 6 && bytes.EqualFold(line[:5], []byte("begin")):
 		x.uuencoded(line)
 	}
 }
 
-// uuencoded begins "begin 644 name" and "begin-base64 644 name".
+func (x *embedded) binHex() {
+	d := new(hexDecoder)
+	x.begin("BinHex", "", d, func([]byte) bool { return d.done })
+}
+
+// hexLine begins a BinHex file of which the usual words do not tell.
+func (x *embedded) hexLine(line []byte) {
+	if line[0] == ':' {
+		x.binHex()
+		x.line(line)
+	}
+}
+
+// uuencoded begins "begin 644 name" and "begin-base64 644 name". Some programs
+// want no mode or no name: then the next line has to look like one of a file.
 func (x *embedded) uuencoded(line []byte) {
 	words := strings.Fields(string(line))
 	if len(words) < 3 || len(words[1]) < 3 || strings.Trim(words[1], "01234567") != "" {
+		if name := ""; strings.EqualFold(words[0], "begin") {
+			if len(words) > 1 {
+				name = words[len(words)-1]
+			}
+			x.likely = func(next []byte) { x.uuLine(name, next) }
+		}
 		return
 	}
 	name := strings.Join(words[2:], " ")
 	switch strings.ToLower(words[0]) {
 	case "begin":
-		x.begin("uuencode", name, &uuDecoder{begun: true}, func(l []byte) bool {
-			return strings.EqualFold(string(bytes.TrimRight(l, " \t\r\n")), "end")
-		})
+		x.uuFile(name)
 	case "begin-base64":
 		x.begin("uuencode in base64", name, new(base64Decoder), func(l []byte) bool { return bytes.HasPrefix(l, []byte("====")) })
 	}
 }
 
+func (x *embedded) uuFile(name string) {
+	x.begin("uuencode", name, &uuDecoder{begun: true}, func(l []byte) bool {
+		return strings.EqualFold(string(bytes.TrimRight(l, " \t\r\n")), "end")
+	})
+}
+
+// uuLine begins a file if its first line is as long as it says, or longer by a
+// character for a checksum.
+func (x *embedded) uuLine(name string, line []byte) {
+	text := bytes.TrimRight(line, "\r\n")
+	if len(text) == 0 || text[0] <= ' ' || text[0] >= '`' {
+		return
+	}
+	long := 1 + (int(text[0]-' ')+2)/3*4
+	if len(text) == long || len(text) == long+1 {
+		x.uuFile(name)
+		x.line(line)
+	}
+}
+
 func (x *embedded) begin(reading, name string, d decoder, done func([]byte) bool) {
+	if out := x.found(reading, name); *x.files <= MaxParts {
+		x.file, x.done, x.out = d, done, out
+	}
+}
+
+// found tells the taker of a file.
+func (x *embedded) found(reading, name string) Content {
 	if *x.files++; *x.files > MaxParts {
 		x.odd.Add(LimitParts)
-		return
+		return nil
 	}
 	name = cut(strings.TrimSpace(name))
 	l := Leaf{Part: Part{
@@ -132,8 +188,7 @@ func (x *embedded) begin(reading, name string, d decoder, done func([]byte) bool
 	if name != "" {
 		l.Names = []string{name}
 	}
-	x.file, x.done = d, done
-	x.out = x.take.Begin(&l)
+	return x.take.Begin(&l)
 }
 
 func (x *embedded) write(p []byte) {

@@ -105,12 +105,16 @@ func (w *Walker) open(fields []mail.Field, top bool) {
 	}
 	label, _ := e.kind.get("charset")
 	part.Charset = cut(strings.ToLower(label))
-	part.capable = part.mayRun(e.names(part.Name))
+	names := e.names(part.Name)
+	part.capable = part.mayRun(names)
 	w.Parts = append(w.Parts, part)
 	defer func() {
 		w.Parts[len(w.Parts)-1].Odd = w.Odd
 		w.Odd |= before
 	}()
+	if part.Type == "message/partial" {
+		w.Odd.Add(PartialMessage)
+	}
 	switch {
 	case part.Depth >= MaxDepth:
 		w.Odd.Add(LimitDepth)
@@ -123,7 +127,7 @@ func (w *Walker) open(fields []mail.Field, top bool) {
 			return
 		}
 	}
-	w.leaf.begin(w, &part, &e)
+	w.leaf.begin(w, &part, names)
 }
 
 // read picks the fields that matter. Where one is there twice the first is

@@ -1,6 +1,7 @@
 package mime
 
 import (
+	"bytes"
 	"strings"
 
 	"mailweir/internal/filetype"
@@ -18,15 +19,16 @@ type leaf struct {
 	text    bool // the sink wants the rest
 	begun   bool // the sink was told of it
 	content Content
-	crlf    int  // octets of a line end that content was not given yet
-	taken   bool // content wants the rest
-	inner   *Walker
+	crlf    int            // octets of a line end that content was not given yet
+	taken   bool           // content wants the rest
+	inner   *Walker        // of a message that lies in it
+	signed  *signedContent // nil where the part is that message
 	outer   outer
 	scratch []byte
 }
 
 // begin opens a leaf.
-func (l *leaf) begin(w *Walker, part *Part, e *entity) {
+func (l *leaf) begin(w *Walker, part *Part, names []string) {
 	scratch := l.scratch
 	*l = leaf{open: true, index: len(w.Parts) - 1, decoder: newDecoder(part.Encoding), scratch: scratch,
 		plain: part.Encoding != "base64"}
@@ -34,12 +36,16 @@ func (l *leaf) begin(w *Walker, part *Part, e *entity) {
 	case part.Depth >= MaxDepth:
 	case part.Type == "message/rfc822" || part.Type == "message/global":
 		l.inner = w.inside(part)
+	case isSigned(part.Type, names):
+		if l.inner = w.inside(part); l.inner != nil {
+			l.signed = &signedContent{to: func(p []byte) { l.outer.write(l.inner, p) }}
+		}
 	case w.text != nil && isText(part):
 		l.text, l.begun = true, true
 		w.text.Begin(isHTML(part), part.Charset)
 	}
-	if w.take != nil && l.inner == nil {
-		told := Leaf{Part: *part, Names: e.names(part.Name)}
+	if w.take != nil && (l.inner == nil || l.signed != nil) {
+		told := Leaf{Part: *part, Names: names}
 		l.content = widen(w.take.Begin(&told), w.take, &told, &w.files, &w.Odd)
 		l.taken = l.content != nil
 	}
@@ -112,7 +118,10 @@ func (l *leaf) decoded(w *Walker, p []byte) {
 	if l.taken && len(p) > 0 {
 		l.give(p)
 	}
-	if l.inner != nil {
+	switch {
+	case l.signed != nil:
+		l.signed.write(p)
+	case l.inner != nil:
 		l.outer.write(l.inner, p)
 	}
 }
@@ -186,9 +195,16 @@ func (w *Walker) inside(part *Part) *Walker {
 
 // outer feeds an encoded message to its own walker: first its header section,
 // which that walker reads like a part's.
-type outer struct{ begun bool }
+type outer struct{ begun, cr bool }
 
 func (o *outer) write(w *Walker, p []byte) {
+	if len(p) == 0 {
+		return
+	}
+	if !w.Odd.Has(BareCR) && bareCR(p, o.cr) {
+		w.Odd.Add(BareCR)
+	}
+	o.cr = p[len(p)-1] == '\r'
 	if !o.begun {
 		o.begun = true
 		w.frames = append(w.frames, frame{index: -1, depth: w.depth - 1})
@@ -200,5 +216,19 @@ func (o *outer) write(w *Walker, p []byte) {
 func (o *outer) close(w *Walker) {
 	if o.begun {
 		w.Close()
+	}
+}
+
+// bareCR reports a CR that no LF follows; before tells that one came before p.
+func bareCR(p []byte, before bool) bool {
+	for {
+		if before && p[0] != '\n' {
+			return true
+		}
+		i := bytes.IndexByte(p, '\r')
+		if i < 0 || i+1 == len(p) {
+			return false
+		}
+		p, before = p[i+1:], true
 	}
 }

@@ -15,9 +15,12 @@ type reading struct {
 	leaf    Leaf
 	content Content   // nil when nobody wants it
 	inner   *Readings // of an encoded message or multipart
+	signed  *signedContent
+	ends    lineEnds
 	head    [48]byte
 	headLen int
 	scratch []byte
+	lines   []byte
 }
 
 // begin opens what follows a header section, in every encoding and of every type
@@ -70,7 +73,8 @@ func (r *Readings) add(m *meant, how way) {
 		Names:   m.names,
 		Reading: how.name,
 	}}
-	if how.usual && (m.message || m.multipart) {
+	signed := m.signed()
+	if how.usual && (m.message || m.multipart) || signed {
 		if r.level >= MaxEncoded {
 			r.Odd.Add(LimitDepth)
 		} else {
@@ -78,8 +82,11 @@ func (r *Readings) add(m *meant, how way) {
 			for _, b := range m.boundaries {
 				c.inner.bound(b)
 			}
-			if m.message {
+			if m.message || signed {
 				c.inner.startBlock(nil, true)
+			}
+			if signed {
+				c.signed = &signedContent{to: c.inside}
 			}
 		}
 	}
@@ -116,9 +123,18 @@ func (c *reading) decoded(p []byte) {
 		c.content.End()
 		c.content = nil
 	}
-	if c.inner != nil {
-		c.inner.Write(p)
+	switch {
+	case c.signed != nil:
+		c.signed.write(p)
+	case c.inner != nil:
+		c.inside(p)
 	}
+}
+
+// inside goes on with the message that lies in a content.
+func (c *reading) inside(p []byte) {
+	c.lines = c.ends.all(c.lines[:0], p)
+	c.inner.Write(c.lines)
 }
 
 func (c *reading) end(r *Readings) {
@@ -163,8 +179,10 @@ func meaning(fields []mail.Field) meant {
 			e.again(value)
 			m.kinds = append(m.kinds, v.main, strings.ToLower(value))
 			m.boundaries = append(m.boundaries, boundaries(value, &v)...)
-			if label, _ := v.get("charset"); label != "" {
-				m.charset = strings.ToLower(label)
+			for _, p := range v.params {
+				if p.name == "charset" && recoderFor(m.charset) == nil {
+					m.charset = strings.ToLower(p.value)
+				}
 			}
 			if len(m.kinds) == 2 {
 				m.kind = cut(v.main)
@@ -190,6 +208,16 @@ func meaning(fields []mail.Field) meant {
 	}
 	m.names = e.names("")
 	return m
+}
+
+// signed reports that a client could take what follows for a signed message.
+func (m *meant) signed() bool {
+	for _, k := range m.kinds {
+		if isSigned(k, nil) {
+			return true
+		}
+	}
+	return isSigned("", m.names)
 }
 
 // lowerASCII changes no lengths, as lower case beyond ASCII may.
@@ -252,4 +280,22 @@ func boundaries(s string, v *fieldValue) (out []string) {
 		i += 1 + next
 	}
 	return out
+}
+
+// lineEnds makes every CR the end of a line, as some clients do. What it means
+// to the others is the reading of the walker.
+type lineEnds struct{ cr bool }
+
+func (e *lineEnds) all(dst, src []byte) []byte {
+	for len(src) > 0 {
+		if e.cr && src[0] != '\n' {
+			dst = append(dst, '\n')
+		}
+		n := bytes.IndexByte(src, '\r') + 1
+		if e.cr = n > 0; !e.cr {
+			n = len(src)
+		}
+		dst, src = append(dst, src[:n]...), src[n:]
+	}
+	return dst
 }

@@ -8,10 +8,20 @@ import (
 // recoded passes a text on, and again in UTF-8: character sets in which ASCII is
 // not ASCII hide from a scanner what a client shows, or runs.
 type recoded struct {
-	next Content // nil when nobody wants it as it is
-	out  Content
-	set  recoder
-	buf  []byte
+	next  Content // nil when nobody wants it as it is
+	out   Content
+	set   recoder // nil where ASCII is ASCII
+	known bool    // that it has no mark, or which
+	take  Taker
+	leaf  *Leaf
+	buf   []byte
+}
+
+// begin begins the text in UTF-8.
+func (x *recoded) begin() {
+	again := *x.leaf
+	again.Reading = "in UTF-8"
+	x.out, x.known = x.take.Begin(&again), true
 }
 
 // recoder turns octets of a character set into UTF-8.
@@ -19,27 +29,39 @@ type recoder interface {
 	recode(dst, src []byte) []byte
 }
 
-// recoderFor is nil where ASCII is ASCII.
+// recoderFor is nil where ASCII is ASCII. Programs differ in the spellings that
+// they know of a name: the words in it count.
 func recoderFor(charset string) recoder {
-	switch strings.ToLower(charset) {
-	case "utf-7", "utf7", "unicode-1-1-utf-7", "x-unicode-2-0-utf-7", "csunicode11utf7":
+	switch charset {
+	case "", "utf-8", "us-ascii", "iso-8859-1", "windows-1252":
+		return nil
+	}
+	name := strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' || r >= 'a' && r <= 'z' {
+			return r
+		}
+		return -1
+	}, strings.ToLower(charset))
+	big := strings.HasSuffix(name, "be") || strings.HasSuffix(name, "big") || strings.HasSuffix(name, "fffe") || name == "cp1201"
+	switch {
+	case strings.Contains(name, "utf7"), name == "cp65000":
 		return new(utf7)
-	case "utf-16be", "unicodefffe":
-		return &wide{size: 2, big: true}
-	case "utf-16", "utf-16le", "utf16", "ucs-2", "unicode", "iso-10646-ucs-2", "csunicode":
-		return &wide{size: 2}
-	case "utf-32be":
-		return &wide{size: 4, big: true}
-	case "utf-32", "utf-32le", "ucs-4", "iso-10646-ucs-4", "csucs4":
-		return &wide{size: 4}
+	case strings.Contains(name, "utf16"), strings.Contains(name, "ucs2"), strings.Contains(name, "unicode"), name == "cp1200", name == "cp1201":
+		return &wide{size: 2, big: big}
+	case strings.Contains(name, "utf32"), strings.Contains(name, "ucs4"):
+		return &wide{size: 4, big: big}
 	}
 	return nil
 }
 
+// Write implements Content.
 func (x *recoded) Write(p []byte) bool {
 	if x.next != nil && !x.next.Write(p) {
 		x.next.End()
 		x.next = nil
+	}
+	if !x.known {
+		p = x.mark(p)
 	}
 	if x.out != nil {
 		x.buf = x.set.recode(x.buf[:0], p)
@@ -48,7 +70,25 @@ func (x *recoded) Write(p []byte) bool {
 			x.out = nil
 		}
 	}
-	return x.next != nil || x.out != nil
+	return x.next != nil || x.out != nil || !x.known
+}
+
+// mark looks for a mark of UTF-16 at the beginning: programs believe it more than
+// what the fields say. It returns what is to be recoded.
+func (x *recoded) mark(p []byte) []byte {
+	if len(x.buf) > 0 || len(p) < 2 {
+		if x.buf = append(x.buf, p...); len(x.buf) < 2 {
+			return nil
+		}
+		p = x.buf
+	}
+	if string(p[:2]) == "\xff\xfe" || string(p[:2]) == "\xfe\xff" {
+		x.set = &wide{size: 2}
+		x.begin()
+		p = append([]byte(nil), p...)
+	}
+	x.known, x.buf = true, x.buf[:0]
+	return p
 }
 
 // End implements Content.
@@ -142,14 +182,22 @@ func (d *utf7) recode(dst, src []byte) []byte {
 // widen adds to the content of a leaf what else a client may make of it.
 // files counts what is found, odd tells of what exceeds the limit.
 func widen(content Content, take Taker, l *Leaf, files *int, odd *Ambiguities) Content {
-	if !strings.HasPrefix(l.Type, "text") && !strings.HasPrefix(l.Type, "multipart") && l.Encoding != "" {
+	const hex = "application/mac-binhex40"
+	calendar := hasProperties(l)
+	if !calendar && !strings.HasPrefix(l.Type, "text") && !strings.HasPrefix(l.Type, "multipart") && l.Type != hex && l.Encoding != "" {
 		return content
 	}
-	content = &embedded{next: content, take: take, leaf: l, files: files, odd: odd}
-	if set := recoderFor(l.Charset); set != nil {
-		again := *l
-		again.Reading = "in UTF-8"
-		content = &recoded{next: content, out: take.Begin(&again), set: set}
+	old := &embedded{next: content, take: take, leaf: l, files: files, odd: odd}
+	if l.Type == hex {
+		old.likely = old.hexLine
 	}
-	return content
+	content = old
+	if calendar {
+		content = &properties{next: content, find: func(name string) Content { return old.found("property in base64", name) }}
+	}
+	x := &recoded{next: content, take: take, leaf: l, set: recoderFor(l.Charset)}
+	if x.set != nil {
+		x.begin()
+	}
+	return x
 }

@@ -23,6 +23,7 @@ var (
 	asQuoted = []way{
 		{"quoted-printable", "quoted-printable", func() decoder { return new(qpDecoder) }, true},
 		{"quoted-printable, bad escapes dropped", "quoted-printable", func() decoder { return new(laxQuoted) }, false},
+		{"quoted-printable, lines joined first", "quoted-printable", func() decoder { return new(joinedQuoted) }, false},
 	}
 	asUU = way{"uuencode", "uuencode", func() decoder { return new(uuDecoder) }, false}
 )
@@ -243,5 +244,41 @@ func (d *laxQuoted) finish(dst []byte) ([]byte, Ambiguities) {
 		dst = append(dst, d.held[1:]...)
 	}
 	d.held = nil
+	return dst, 0
+}
+
+// joinedQuoted is quoted-printable where soft line breaks go before escapes are
+// undone, so that one may lie in an escape.
+type joinedQuoted struct {
+	held   []byte // "=" and white space, which may be a soft line break
+	joined []byte
+	qp     qpDecoder
+}
+
+func (d *joinedQuoted) decode(dst, src []byte) []byte {
+	d.joined = d.joined[:0]
+	for _, c := range src {
+		switch {
+		case len(d.held) > 0 && c == '\n':
+			d.held = d.held[:0]
+			continue
+		case len(d.held) > 0 && len(d.held) < maxLaxLine && (c == ' ' || c == '\t' || c == '\r'):
+			d.held = append(d.held, c)
+			continue
+		}
+		d.joined = append(d.joined, d.held...)
+		if d.held = d.held[:0]; c == '=' {
+			d.held = append(d.held, c)
+			continue
+		}
+		d.joined = append(d.joined, c)
+	}
+	return d.qp.decode(dst, d.joined)
+}
+
+func (d *joinedQuoted) check([]byte) {}
+
+func (d *joinedQuoted) finish(dst []byte) ([]byte, Ambiguities) {
+	dst, _ = d.qp.finish(d.qp.decode(dst, d.held))
 	return dst, 0
 }
