@@ -1,8 +1,8 @@
 package attachment
 
 import (
-	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -233,11 +233,32 @@ func (x *exam) inside(f *file) {
 		x.svg(f)
 	case f.isHTML():
 		x.html(f)
-	case bytes.Contains(f.data[max(0, len(f.data)-1<<16-22):], []byte("PK\x05\x06")) && kind.Group() != filetype.Media:
-		x.archive(f, "zip") // octets were put before it
 	case kind == filetype.XML:
 		x.flatOffice(f)
 	}
+	x.appended(f)
+}
+
+// appended looks into an archive behind other octets. Of files that have others
+// in them, and may end with one, only those that are called an archive are
+// searched.
+func (x *exam) appended(f *file) {
+	switch f.kind.Group() {
+	case filetype.Archive, filetype.Document, filetype.Image:
+		if f.kind == filetype.Zip || !f.named(filetype.ArchiveName) {
+			return
+		}
+	}
+	if kind, at := filetype.Appended(f.data); kind != filetype.Unknown && kind != f.kind {
+		behind := *f
+		behind.data = f.data[at:]
+		x.archive(&behind, string(kind))
+	}
+}
+
+// named reports that one of the names has such an extension.
+func (f *file) named(as func(ext string) bool) bool {
+	return slices.ContainsFunc(f.names, func(n string) bool { return as(filetype.Extension(n)) })
 }
 
 func (f *file) hasExtension(list ...string) bool {

@@ -31,7 +31,7 @@ func (k *Check) newMembers(ctx context.Context) *members {
 }
 
 // scan adds to o, the outcome of an archive's own stream, what the members give;
-// data is nil for what is no archive.
+// data is nil for what cannot be an archive.
 func (m *members) scan(o outcome, data []byte) outcome {
 	if data == nil {
 		return o
@@ -65,22 +65,42 @@ type memberWalk struct {
 // errFound ends a walk whose outcome is known.
 var errFound = errors.New("clamav: the outcome is known")
 
-// familiar are the formats that every clamd unpacks.
-var familiar = map[string]bool{"zip": true, "gzip": true, "bzip2": true, "tar": true}
+// familiar are the formats of which every clamd unpacks all that an unpacker
+// would: of bzip2 it takes the first stream alone, of tar what old programs wrote.
+var familiar = map[string]bool{"zip": true, "gzip": true}
 
-// archive visits the members. Where unpackers disagree about an archive, all of
-// its members are scanned, in all readings.
+// archive visits the members of what is an archive, and of one that lies behind
+// other octets. Where unpackers disagree about an archive, all of its members are
+// scanned, in all readings.
 func (w *memberWalk) archive(data []byte, depth int) error {
-	format := string(filetype.Detect(data[:min(len(data), filetype.ImageHead)]))
-	if !archive.Known(format) {
+	format := filetype.Detect(data[:min(len(data), filetype.ImageHead)])
+	appended, at := filetype.Appended(data)
+	switch {
+	case format == filetype.Zip:
+		return w.known(string(format), data, depth, false)
+	case !archive.Known(string(format)):
+	case appended != filetype.Zip:
+		return w.known(string(format), data, depth, false)
+	default:
+		if err := w.known(string(format), data, depth, false); err == errFound {
+			return err
+		}
+	}
+	if appended == filetype.Unknown {
 		return nil
 	}
+	return w.known(string(appended), data[at:], depth, true)
+}
+
+// known visits the members of an archive of that format.
+func (w *memberWalk) known(format string, data []byte, depth int, all bool) error {
 	if depth > w.m.budget.Limits().Depth {
 		w.limit(&archive.LimitError{Limit: "depth"})
 		return nil
 	}
-	odd, err := w.walk(format, data, depth, !familiar[format])
-	if familiar[format] && odd&^archive.Trailing != 0 && err != errFound {
+	all = all || !familiar[format]
+	odd, err := w.walk(format, data, depth, all)
+	if !all && odd&^archive.Trailing != 0 && err != errFound {
 		_, err = w.walk(format, data, depth, true)
 	}
 	var limit *archive.LimitError
@@ -100,10 +120,11 @@ func (w *memberWalk) walk(format string, data []byte, depth int, all bool) (arch
 }
 
 // member scans one, if clamd has not seen it, and goes into it if it is an
-// archive. One that cannot be read to its end is scanned as far as it goes.
+// archive, or is called one: then it may lie behind other octets. One that cannot
+// be read to its end is scanned as far as it goes.
 func (w *memberWalk) member(e *archive.Entry, r io.Reader, depth int, unseen bool) error {
 	data, err := beginning(r)
-	inner := archive.Known(string(filetype.Detect(data)))
+	inner := archive.Known(string(filetype.Detect(data))) || filetype.ArchiveName(filetype.Extension(e.Name))
 	if !unseen && !inner {
 		return w.m.budget.Exceeded()
 	}
@@ -117,7 +138,7 @@ func (w *memberWalk) member(e *archive.Entry, r io.Reader, depth int, unseen boo
 			return err
 		}
 	}
-	if inner {
+	if inner || unseen {
 		if err := w.archive(data, depth+1); err == errFound {
 			return err
 		}

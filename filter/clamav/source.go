@@ -10,17 +10,22 @@ import (
 	"mailweir/internal/filetype"
 )
 
-// source is a content on its way to clamd. Of an archive it keeps the octets.
+// source is a content on its way to clamd. Of an archive, and of what may have
+// one behind other octets, it keeps the octets.
 type source struct {
 	r    io.Reader
 	read chan struct{} // closed when nothing of r is read any more
 	once sync.Once
 
-	data    []byte
+	data    []byte // those that are kept; else the last ones, in which a signature may begin
 	decided bool
-	plain   bool // no archive: data is not kept
+	plain   bool  // no archive, so far: data is not kept
+	dropped int64 // octets before data
 	err     error
 }
+
+// signatureTail is one octet less than the longest signature of an archive.
+const signatureTail = 7
 
 // Read implements io.Reader.
 func (s *source) Read(b []byte) (int, error) {
@@ -28,15 +33,13 @@ func (s *source) Read(b []byte) (int, error) {
 		return 0, s.err
 	}
 	n, err := s.r.Read(b)
-	if s.err = err; !s.plain {
-		s.data = append(s.data, b[:n]...)
-		if !s.decided && (filetype.Enough(s.data) || err != nil) {
-			s.decided = true
-			s.plain = !archive.Known(string(filetype.Detect(s.data)))
-		}
-		if s.plain {
-			s.data = nil
-		}
+	s.data = append(s.data, b[:n]...)
+	if s.err = err; !s.decided && (filetype.Enough(s.data) || err != nil) {
+		s.decided = true
+		s.plain = !archive.Known(string(filetype.Detect(s.data)))
+	}
+	if s.decided && s.plain {
+		s.look()
 	}
 	if err != nil {
 		s.end()
@@ -44,14 +47,28 @@ func (s *source) Read(b []byte) (int, error) {
 	return n, err
 }
 
+// look decides on what was read of something that did not begin as an archive:
+// what comes before one that is found is kept as zeros.
+func (s *source) look() {
+	if filetype.MayAppend(s.data, s.dropped) {
+		s.plain = false
+		s.data = append(make([]byte, s.dropped, s.dropped+int64(len(s.data))), s.data...)
+		return
+	}
+	if drop := len(s.data) - signatureTail; drop > 0 {
+		s.dropped += int64(drop)
+		s.data = s.data[:copy(s.data, s.data[drop:])]
+	}
+}
+
 // end says that nothing is read any more.
 func (s *source) end() { s.once.Do(func() { close(s.read) }) }
 
-// whole is an archive with all its octets, those that clamd did not want
-// included; nil for anything else.
+// whole is what may be an archive, with all its octets, those that clamd did not
+// want included; nil for anything else.
 func (s *source) whole() []byte {
 	_, _ = io.Copy(io.Discard, s)
-	if s.err != io.EOF {
+	if s.err != io.EOF || s.plain {
 		return nil
 	}
 	return s.data

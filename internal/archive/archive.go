@@ -67,7 +67,7 @@ type reader func(data []byte, b *Budget, visit Visitor) (Oddities, error)
 // readers by the words of package filetype.
 var readers = map[string]reader{
 	"zip": readZip, "gzip": readGzip, "bzip2": readBzip2, "xz": readXZ, "lzma": readLZMA, "zstd": readZstd,
-	"tar": readTar, "7z": readSevenZip, "rar": readRAR, "tnef": readTNEF, "cab": readCabinet, "iso": readISO,
+	"tar": readTar, "7z": readSevenZip, "rar": readRAR, "tnef": readTNEF, "cab": readCabinet, "iso": readISO, "applesingle": readApple,
 }
 
 // Known reports whether archives of a format can be looked into.

@@ -3,6 +3,8 @@ package archive
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"runtime"
@@ -189,4 +191,48 @@ func TestSevenGuard(t *testing.T) {
 			t.Errorf("%s: %v, %d octets", name, err, after.TotalAlloc-before.TotalAlloc)
 		}
 	}
+}
+
+// TestTarRests: rests of archives, and archives behind others, are visited, too.
+func TestTarRests(t *testing.T) {
+	block := func(s string) []byte { return append([]byte(s), make([]byte, 512-len(s))...) }
+	one := mailtest.Packers["tar"](t, "one", []byte("first"))
+	two := mailtest.Packers["tar"](t, "two", []byte("second"))
+	link := append([]byte(nil), one[:1024]...)
+	link[156] = '1' // a hard link, to which some unpackers give its octets
+	setTarSum(link)
+	for _, c := range []struct {
+		name, want string
+		data       []byte
+	}{
+		{"one", "one=first", one},
+		{"two archives", "one=first two=second", append(append([]byte(nil), one...), two...)},
+		{"two behind a block of zeros", "one=first two=second", append(append(append([]byte(nil), one[:1024]...), make([]byte, 512)...), two...)},
+		{"a block between that is no header", "one=first =lost two=second", append(append(append([]byte(nil), one[:1024]...), block("lost")...), two...)},
+		{"octets of a link", "one= =first two=second", append(append([]byte(nil), link...), two...)},
+	} {
+		var got []string
+		_, _ = Walk("tar", c.data, NewBudget(DefaultLimits()), func(e *Entry, r io.Reader) error {
+			content, err := io.ReadAll(r)
+			got = append(got, e.Name+"="+strings.TrimRight(string(content), "\x00"))
+			return err
+		})
+		if s := strings.Join(got, " "); s != c.want {
+			t.Errorf("%s: %q, want %q", c.name, s, c.want)
+		}
+	}
+	many := bytes.Repeat(append(append([]byte(nil), one[:1024]...), block("x")...), 2*maxTarStarts)
+	var limit *LimitError
+	if _, err := Walk("tar", many, NewBudget(DefaultLimits()), func(*Entry, io.Reader) error { return nil }); !errors.As(err, &limit) {
+		t.Errorf("many archives behind each other: %v", err)
+	}
+}
+
+func setTarSum(header []byte) {
+	copy(header[148:156], "        ")
+	sum := 0
+	for _, c := range header[:512] {
+		sum += int(c)
+	}
+	copy(header[148:], fmt.Sprintf("%06o\x00 ", sum))
 }

@@ -1,7 +1,6 @@
 package archive
 
 import (
-	"archive/tar"
 	"bytes"
 	"compress/bzip2"
 	"encoding/binary"
@@ -102,42 +101,4 @@ func newLZMA(header, data []byte, dictionary int64) (io.Reader, error) {
 		return nil, damaged(err)
 	}
 	return r, nil
-}
-
-// readTar visits regular files in place: they cannot overlap, and what they
-// were packed in was counted when it was unpacked.
-func readTar(data []byte, b *Budget, visit Visitor) (Oddities, error) {
-	src := bytes.NewReader(data)
-	t := tar.NewReader(src)
-	for {
-		h, err := t.Next()
-		if err == io.EOF {
-			return 0, nil
-		}
-		if err != nil {
-			return 0, damaged(err)
-		}
-		e := &Entry{Name: decodeName(h.Name), Size: h.Size, Dir: h.Typeflag == tar.TypeDir}
-		at := len(data) - src.Len()
-		switch {
-		case h.Typeflag == tar.TypeReg && h.Size >= 0 && h.Size <= int64(src.Len()) && !sparse(h):
-			e.Data = data[at : at+int(h.Size)]
-			err = visit(e, bytes.NewReader(e.Data))
-		default:
-			err = visit(e, &meter{r: t, b: b})
-		}
-		if err != nil {
-			return 0, err
-		}
-	}
-}
-
-// sparse files do not lie in the archive as they are.
-func sparse(h *tar.Header) bool {
-	for k := range h.PAXRecords {
-		if len(k) > 10 && k[:10] == "GNU.sparse" {
-			return true
-		}
-	}
-	return h.Typeflag == tar.TypeGNUSparse
 }

@@ -316,10 +316,12 @@ func (z *zipReader) central(f *zipFile) error {
 	if err := z.one(f, e); err != nil || !differs {
 		return err
 	}
-	if l.method == f.method && l.flags&flagEncrypted == f.flags&flagEncrypted && (l.packed == f.packed || l.flags&flagSizesLate != 0) {
+	late := l.flags&flagSizesLate != 0 && l.packed == 0
+	sameExtent := !late && l.packed == f.packed || late && z.endsAsTold(f)
+	if l.method == f.method && l.flags&flagEncrypted == f.flags&flagEncrypted && sameExtent {
 		return nil // only the name is another
 	}
-	if l.flags&flagSizesLate != 0 && l.packed == 0 {
+	if late {
 		l.packed, l.size = -1, -1
 	}
 	return z.one(&l, &Entry{Alias: f.name, Hidden: true})
@@ -334,7 +336,26 @@ func (z *zipReader) disagrees(f, l *zipFile) bool {
 	case f.method != l.method, f.flags&flagEncrypted != l.flags&flagEncrypted:
 		return true
 	}
-	return l.flags&flagSizesLate == 0 && l.packed != 0 && (f.packed != l.packed || f.size != l.size)
+	if l.flags&flagSizesLate != 0 {
+		return l.packed == 0 && !z.endsAsTold(f)
+	}
+	return l.packed != 0 && (f.packed != l.packed || f.size != l.size)
+}
+
+// endsAsTold reports that the content of a file whose sizes follow it ends where
+// the directory says: with these sizes (APPNOTE 4.3.9), or, where an archiver
+// forgot them, with the next record.
+func (z *zipReader) endsAsTold(f *zipFile) bool {
+	end := f.data + f.packed
+	if end < f.data || end+12 > int64(len(z.data)) {
+		return false
+	}
+	rest := z.data[end:]
+	if bytes.HasPrefix(rest, []byte(sigLocal)) || bytes.HasPrefix(rest, []byte(sigCentral)) {
+		return true
+	}
+	rest = bytes.TrimPrefix(rest, []byte("PK\x07\x08"))
+	return len(rest) >= 8 && int64(binary.LittleEndian.Uint32(rest[4:])) == f.packed&0xffffffff
 }
 
 // one visits a file by one reading.

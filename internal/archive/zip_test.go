@@ -103,6 +103,21 @@ func deflated(p []byte) []byte {
 	return b.Bytes()
 }
 
+// makeLateZip has the sizes of its file behind it.
+func makeLateZip(t *testing.T) []byte {
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	w, err := z.Create("late.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = w.Write([]byte("Dear all,\r\n"))
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
 // TestZipReadings: what only some unpackers see is visited, and said.
 func TestZipReadings(t *testing.T) {
 	doc, evil := part("invoice.txt", "Dear all,\r\n"), part("evil.exe", "MZ evil")
@@ -122,11 +137,17 @@ func TestZipReadings(t *testing.T) {
 	binary.LittleEndian.PutUint16(inComment[len(inComment)-2:], uint16(len(two)))
 	nested := makeZip("", part("inner.zip", string(two)))
 
+	late := makeLateZip(t)
+	empty := bytes.Clone(late)
+	clear(empty[bytes.LastIndex(empty, []byte(sigCentral))+20:][:8])
+
 	for _, c := range []struct {
 		name, want string
 		data       []byte
 	}{
 		{"plain", "\"invoice.txt\" read", one},
+		{"sizes behind the content", "\"late.txt\" read", late},
+		{"sizes behind the content, none in the directory", "\"late.txt\" alias \"late.txt\" hidden read|odd: headers_disagree", empty},
 		{"two files", "\"invoice.txt\" read|\"evil.exe\" read", makeZip("", doc, evil)},
 		{"hidden from the directory", "\"invoice.txt\" read|\"evil.exe\" hidden read|odd: hidden_entries", makeZip("", doc, hidden)},
 		{"another name in the local header", "\"invoice.txt\" alias \"evil.exe\" read|odd: headers_disagree", makeZip("", renamed)},

@@ -39,6 +39,13 @@ var signatures = []signature{
 	{0, "\x00asm", Wasm},
 	{0, "ITSF", CHM},
 	{0, "!<arch>\ndebian", Deb},
+	{0, "!<arch>\n", Ar},
+	{0, "\x00\x05\x16\x00", Apple},
+	{0, "070701", Cpio},
+	{0, "070702", Cpio},
+	{0, "070707", Cpio},
+	{0, "\xc7\x71", Cpio},
+	{0, "\x71\xc7", Cpio},
 	{0, "\xed\xab\xee\xdb", RPM},
 	{0, "xar!", XAR},
 	{0, "#@~^", Encoded},
@@ -138,6 +145,8 @@ func javaOrFat(head []byte) Type {
 // weak are the types whose first octets alone say little.
 func weak(head []byte) Type {
 	switch {
+	case len(head) >= 8 && head[0]&0xf0 == 0x50 && string(head[1:4]) == "\x2a\x4d\x18": // a frame to skip
+		return Zstd
 	case len(head) >= 13 && head[0] == 0x5d && head[1] == 0 && head[2] == 0 && (head[12] == 0 || head[12] == 0xff):
 		return LZMA
 	case len(head) >= 512 && head[510] == 0x55 && head[511] == 0xaa && (head[0] == 0xeb || head[0] == 0xe9 || head[0] == 0x33 || head[0] == 0xfa):

@@ -55,6 +55,9 @@ const (
 	LZH      Type = "lzh"
 	ACE      Type = "ace"
 	TNEF     Type = "tnef"
+	Ar       Type = "ar"
+	Cpio     Type = "cpio"
+	Apple    Type = "applesingle"
 
 	// Documents.
 	OLE     Type = "ole" // compound file: old Office, MSI, Outlook messages
@@ -104,7 +107,7 @@ var groups = map[Type]Group{
 
 	Zip: Archive, Gzip: Archive, Bzip2: Archive, XZ: Archive, LZMA: Archive, Zstd: Archive, LZ4: Archive,
 	Compress: Archive, Tar: Archive, SevenZip: Archive, RAR: Archive, CAB: Archive, ARJ: Archive, LZH: Archive,
-	ACE: Archive, TNEF: Archive,
+	ACE: Archive, TNEF: Archive, Ar: Archive, Cpio: Archive, Apple: Archive,
 
 	OLE: Document, RTF: Document, PDF: Document, OneNote: Document, HTML: Document, SVG: Document, XML: Document,
 	SYLK: Document, EPS: Document, Message: Document,
