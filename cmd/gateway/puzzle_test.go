@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"strings"
 	"sync"
 	"testing"
 
@@ -83,14 +84,14 @@ func puzzlePart(e encoded) part {
 }
 
 // puzzleChecker judges messages by the whole pipeline without rules, so that
-// nothing but virus and structure can refuse one.
-func puzzleChecker(t *testing.T) func(string) filter.Reason {
+// nothing but virus and structure can refuse one. more is added to its config.
+func puzzleChecker(t *testing.T, more ...string) func(string) filter.Reason {
 	t.Helper()
 	d := mailtest.StartStrictClamd(t)
 	conf := filepath.Join(t.TempDir(), "gateway.toml")
 	text := "hostname = \"mx.example.org\"\ndata_dir = \"/nonexistent\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n" +
 		"[[domain]]\nname = \"example.org\"\nnext_hops = [\"127.0.0.1:1\"]\n[clamav]\naddress = \"unix:" + d.Socket + "\"\n" +
-		"[checks]\ndisabled = [\"rules\"]\n"
+		"[checks]\ndisabled = [\"rules\"]\n" + strings.Join(more, "\n")
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
