@@ -186,25 +186,22 @@ func (p *process) sound() error {
 	if p.metrics == "" {
 		return nil
 	}
-	families, err := p.scrape()
-	if err != nil {
-		return err
-	}
-	if v := sumOf(families, "mailweir_queue_ledger_imbalance", nil); v != 0 {
-		return fmt.Errorf("the ledger is out of balance by %v", v)
-	}
-	counted := sumOf(families, "mailweir_smtpd_messages_total", nil)
-	// The counter moves just before the line is written.
-	var logged float64
+	// What a client has just ended is counted and logged a little later.
+	var counted, logged float64
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		if logged = float64(p.count(`"msg":"transaction"`)); logged >= counted {
-			break
+		families, err := p.scrape()
+		if err != nil {
+			return err
+		}
+		if v := sumOf(families, "mailweir_queue_ledger_imbalance", nil); v != 0 {
+			return fmt.Errorf("the ledger is out of balance by %v", v)
+		}
+		counted, logged = sumOf(families, "mailweir_smtpd_messages_total", nil), float64(p.count(`"msg":"transaction"`))
+		if logged == counted {
+			return nil
 		}
 	}
-	if logged != counted {
-		return fmt.Errorf("%v transactions were counted, %v logged", counted, logged)
-	}
-	return nil
+	return fmt.Errorf("%v transactions were counted, %v logged", counted, logged)
 }
 
 func (p *process) count(text string) int {
