@@ -206,6 +206,11 @@ func (p Path) Unquoted() string {
 	return string(b)
 }
 
+// Routed reports a local-part that some mail systems read as a route to another
+// domain, whatever ours is: user%other@example.org, other!user@example.org,
+// "user@other"@example.org.
+func (p Path) Routed() bool { return strings.ContainsAny(p.Unquoted(), "%!@") }
+
 // IsPostmaster reports the one local-part that must always be served
 // (RFC 5321 section 4.5.1).
 func (p Path) IsPostmaster() bool { return strings.EqualFold(p.Unquoted(), "postmaster") }

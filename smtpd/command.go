@@ -68,7 +68,7 @@ func (c *conn) dispatch(line []byte) {
 	command, known := c.srv.commands[string(name)]
 	if !known || len(verb) > maxVerb {
 		c.srv.metrics.commands[""].Inc()
-		c.refuse(&replyUnknownCommand)
+		c.refuse(unknownCommand(arg))
 		return
 	}
 	c.srv.metrics.commands[string(name)].Inc()
@@ -95,6 +95,16 @@ func (c *conn) waste() {
 		c.fault(errorTooMany)
 		c.reply(&replyTooManyErrors)
 	}
+}
+
+// unknownCommand is the reply to a verb that we do not know. A web browser that
+// somebody makes send mail (a form's content is commands, after the header) is not
+// heard to the end.
+func unknownCommand(arg []byte) *Reply {
+	if bytes.Contains(arg, []byte(" HTTP/")) {
+		return &replyNotSMTP
+	}
+	return &replyUnknownCommand
 }
 
 // maxVerb is the length of STARTTLS, the longest verb.

@@ -33,6 +33,7 @@ var (
 	replyOK              = Reply{250, ec(2, 0, 0), "Ok", false}
 	replySyntax          = Reply{500, ec(5, 5, 2), "Syntax error: lines end with CRLF, without NUL, at most 2048 octets", false}
 	replyUnknownCommand  = Reply{500, ec(5, 5, 1), "Command not recognized", false}
+	replyNotSMTP         = Reply{554, ec(5, 5, 1), "This is no web server", true}
 	replyNotImplemented  = Reply{502, ec(5, 5, 1), "Command not implemented", false}
 	replyBadArgument     = Reply{501, ec(5, 5, 4), "Syntax error in parameters or arguments", false}
 	replyUnknownParam    = Reply{555, ec(5, 5, 4), "Parameter not recognized or not implemented", false}

@@ -94,6 +94,9 @@ func (s *Session) Rcpt(to string, opts *smtp.RcptOptions) error {
 	if v, refused := s.set.Refused(tx.inspection, d, tx.env.ReversePath, path); refused {
 		return tx.refuse(path, rejectReply(v, tx.env.ID), string(v.Reason))
 	}
+	if path.Routed() && !s.client.Outbound && !d.names(path) {
+		return tx.refuse(path, replyRelayDenied.With(tx.env.ID), "relay_denied")
+	}
 	if d.Recipients != nil && !path.IsPostmaster() {
 		switch d.Recipients.Verify(s.ctx, path) {
 		case recipients.Known:
@@ -108,6 +111,14 @@ func (s *Session) Rcpt(to string, opts *smtp.RcptOptions) error {
 	}
 	tx.add(path, d, opts)
 	return nil
+}
+
+// names reports that the admin has listed this very recipient. The next hop trusts
+// us: what it takes for a route to elsewhere would make the two of us an open relay,
+// and what it says about such a recipient proves nothing.
+func (d *Domain) names(p mail.Path) bool {
+	list, ok := d.Recipients.(interface{ Names(p mail.Path) bool })
+	return ok && list.Names(p)
 }
 
 // domainOf is the domain that serves a recipient. Postmaster without a domain

@@ -77,6 +77,12 @@ func (f *File) Has(p mail.Path) bool {
 	return p.IsPostmaster() || f.list.Load().has(p)
 }
 
+// Names reports whether the recipient itself is in the list, not just its domain.
+func (f *File) Names(p mail.Path) bool {
+	f.follow()
+	return f.list.Load().names(p)
+}
+
 // Len is the number of entries.
 func (f *File) Len() int {
 	l := f.list.Load()
@@ -221,14 +227,15 @@ func (l *addressList) add(entry string) error {
 	return nil
 }
 
-// has looks p up as it is, then without its tag. A "+" that begins the
-// local-part is no separator.
 func (l *addressList) has(p mail.Path) bool {
-	domain := mail.CanonicalDomain(p.Domain())
-	if _, ok := l.domains[domain]; ok {
-		return true
-	}
-	local := p.Unquoted()
+	_, all := l.domains[mail.CanonicalDomain(p.Domain())]
+	return all || l.names(p)
+}
+
+// names looks p up as it is, then without its tag. A "+" that begins the
+// local-part is no separator.
+func (l *addressList) names(p mail.Path) bool {
+	domain, local := mail.CanonicalDomain(p.Domain()), p.Unquoted()
 	if _, ok := l.addresses[key(local, domain)]; ok {
 		return true
 	}

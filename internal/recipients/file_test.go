@@ -59,6 +59,9 @@ func TestHas(t *testing.T) {
 	if f.Len() != 9 {
 		t.Errorf("%d entries", f.Len())
 	}
+	if !f.Names("alice+tag@example.org") || f.Names("anyone@example.net") {
+		t.Error("a recipient is named when it is listed, not when its domain is")
+	}
 	for p, want := range map[mail.Path]bool{
 		"alice@example.org":            true,
 		"ALICE@EXAMPLE.org":            true,
