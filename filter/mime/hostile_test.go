@@ -52,8 +52,24 @@ var hostileShapes = []hostileShape{
 	{"BinHex runs", "text/plain; boundary*=x\r\n\r\n(This file must be converted with BinHex\r\n:", "$*R\r\n"},
 	{"UTF-7", "text/html; charset=utf-7; boundary*=x", "+AGE"},
 	{"UTF-16", "text/html; charset=utf-16; boundary*=x", "a\x01b\x02"},
+	{"calendar files", "text/calendar", "ATTACH;ENCODING=BASE64:QUJD\r\n"},
+	{"calendar, one file", "text/calendar\r\n\r\nATTACH;ENCODING=BASE64:", "QUJD\r\n "},
+	{"calendar, no files", "text/calendar", "ATTACH;X=" + strings.Repeat("y", 60) + "\r\n"},
+	{"calendar, long property", "text/calendar", "ATTACH;X="},
+	{"loose uuencode", "text/plain; boundary*=x", "begin 1\r\n#86)C\r\nend\r\n"},
+	{"uuencode in doubt", "text/plain; boundary*=x", "begin 1\r\n"},
+	{"joined escapes", "text/plain\r\nContent-Transfer-Encoding: quoted-printable", "=5=\r\n8"},
+	{"soft breaks", "text/plain\r\nContent-Transfer-Encoding: quoted-printable", "=\r\n= \t"},
+	{"line ends of CR", "message/rfc822\r\nContent-Transfer-Encoding: quoted-printable", "Content-Type: text/plain=0D=0D--x=0D"},
+	{"signed, one piece", "application/pkcs7-mime\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n" + signedHead, "Content-Type: a=0D=0A=0D=0A--x=0D=0A"},
+	{"signed, pieces", "application/pkcs7-mime\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n" + signedHead, "=04=01a"},
+	{"signed, depth", "application/pkcs7-mime\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n" + signedHead, "=24=80"},
 	{"digest", "multipart/digest; boundary=b; boundary=c", "--b\r\n\r\n\r\n"},
 }
+
+// signedHead begins an opaquely signed message whose octets come in pieces.
+const signedHead = "=30=80=06=09=2A=86=48=86=F7=0D=01=07=02=A0=80=30=80=02=01=01=31=00" +
+	"=30=80=06=09=2A=86=48=86=F7=0D=01=07=01=A0=80=24=80"
 
 type hostileShape struct{ name, head, unit string }
 
