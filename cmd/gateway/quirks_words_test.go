@@ -234,14 +234,7 @@ func oddTar(t testing.TB, kind, s string) string {
 	_, _ = w.Write([]byte(s))
 	_ = w.Close()
 	data := b.Bytes()
-	sum := func() {
-		copy(data[148:156], "        ")
-		n := 0
-		for _, c := range data[:512] {
-			n += int(c)
-		}
-		copy(data[148:], fmt.Sprintf("%06o\x00 ", n))
-	}
+	sum := func() { setTarSum(data) }
 	switch kind {
 	case "v7":
 		copy(data[257:265], make([]byte, 8))
@@ -260,6 +253,15 @@ func oddTar(t testing.TB, kind, s string) string {
 	case "size in base 256":
 		copy(data[124:136], "\x80\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"+string(rune(len(s))))
 		sum()
+	case "size in a record":
+		record := "13 size=0068\n"
+		pax := append([]byte(nil), data[:512]...)
+		pax[156] = 'x'
+		copy(pax[124:136], fmt.Sprintf("%011o\x00", len(record)))
+		setTarSum(pax)
+		copy(data[124:136], "00000000000\x00")
+		sum()
+		data = append(append(pax, append([]byte(record), make([]byte, 512-len(record))...)...), data...)
 	case "no end":
 		data = data[:1024]
 	case "zero block first":
@@ -268,6 +270,15 @@ func oddTar(t testing.TB, kind, s string) string {
 		data = append(append([]byte(nil), mailtest.Packers["tar"](t, "x", []byte("hello"))...), data...)
 	}
 	return string(data)
+}
+
+func setTarSum(header []byte) {
+	copy(header[148:156], "        ")
+	n := 0
+	for _, c := range header[:512] {
+		n += int(c)
+	}
+	copy(header[148:], fmt.Sprintf("%06o\x00 ", n))
 }
 
 // pdfFile is a PDF to which s is attached, its stream written in that way.

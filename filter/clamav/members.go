@@ -66,8 +66,8 @@ type memberWalk struct {
 var errFound = errors.New("clamav: the outcome is known")
 
 // familiar are the formats of which every clamd unpacks all that an unpacker
-// would: of bzip2 it takes the first stream alone, of tar what old programs wrote.
-var familiar = map[string]bool{"zip": true, "gzip": true}
+// would, but for what is rare or hidden: of bzip2 it takes the first stream alone.
+var familiar = map[string]bool{"zip": true, "gzip": true, "tar": true}
 
 // archive visits the members of what is an archive, and of one that lies behind
 // other octets. Where unpackers disagree about an archive, all of its members are

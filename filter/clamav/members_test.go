@@ -54,6 +54,27 @@ func TestMembers(t *testing.T) {
 	if v := judged(string(mailtest.RAR("inner.dat", mailtest.EICAR()))); !strings.HasSuffix(v.Where, " > inner.dat") || v.Contents != 2 {
 		t.Errorf("%+v", v)
 	}
+	// What every clamd unpacks is not sent again; what it does not see is: second
+	// streams, and archives behind octets that tell nothing of them, however far.
+	text := string(harmless(200 << 10))
+	empty := string(mailtest.Packers["gzip"](t, "a", nil))
+	for _, c := range []struct {
+		name, data string
+		contents   int
+		found      bool
+	}{
+		{"tar", string(mailtest.Packers["tar"](t, "a", []byte("b"))), 1, false},
+		{"zip", string(mailtest.Packers["zip"](t, "a", []byte("b"))), 1, false},
+		{"gzip", empty, 1, false},
+		{"text", text, 1, false},
+		{"zip behind text", text + string(mailtest.Packers["zip"](t, "a", mailtest.EICAR())), 2, true},
+		{"rar behind text", text + string(mailtest.RAR("a", mailtest.EICAR())), 2, true},
+		{"zip behind gzip", empty + string(mailtest.Packers["zip"](t, "a", mailtest.EICAR())), 2, true},
+	} {
+		if v := judged(c.data); v.Contents != c.contents && !c.found || (v.Signature != "") != c.found {
+			t.Errorf("%s: %+v", c.name, v)
+		}
+	}
 }
 
 // TestPanic: a mistake in what takes a message apart ends the check, not the

@@ -48,7 +48,7 @@ type Entry struct {
 	Dir         bool
 	Encrypted   bool
 	Hidden      bool  // some unpackers do not see it
-	Rare        bool  // packed by a method that many unpackers do not know
+	Rare        bool  // packed by a method, or of a size in a form, that many unpackers do not know
 	Size        int64 // octets as the archive declares, -1 where it does not
 	// Data is the content where it lies in the archive as it is.
 	Data []byte

@@ -61,7 +61,7 @@ func readTarOnce(data []byte, b *Budget, visit Visitor) (stop int, err error) {
 		case err != nil:
 			return max(at, min(tarBlock, len(data))), damaged(err)
 		}
-		e := &Entry{Name: decodeName(h.Name), Size: h.Size, Dir: h.Typeflag == tar.TypeDir}
+		e := &Entry{Name: decodeName(h.Name), Size: h.Size, Dir: h.Typeflag == tar.TypeDir, Rare: rareSize(h, data[at-tarBlock:at])}
 		switch {
 		case h.Typeflag == tar.TypeReg && h.Size >= 0 && h.Size <= int64(src.Len()) && !sparse(h):
 			e.Data = data[at : at+int(h.Size)]
@@ -100,6 +100,14 @@ func tarSum(block []byte) bool {
 		}
 	}
 	return sum == want
+}
+
+// rareSize reports a size that programs older than its form do not see: in base
+// 256, or in a record of its own (POSIX.1 pax, "size").
+func rareSize(h *tar.Header, block []byte) bool {
+	const size = 124
+	_, record := h.PAXRecords["size"]
+	return record || block[size]&0x80 != 0 || sparse(h)
 }
 
 // sparse files do not lie in the archive as they are.
