@@ -68,6 +68,8 @@ type digest struct {
 	batches                uint32
 	copies, others         uint32
 
+	stored bool // read from its file
+
 	strings []string
 	index   map[string]int // while it is being made
 	records []byte
@@ -308,12 +310,16 @@ func (q *Queue) readDigest(s *segment) *digest {
 
 // applyDigest replays a segment by its digest.
 func (q *Queue) applyDigest(s *segment, d *digest, found *findings) {
-	s.epoch, s.used, s.digested = d.epoch, int64(d.used), true
+	s.epoch, s.used, s.digested = d.epoch, int64(d.used), d.stored
 	s.copies, s.ids = slices.Grow(s.copies, int(d.copies)), slices.Grow(s.ids, int(d.others))
 	found.frames += int(d.batches)
-	found.digests++
-	found.lastSeq = max(found.lastSeq, d.seq)
-	found.lastSeg, found.lastEnd = s.number, s.used
+	if d.stored {
+		found.digests++
+	}
+	if d.batches > 0 {
+		found.lastSeq = max(found.lastSeq, d.seq)
+		found.lastSeg, found.lastEnd = s.number, s.used
+	}
 	d.each(func(ev *event) { q.happened(s, ev) }) // was read once without an error
 }
 
@@ -351,16 +357,7 @@ func (q *Queue) makeDigest(s *segment) {
 		return
 	}
 	d := newDigest(s)
-	err := s.walk(func(f *frame, off int64, b []byte) error {
-		d.frame(f)
-		return eachRecord(b, s.epoch, off, func(r record, at int64, n uint32) error {
-			ev, err := q.eventOf(r, at, n)
-			if err == nil && !(q.o.hooks.lossyDigest && r.flags&flagLast != 0) {
-				d.add(ev)
-			}
-			return err
-		})
-	})
+	err := s.walk(func(f *frame, off int64, b []byte) error { return q.digestFrame(d, f, off, b) })
 	if err == nil {
 		err = q.writeDigest(s.number, d.encode(q.keys.now()))
 	}

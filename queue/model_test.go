@@ -46,7 +46,8 @@ import (
 //	I8  recovering twice gives the same
 //	I12 where there are keys, nothing lies on the disk in clear
 //	I13 the accounts are even at every step
-//	I14 what is recovered by digests is what is recovered from the segments
+//	I14 what is recovered by digests is what is recovered by surveys, and by
+//	    careful scans
 //	I15 after a change of the master key no disk that a power cut leaves needs
 //	    the old one
 //	I16 once Shred has said so, nothing that is over can be read
@@ -510,19 +511,23 @@ func (h *history) recoverTwice() {
 // recoverWithout is I14: on copies.
 func (h *history) recoverWithout() {
 	image := h.mem.Clone()
-	with := h.recovered(image.Clone(), &h.digests)
+	with := h.recovered(image.Clone(), &h.digests, false)
 	for _, name := range digestsOf(image) {
 		image.Remove(name)
 	}
 	none := 0
-	without := h.recovered(image, &none)
-	if with != without || none != 0 {
-		h.fail("I14: by %d digests\n%s\nwithout\n%s", none, with, without)
+	without := h.recovered(image.Clone(), &none, false)
+	careful := h.recovered(image, &none, true)
+	if with != without || without != careful || none != 0 {
+		h.fail("I14: by %d digests\n%s\nby surveys\n%s\nby careful scans\n%s", none, with, without, careful)
 	}
 }
 
-func (h *history) recovered(image *fsx.Mem, digests *int) string {
-	q := newQueue(image, "/spool", func() Options { o := h.options(); o.setDefaults(); return o }(), true)
+func (h *history) recovered(image *fsx.Mem, digests *int, careful bool) string {
+	o := h.options()
+	o.setDefaults()
+	o.hooks.carefulScan = careful
+	q := newQueue(image, "/spool", o, true)
 	if err := q.keys.read(); err != nil {
 		h.fail("I14: %v", err)
 	}
@@ -701,7 +706,7 @@ func (h *history) shredded() {
 	q := h.q
 	for _, s := range q.sorted() {
 		s.walk(func(f *frame, off int64, b []byte) error {
-			return eachRecord(b, s.epoch, off, func(r record, _ int64, _ uint32) error {
+			return eachRecord(b, off, func(r record, _ int64, _ uint32) error {
 				if !r.isCopy() || q.entries[r.id] != nil || q.dying[r.id] != nil {
 					return nil
 				}

@@ -66,6 +66,8 @@ type hooks struct {
 	retrySync      bool // a failed sync is tried again on the same descriptor
 	lossyDigest    bool // digests leave out tombstones
 
+	carefulScan bool // recovery makes no surveys
+
 	chunk int // of the memory that batches are written from (chunkSize)
 
 	wall func() time.Time // the clock at Open (time.Now)

@@ -62,6 +62,16 @@ func sealRecord(b []byte, epoch uint64, offset int64) {
 // decodeRecord reads the record that b starts with, as it stands at offset of
 // a segment of that epoch. It never trusts a length before it is bounded.
 func decodeRecord(b []byte, epoch uint64, offset int64) (record, bool) {
+	r, ok := recordIn(b)
+	if !ok {
+		return record{}, false
+	}
+	sum := crc32.Update(seed(epoch, offset), castagnoli, b[:28])
+	return r, le.Uint32(b[28:]) == crc32.Update(sum, castagnoli, r.payload)
+}
+
+// recordIn is decodeRecord for bytes whose checksum was verified already.
+func recordIn(b []byte) (record, bool) {
 	if len(b) < recordHeaderSize || le.Uint16(b) != recordMagic {
 		return record{}, false
 	}
@@ -69,12 +79,7 @@ func decodeRecord(b []byte, epoch uint64, offset int64) (record, bool) {
 	if n > maxRecord || recordHeaderSize+n > int64(len(b)) {
 		return record{}, false
 	}
-	sum := crc32.Update(seed(epoch, offset), castagnoli, b[:28])
-	payload := b[recordHeaderSize : recordHeaderSize+n : recordHeaderSize+n]
-	if le.Uint32(b[28:]) != crc32.Update(sum, castagnoli, payload) {
-		return record{}, false
-	}
-	return record{recordType(b[2]), b[3], mail.ID(b[8:24]), le.Uint32(b[24:]), payload}, true
+	return record{recordType(b[2]), b[3], mail.ID(b[8:24]), le.Uint32(b[24:]), b[recordHeaderSize : recordHeaderSize+n : recordHeaderSize+n]}, true
 }
 
 // The statuses of a recipient on disk.

@@ -71,45 +71,53 @@ func (q *Queue) readLog(flag int) (*findings, error) {
 	if err != nil {
 		return nil, err
 	}
-	found := &findings{}
-	var prev *scanned
-	var prevSeg *segment
-	buffers := [2][]byte{}
+	found, ahead, careful := &findings{}, q.surveyAll(segs), &carefully{}
+	defer ahead.wait()
+	var prev survey
 	for i, s := range segs {
-		d := q.readDigest(s)
-		var sc *scanned
-		if d == nil {
-			buf, err := readSegment(s, buffers[i%2])
-			if err != nil {
-				return nil, fmt.Errorf("queue: segment %016x: %w", s.number, err)
+		v := survey{s: s, d: ahead.take(i)}
+		if v.d == nil {
+			if v.sc, err = careful.scan(s); err != nil {
+				return nil, err
 			}
-			buffers[i%2] = buf
-			sc = scan(buf, s.number)
 		}
-		if prev != nil {
-			q.apply(prevSeg, prev, saysDurable(prevSeg.number, sc, d), found)
+		if err := q.replaySegment(&prev, v.saysDurable(prev.number()), found); err != nil {
+			return nil, err
 		}
-		if d != nil {
-			q.applyDigest(s, d, found)
-		}
-		prev, prevSeg = sc, s
+		prev = v
 	}
-	if prev != nil {
-		q.apply(prevSeg, prev, 0, found)
-	}
-	return found, nil
+	return found, q.replaySegment(&prev, 0, found)
 }
 
-// saysDurable is the highest offset of segment number that the segment after it
-// says was durable.
-func saysDurable(number uint64, next *scanned, d *digest) int64 {
-	switch {
-	case next != nil:
-		return next.durableTo(number)
-	case d.durableSeg == number:
-		return int64(d.durableOff)
+// carefully scans one segment after the other. What it found of one is good
+// until the next but one.
+type carefully struct{ last, other []byte }
+
+func (c *carefully) scan(s *segment) (*scanned, error) {
+	buf, err := readSegment(s, c.other)
+	if err != nil {
+		return nil, fmt.Errorf("queue: segment %016x: %w", s.number, err)
 	}
-	return 0
+	c.last, c.other = buf, c.last
+	return scan(buf, s.number), nil
+}
+
+// replaySegment applies what is in one segment; durable is what the one after it knows about where
+// its durable part ends. Where that is more than was found, the rest is damaged.
+func (q *Queue) replaySegment(v *survey, durable int64, found *findings) (err error) {
+	switch {
+	case v.s == nil:
+		return nil
+	case v.d != nil && durable <= int64(v.d.used):
+		q.applyDigest(v.s, v.d, found)
+		return nil
+	case v.d != nil:
+		if v.sc, err = new(carefully).scan(v.s); err != nil {
+			return err
+		}
+	}
+	q.apply(v.s, v.sc, durable, found)
+	return nil
 }
 
 func (q *Queue) openSegments(flag int) ([]*segment, error) {
@@ -283,7 +291,7 @@ func (q *Queue) rebuild() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	all := make([]*entry, 0, len(q.entries))
-	for _, e := range q.entries {
+	for e := q.first; e != nil; e = e.next { // as the log has them: nearly in order
 		all = append(all, e)
 	}
 	slices.SortFunc(all, func(a, b *entry) int {

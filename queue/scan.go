@@ -111,9 +111,12 @@ func (sc *scanned) settleTail(durable int64) {
 
 // begun reports traces of a batch of this life of the file at off.
 func (sc *scanned) begun(off int64) bool {
-	b := sc.buf[off:]
-	return len(b) >= frameHeaderSize && le.Uint32(b) == frameMagic && sc.epoch != 0 &&
-		le.Uint64(b[8:]) == sc.epoch && le.Uint64(b[16:]) == sc.number
+	return sc.epoch != 0 && begins(sc.buf[off:], sc.epoch, sc.number)
+}
+
+// begins reports that b has the beginning of a batch of that life of a file.
+func begins(b []byte, epoch, number uint64) bool {
+	return len(b) >= frameHeaderSize && le.Uint32(b) == frameMagic && le.Uint64(b[8:]) == epoch && le.Uint64(b[16:]) == number
 }
 
 // durableTo is the highest offset of segment number that a frame here says was

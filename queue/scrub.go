@@ -40,25 +40,17 @@ func (q *Queue) pin(s *segment) bool {
 func (s *segment) walk(f func(fr *frame, off int64, b []byte) error) error {
 	w := window{s: s}
 	for off := int64(blockSize); off < s.used; {
-		b, err := w.at(off, frameHeaderSize)
+		fr, b, err := w.frame(off)
 		if err != nil {
 			return err
 		}
-		n := int64(le.Uint32(b[60:]))
-		if n < frameHeaderSize || n > s.used-off {
-			return ErrDamaged
-		}
-		if b, err = w.at(off, n); err != nil {
-			return err
-		}
-		fr, ok := decodeFrame(b, s.epoch, s.number, off)
-		if !ok || !fr.intact(b, off) {
+		if b == nil {
 			return ErrDamaged
 		}
 		if err = f(&fr, off, b); err != nil {
 			return err
 		}
-		off += roundUp(n)
+		off += roundUp(int64(fr.length))
 	}
 	return nil
 }
@@ -70,10 +62,11 @@ type window struct {
 	buf  []byte
 }
 
-// at returns n octets that start at off.
+// at returns n octets that start at off, which begins a block. Whole blocks are
+// read.
 func (w *window) at(off, n int64) ([]byte, error) {
 	if off < w.from || off+n > w.from+int64(len(w.buf)) {
-		want := max(n, min(scrubPiece, w.s.used-off))
+		want := max(n, min(max(roundUp(n), scrubPiece), w.s.used-off))
 		if int64(cap(w.buf)) < want {
 			w.buf = make([]byte, want)
 		}
@@ -86,10 +79,31 @@ func (w *window) at(off, n int64) ([]byte, error) {
 	return w.buf[off-w.from:][:n:n], nil
 }
 
-// eachRecord calls f for the records of an intact batch at offset off.
-func eachRecord(b []byte, epoch uint64, off int64, f func(r record, at int64, n uint32) error) error {
+// frame returns the batch at off, nil when none begins there.
+func (w *window) frame(off int64) (frame, []byte, error) {
+	b, err := w.at(off, frameHeaderSize)
+	if err != nil || !begins(b, w.s.epoch, w.s.number) {
+		return frame{}, nil, err
+	}
+	n := int64(le.Uint32(b[60:]))
+	if n < frameHeaderSize || n > w.s.used-off {
+		return frame{}, nil, ErrDamaged
+	}
+	if b, err = w.at(off, n); err != nil {
+		return frame{}, nil, err
+	}
+	fr, ok := decodeFrame(b, w.s.epoch, w.s.number, off)
+	if !ok || !fr.intact(b, off) {
+		return frame{}, nil, ErrDamaged
+	}
+	return fr, b, nil
+}
+
+// eachRecord calls f for the records of a batch at offset off that was found
+// intact.
+func eachRecord(b []byte, off int64, f func(r record, at int64, n uint32) error) error {
 	for pos := int64(frameHeaderSize); pos < int64(len(b)); {
-		r, ok := decodeRecord(b[pos:], epoch, off+pos)
+		r, ok := recordIn(b[pos:])
 		if !ok {
 			return ErrDamaged
 		}

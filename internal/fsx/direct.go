@@ -10,18 +10,34 @@ import (
 // Direct is a flag of Open: what is written in whole blocks goes to the disk
 // past the page cache, where the file system can do that. That saves the copy
 // into the cache and the search for what is dirty in it. It says nothing about
-// durability: Datasync is needed as ever.
+// durability: Datasync is needed as ever. With O_RDONLY it is reads that go past
+// the cache.
 const Direct = unix.O_DIRECT
 
 // directBlock is what offset, length and memory of such a write are multiples
-// of: no disk asks for more that a file system with blocks of 4 KiB is put on.
+// of, and of such a read: no disk asks for more that a file system with blocks of
+// 4 KiB is put on.
 const directBlock = 4096
 
 // directFile writes and syncs on one descriptor, and reads on another one,
-// which has the page cache. The kernel keeps the two in step (open(2)).
+// which has the page cache; one that is only read, reads on both. The kernel
+// keeps the two in step (open(2)).
 type directFile struct {
 	osFile
 	direct File
+	reads  bool
+}
+
+// ReadAt implements io.ReaderAt. The end of the file may lie within a block.
+func (f *directFile) ReadAt(p []byte, off int64) (int, error) {
+	if !f.reads || !aligned(p, off) {
+		return f.osFile.ReadAt(p, off)
+	}
+	n, err := f.direct.ReadAt(p, off)
+	if errors.Is(err, unix.EINVAL) {
+		return f.osFile.ReadAt(p, off)
+	}
+	return n, err
 }
 
 // WriteAt implements File. A file system that takes O_DIRECT at the open and

@@ -2,6 +2,7 @@ package fsx
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -14,6 +15,7 @@ import (
 type refusing struct{ File }
 
 func (refusing) WriteAt([]byte, int64) (int, error) { return 0, unix.EINVAL }
+func (refusing) ReadAt([]byte, int64) (int, error)  { return 0, unix.EINVAL }
 
 // blocks is n blocks of c in memory that a direct write takes.
 func blocks(n int, c byte) []byte {
@@ -73,6 +75,45 @@ func TestAligned(t *testing.T) {
 	}{{b, 0, true}, {b, directBlock, true}, {b, 512, false}, {b[:100], 0, false}, {b[1 : 1+directBlock], 0, false}, {nil, 0, false}} {
 		if got := aligned(c.p, c.off); got != c.want {
 			t.Errorf("%d octets at %d: %t", len(c.p), c.off, got)
+		}
+	}
+}
+
+// TestDirectRead: what is read past the page cache is what the file holds, its
+// end within a block, bytes that are only in the cache, and odd places included.
+func TestDirectRead(t *testing.T) {
+	for _, refuses := range []bool{false, true} {
+		name := filepath.Join(t.TempDir(), "a")
+		want := append(bytes.Repeat([]byte("0123456789abcdef"), 3*directBlock/16), "and a bit"...)
+		w, err := OS{}.Open(name, os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Close()
+		if _, err := w.WriteAt(want, 0); err != nil { // dirty pages
+			t.Fatal(err)
+		}
+		f, err := OS{}.Open(name, os.O_RDONLY|Direct, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		d, ok := f.(*directFile)
+		if !ok {
+			t.Skip("the file system of the temporary directory has no O_DIRECT")
+		}
+		if refuses {
+			d.direct = refusing{d.direct}
+		}
+		for _, c := range []struct {
+			p   []byte
+			off int64
+		}{{blocks(3, 0), 0}, {blocks(1, 0), directBlock}, {blocks(8, 0), 0}, {blocks(1, 0), 3 * directBlock}, {make([]byte, 100), 7}, {blocks(1, 0), 8 * directBlock}} {
+			n, err := f.ReadAt(c.p, c.off)
+			rest := want[min(c.off, int64(len(want))):]
+			if wantN := min(len(c.p), len(rest)); n != wantN || !bytes.Equal(c.p[:n], rest[:n]) || (err == io.EOF) != (n < len(c.p)) {
+				t.Errorf("%d octets at %d: %d, %v", len(c.p), c.off, n, err)
+			}
 		}
 	}
 }

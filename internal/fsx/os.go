@@ -22,8 +22,13 @@ func (OS) Open(name string, flag int, perm fs.FileMode) (File, error) {
 		return nil, err
 	}
 	if flag&Direct != 0 {
-		if d, err := os.OpenFile(name, os.O_WRONLY|Direct, 0); err == nil {
-			return &directFile{osFile: osFile{f}, direct: osFile{d}}, nil
+		reads := flag&(os.O_WRONLY|os.O_RDWR) == 0
+		mode := os.O_WRONLY
+		if reads {
+			mode = os.O_RDONLY
+		}
+		if d, err := os.OpenFile(name, mode|Direct, 0); err == nil {
+			return &directFile{osFile: osFile{f}, direct: osFile{d}, reads: reads}, nil
 		}
 	}
 	return osFile{f}, nil
