@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"time"
 
 	"mailweir/internal/fsx"
 	"mailweir/mail"
@@ -176,15 +177,31 @@ func (q *Queue) doubtKeyless() {
 
 // wipe overwrites a segment with clear text and its digest, before their blocks
 // go back to the file system, where it would lie until others write there. An
-// earlier life of the file may have written more than this one.
+// earlier life of the file may have written more than this one. It is disowned
+// first: wherever this is cut short, and where the unlink fails, a start must not
+// take what is left for damage.
 func (q *Queue) wipe(s *segment) {
-	err := overwrite(s.file, blockSize, s.size)
+	err := s.disown()
+	if err == nil {
+		err = overwrite(s.file, blockSize, s.size)
+	}
 	if err == nil {
 		err = q.wipeDigest(s.number)
 	}
 	if err != nil {
 		q.o.Logger.Error("queue: cannot overwrite clear text, its blocks are given back as they are", "segment", s.number, "err", err)
 	}
+}
+
+// disown says in the header of a dead segment, durably, that nothing in it is
+// needed: no file has the number 0, and a start reads no further where header and
+// name do not agree, as in one that is being recycled.
+func (s *segment) disown() error {
+	none := segmentHeader{epoch: s.epoch, size: uint64(s.size), created: time.Now().UnixMilli()}
+	if _, err := s.file.WriteAt(none.encode(), 0); err != nil {
+		return err
+	}
+	return s.file.Datasync()
 }
 
 func overwrite(f fsx.File, from, to int64) error {

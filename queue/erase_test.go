@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"mailweir/internal/fsx"
 	"mailweir/mail"
@@ -215,4 +216,90 @@ func watchWipe(q *Queue) (files []fsx.File) {
 		files = append(files, s.file)
 	}
 	return files
+}
+
+// TestWipeIsNoDamage: a segment that is being overwritten holds nothing of ours
+// any more. Wherever the power is cut, or the disk fails, meanwhile, the next
+// start finds no damage.
+func TestWipeIsNoDamage(t *testing.T) {
+	unlinks := func(_, _ int, op fsx.Op) bool { return op.Kind == "remove" }
+	from := func(n, at int, _ fsx.Op) bool { return n >= at }
+	one := func(n, at int, _ fsx.Op) bool { return n == at }
+	for name, fails := range map[string]func(n, at int, op fsx.Op) bool{"no unlink": unlinks, "power cut": from, "one fault": one} {
+		t.Run(name, func(t *testing.T) {
+			at, disks := 1, 0
+			for more := true; more; at++ {
+				synctest.Test(t, func(t *testing.T) {
+					var images []*fsx.Mem
+					images, more = wipeWhile(t, at, fails)
+					for _, image := range images {
+						wantNoDamage(t, image)
+						disks++
+					}
+				})
+				more = more && name != "no unlink" && !t.Failed()
+			}
+			t.Logf("%d points, %d disks", at-1, disks)
+			if name != "no unlink" && at < 10 && !t.Failed() {
+				t.Errorf("only %d calls in the run", at-1)
+			}
+		})
+	}
+}
+
+// wipeWhile lets calls of a Shred fail that overwrites the clear text of a
+// spool; false: there were no more calls than at.
+func wipeWhile(t *testing.T, at int, fails func(n, at int, op fsx.Op) bool) (images []*fsx.Mem, more bool) {
+	t.Helper()
+	mem := fsx.NewMem()
+	q := openSealed(t, mem, nil)
+	gone := mustPut(t, q, bytes.Repeat([]byte("gone\r\n"), 4000), "a@d.example")
+	mustPut(t, q, []byte("stays\r\n"), "stays@d.example")
+	if err := q.Erase(gone); err != nil {
+		t.Fatal(err)
+	}
+	q.Close()
+	disk := &fsx.Faulty{FS: mem}
+	q = openSealed(t, disk, testKeys)
+	before := disk.Calls()
+	disk.Decide = func(n int, op fsx.Op) error {
+		if fails(n-before, at, op) {
+			return errDisk
+		}
+		return nil
+	}
+	q.Shred(context.Background()) // which may fail
+	more = disk.Calls()-before > at
+	r := rand.New(rand.NewPCG(uint64(at), 1))
+	images = []*fsx.Mem{mem.CrashImage(r), mem.CrashImage(r), mem.CrashImage(r), mem.CrashImage(r)}
+	q.Close()
+	return append(images, mem), more
+}
+
+// wantNoDamage reads a spool that holds one message.
+func wantNoDamage(t *testing.T, image *fsx.Mem) {
+	t.Helper()
+	o := sealedOptions(testKeys)
+	o.setDefaults()
+	q := newQueue(image, "/spool", o, true)
+	if err := q.keys.read(); err != nil {
+		t.Fatal(err)
+	}
+	found, err := q.readLog(os.O_RDONLY)
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged := slices.ContainsFunc(q.sorted(), func(s *segment) bool { return s.damaged })
+	if found.damaged > 0 || damaged || len(q.entries) != 1 {
+		t.Errorf("%d damaged records, a damaged segment: %t, %d messages", found.damaged, damaged, len(q.entries))
+	}
+	q = openSealed(t, image, testKeys)
+	for it := range q.List(Filter{}) {
+		wantContent(t, q, it.ID, []byte("stays\r\n"))
+	}
+	if _, err := q.Shred(context.Background()); err != nil { // what was left half done
+		t.Error(err)
+	}
+	q.Close()
+	wantSilent(t, image)
 }
