@@ -5,6 +5,7 @@
 # make bench-peers PEERS=DIR  the gateway beside other mail systems, by the scripts in DIR (needs root)
 # make ablation CORPUS=DIR  does the verdict depend on where a corpus came from
 # make canaries  100,000 messages that name one client each, through the redactor and through the gateway
+# make mutants  the durability harnesses against code that is broken on purpose: each must notice
 # make torture  the long forms of the crash and fault harnesses
 
 GO         ?= go
@@ -12,7 +13,7 @@ FUZZTIME   ?= 5s
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: build demo test check vet staticcheck race fuzz bench bench-peers canaries torture ablation clean
+.PHONY: build demo test check vet staticcheck race fuzz bench bench-peers canaries mutants torture ablation clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o gateway ./cmd/gateway
@@ -53,6 +54,10 @@ bench-peers:
 canaries:
 	$(GO) test ./filter/privacy -run TestCanaries -count=1 -v -canaries 100000
 	$(GO) test ./cmd/gateway -run TestCanariesThroughGateway -count=1 -v -timeout 3h -canaries 100000
+
+mutants:
+	$(GO) test ./queue -run TestModelFindsMutations -count=1 -v
+	MAILWEIR_REQUIRE_HARNESS=1 $(GO) test ./internal/torture -run TestMutants -count=1 -timeout 1h -v
 
 torture:
 	$(GO) test ./queue -run . -torture -timeout 24h -v

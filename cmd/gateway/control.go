@@ -54,8 +54,14 @@ import (
 // No lock of the queue is held while a client is written to: one that reads
 // slowly, or not at all, holds up nobody.
 
+// socketPathMost: sun_path of unix(7) has 108 octets, one of them for the end.
+const socketPathMost = 107
+
 func (g *gateway) startControl(context.Context) error {
 	path := controlPath(g.cfg)
+	if len(path) > socketPathMost {
+		return fmt.Errorf("control socket: %s is longer than the %d octets that the name of a socket may have: choose a shorter data_dir", path, socketPathMost)
+	}
 	// The spool's lock is ours: a socket that is still there is a dead one's.
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err

@@ -65,3 +65,22 @@ func TestNotReadyDuringStart(t *testing.T) {
 		t.Errorf("/readyz during the start: %d %s", code, body)
 	}
 }
+
+// TestLongDataDir: the path of a socket has a limit that no other file has. What
+// the kernel says of one that is longer is "invalid argument".
+func TestLongDataDir(t *testing.T) {
+	data := filepath.Join(t.TempDir(), strings.Repeat("d", 100))
+	path := filepath.Join(t.TempDir(), "gateway.toml")
+	text := fmt.Sprintf(queueConfig, data, closedPort(t), closedPort(t), closedPort(t))
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := loadConfig(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = (&gateway{cfg: cfg}).startControl(context.Background())
+	if err == nil || !strings.Contains(err.Error(), "shorter data_dir") {
+		t.Errorf("got %v", err)
+	}
+}

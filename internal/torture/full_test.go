@@ -51,7 +51,7 @@ func diskFull(t *testing.T, sealed bool, cycles int) {
 
 func smallDisk(t *testing.T, options string) string {
 	t.Helper()
-	dir := t.TempDir()
+	dir := scratch(t)
 	run(t, "mount", "-t", "tmpfs", "-o", options, "torture", dir)
 	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
 	return dir

@@ -44,7 +44,7 @@ func killed(t *testing.T, mutant string, cycles int) (faults []string) {
 	var loaded time.Duration
 	worst, kills, acked, suspects, worlds, turned := 0, 0, 0, 0, 0, 0
 	for kills < cycles && len(faults) == 0 {
-		w := newWorld(t, mutant, sealedNext(mutant, worlds), t.TempDir()+"/data", "16MiB")
+		w := newWorld(t, mutant, sealedNext(mutant, worlds), scratch(t)+"/data", "16MiB")
 		worlds++
 		for range min(cycles-kills, spoolLife(cycles)) {
 			w.mustStart()

@@ -124,7 +124,7 @@ type disk struct {
 func newDisk(t testing.TB, kind string) *disk {
 	t.Helper()
 	kernelHas(t, kind)
-	dir := t.TempDir()
+	dir := scratch(t)
 	d := &disk{t: t, kind: kind, image: filepath.Join(dir, "image"), mount: filepath.Join(dir, "disk")}
 	if err := os.Mkdir(d.mount, 0o700); err != nil {
 		t.Fatal(err)

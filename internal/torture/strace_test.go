@@ -58,7 +58,7 @@ const messagesInRun = 20
 
 func runTraced(t testing.TB, mutant string, sealed bool, p *point) *traced {
 	t.Helper()
-	dir := t.TempDir()
+	dir := scratch(t)
 	// In memory: what is tested is the order of the calls. The disk is tested
 	// by power cuts.
 	run(t, "mount", "-t", "tmpfs", "-o", "size=256m", "torture", dir)

@@ -160,7 +160,7 @@ type world struct {
 // newWorld prepares a gateway whose state is in data.
 func newWorld(t testing.TB, mutant string, sealed bool, data, minFree string) *world {
 	t.Helper()
-	w := &world{t: t, binary: gatewayBinary(t, mutant), dir: t.TempDir(), data: data, sealed: sealed, listen: freeAddress(t), book: newBook()}
+	w := &world{t: t, binary: gatewayBinary(t, mutant), dir: scratch(t), data: data, sealed: sealed, listen: freeAddress(t), book: newBook()}
 	w.hop = newNextHop(t, w.book)
 	var err error
 	if w.dns, err = dnstest.New("test. 60 IN A 127.0.0.1\n"); err != nil {
@@ -225,6 +225,18 @@ func freeAddress(t testing.TB) string {
 }
 
 var ports atomic.Int64
+
+// scratch is t.TempDir without the name of the test: the path of a socket has 107
+// octets at most, and spools lie where TMPDIR says.
+func scratch(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
 
 // patience is for what takes milliseconds on an idle machine.
 const patience = 30 * time.Second
