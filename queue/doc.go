@@ -22,7 +22,8 @@
 //	           digest.go    sealed ones that live on get a digest
 //	           scrub.go     all that waits is verified, once a day
 //	           epochs.go    keys come and go (erase.go: at once)
-//	Open       recover.go   the same records, read again
+//	Open       recover.go   the same records, read again: by digests, by surveys
+//	                        (survey.go), or by a careful scan (scan.go)
 //
 // # Files
 //
@@ -44,7 +45,9 @@
 // frame or record starts in its file: bytes of an earlier life of the file, or
 // of another place, never match.
 //
-// A segment is a block of 4096 octets with its header, and frames, each at a
+// A segment whose header has another number than its name, as 0 while it is
+// overwritten, holds nothing. Else it is a block of 4096 octets with its header,
+// and frames, each at a
 // multiple of 4096. A block with a frame is never written again while it lives, so
 // a torn write can hurt nothing that was acknowledged before.
 //
