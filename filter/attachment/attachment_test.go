@@ -184,6 +184,8 @@ var cases = []struct {
 
 	{"rtf", "a.rtf", "text/rtf", `{\rtf1 text}`, ""},
 	{"rtf with a packaged program", "a.doc", "application/msword", rtfObject("Package", native("a.exe", program)[4:]), "EXECUTABLE OLE_OBJECT"},
+	{"rtf with a packaged program, a hidden group in its digits", "a.rtf", "text/rtf", strings.Replace(rtfObject("Package", native("a.exe", program)[4:]), "0105", "01{ \\*\\x 123{4}5}05", 1), "EXECUTABLE OLE_OBJECT"},
+	{"rtf with a packaged program, a word in its digits", "a.rtf", "text/rtf", strings.Replace(rtfObject("Package", native("a.exe", program)[4:]), "0105", "01\\x12 05", 1), "EXECUTABLE OLE_OBJECT"},
 	{"rtf that updates itself", "a.rtf", "text/rtf", `{\rtf1 {\object\objupdate}}`, "OLE_OBJECT"},
 	{"rtf with a template elsewhere", "a.rtf", "text/rtf", `{\rtf1 {\*\template http://x.example/a}}`, "REMOTE_TEMPLATE"},
 	{"OneNote with a script", "a.one", "application/octet-stream", "\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d\xae\xb1\x53\x78\xd0\x29\x96\xd3" +

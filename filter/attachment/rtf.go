@@ -33,25 +33,36 @@ func (x *exam) rtf(f *file) {
 			return
 		}
 		rest = rest[i+len(`\objdata`):]
-		object, n := rtfHex(rest)
+		object, n := rtfHex(rest, false)
+		plain, _ := rtfHex(rest, true)
 		rest = rest[n:]
 		x.object(f, object)
+		if !bytes.Equal(plain, object) {
+			x.object(f, plain)
+		}
 	}
 	x.found(f, filter.SymLimit, "more objects than are looked at")
 }
 
 // rtfHex reads digits up to the end of the group. Readers skip white space and
-// control words among them, which is used to hide the digits.
-func rtfHex(b []byte) (out []byte, n int) {
+// control words among them, which is used to hide the digits; and, with skip, what
+// stands in groups for readers who know them ("{\*\word 12}").
+func rtfHex(b []byte, skip bool) (out []byte, n int) {
 	var half byte
-	have, depth := false, 0
+	have, depth, hidden := false, 0, 0 // hidden: depth of the group that is skipped
 	for n = 0; n < len(b); n++ {
 		c := b[n]
 		switch {
 		case c == '{':
 			depth++
+			if skip && hidden == 0 && bytes.HasPrefix(bytes.TrimLeft(b[n+1:min(n+9, len(b))], " \r\n\t"), []byte(`\*`)) {
+				hidden = depth
+			}
 			continue
 		case c == '}':
+			if hidden == depth {
+				hidden = 0
+			}
 			if depth--; depth < 0 {
 				return out, n
 			}
@@ -63,7 +74,7 @@ func rtfHex(b []byte) (out []byte, n int) {
 			continue
 		}
 		v, ok := hexDigit(c)
-		if !ok {
+		if !ok || hidden > 0 {
 			continue
 		}
 		if have {
