@@ -76,7 +76,8 @@ func (s *Store) author(address string) func(*lesson) bool {
 		feature(kindFromDomain, hashString(domain), s.key),
 	}
 	return func(l *lesson) bool {
-		return !slices.ContainsFunc(want, func(f uint32) bool { return !slices.Contains(l.features, f) })
+		shared, _ := l.of(viewText)
+		return !slices.ContainsFunc(want, func(f uint32) bool { return !slices.Contains(shared, f) })
 	}
 }
 

@@ -53,6 +53,34 @@ const (
 	kindReplyToGram
 )
 
+// view is one of two ways to look at a message, each with weights of its own:
+// by the words of its text, and by its source. What is neither of the two
+// (header, links, structure) both views see. Two that judge apart, and seldom
+// err on the same message, tell more than one that sees everything.
+type view int
+
+const (
+	viewText view = iota
+	viewSource
+	views
+)
+
+// features are the different features of a message: those that both views see,
+// then those of the text, then those of the source.
+type features struct {
+	all          []uint32
+	shared, text int // how many
+}
+
+// of are what a view sees.
+func (f *features) of(v view) (shared, own []uint32) {
+	end := f.shared + f.text
+	if v == viewText {
+		return f.all[:f.shared], f.all[f.shared:end]
+	}
+	return f.all[:f.shared], f.all[end:]
+}
+
 // extractor turns facts into features. It is kept from message to message.
 type extractor struct {
 	key uint64
@@ -62,24 +90,30 @@ type extractor struct {
 
 var extractors = sync.Pool{New: func() any { return new(extractor) }}
 
-// features are the different features of a message under a key, valid until
-// the extractor is used again.
-func (e *extractor) features(f *filter.Facts, key uint64) []uint32 {
+// features are those of a message under a key, valid until the extractor is
+// used again.
+func (e *extractor) features(f *filter.Facts, key uint64) (out features) {
 	e.key, e.out = key, e.out[:0]
-	e.set.reset()
-	e.words(f.Body.Words)
-	e.source(f.Body.Source)
+	e.set.reset(sharedMostly + 2*len(f.Body.Words) + 2*len(f.Body.Source))
 	e.urls(f.Body.URLs)
 	e.sender(&f.Header)
 	e.subject(&f.Header)
 	e.structure(&f.Body)
 	e.fields(&f.Header)
-	return e.out
+	out.shared = len(e.out)
+	e.words(f.Body.Words)
+	out.text = len(e.out) - out.shared
+	e.source(f.Body.Source)
+	out.all = e.out
+	return out
 }
 
-// feature is what a store with that key knows a hash of that kind by.
+// sharedMostly is how many features most messages have besides text and source.
+const sharedMostly = 400
+
+// feature is what a store with that key knows a hash of that kind by; never 0.
 func feature(k kind, h, key uint64) uint32 {
-	return uint32(finish(h+uint64(k)*0x9e3779b97f4a7c15, key) >> 32)
+	return max(1, uint32(finish(h+uint64(k)*0x9e3779b97f4a7c15, key)>>32))
 }
 
 func (e *extractor) add(k kind, h uint64) {
@@ -335,40 +369,36 @@ func finish(h, key uint64) uint64 {
 	return h ^ h>>33
 }
 
-// set tells what it has seen since the last reset, without being cleared. It
-// uses as much of its slots as it needs, so that what is used stays near.
+// set tells what it has seen since the last reset. It uses as many of its slots
+// as it needs, so that they stay in the nearest cache and are soon cleared.
 type set struct {
-	slots []uint64 // round<<32 | value
-	round uint32
-	bits  int // of the slots in use
+	slots []uint32 // 0: free
+	bits  int      // of the slots in use
 	n     int
 }
 
 const (
-	minSetBits = 11
+	minSetBits = 9
 	setBits    = 15 // room for maxFeatures at less than half
 )
 
-func (s *set) reset() {
+// reset makes room for n, and for more as they come.
+func (s *set) reset(n int) {
 	if s.slots == nil {
-		s.slots = make([]uint64, 1<<setBits)
+		s.slots = make([]uint32, 1<<setBits)
 	}
-	s.bits, s.n = minSetBits, 0
-	if s.round++; s.round == 0 {
-		clear(s.slots)
-		s.round = 1
-	}
+	s.bits, s.n = min(setBits, max(minSetBits, bits.Len(uint(2*n)))), 0
+	clear(s.slots[:1<<s.bits])
 }
 
-// add tells whether v is new. seen are all values before it.
+// add tells whether v, which is not 0, is new. seen are all values before it.
 func (s *set) add(v uint32, seen []uint32) bool {
 	if 2*s.n >= 1<<s.bits && s.bits < setBits {
-		bits := s.bits + 1
-		s.reset()
-		s.bits, s.n = bits, len(seen)
+		s.reset(2 * s.n)
 		for _, o := range seen {
 			s.put(o)
 		}
+		s.n = len(seen)
 	}
 	if !s.put(v) {
 		return false
@@ -378,14 +408,13 @@ func (s *set) add(v uint32, seen []uint32) bool {
 }
 
 func (s *set) put(v uint32) bool {
-	want := uint64(s.round)<<32 | uint64(v)
 	slots := s.slots[:1<<s.bits]
-	for i := v >> (32 - s.bits); ; i = (i + 1) & uint32(len(slots)-1) {
-		switch slot := slots[i]; {
-		case slot == want:
+	for i := v >> (32 - s.bits); ; i++ {
+		switch slot := &slots[i&uint32(len(slots)-1)]; *slot {
+		case v:
 			return false
-		case slot>>32 != uint64(s.round):
-			slots[i] = want
+		case 0:
+			*slot = v
 			return true
 		}
 	}

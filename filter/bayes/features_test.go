@@ -10,7 +10,7 @@ import (
 func featuresOf(subject string, to ...filter.Address) []uint32 {
 	e := new(extractor)
 	f := &filter.Facts{Header: filter.HeaderFacts{Subject: subject, To: to}}
-	return slices.Clone(e.features(f, 1))
+	return slices.Clone(e.features(f, 1).all)
 }
 
 // TestSubjectFeatures: nothing tells the recipient or the year.
@@ -37,10 +37,10 @@ func TestSubjectFeatures(t *testing.T) {
 func TestSetGrows(t *testing.T) {
 	var s set
 	for range 3 {
-		s.reset()
+		s.reset(0)
 		var seen []uint32
 		for i := range uint32(maxFeatures) {
-			v := i * 0x9e3779b1
+			v := i*0x9e3779b1 + 1
 			if !s.add(v, seen) {
 				t.Fatalf("%d is not new", i)
 			}

@@ -8,7 +8,7 @@ import (
 
 // The log of lessons, all numbers little-endian: a header of 32 octets,
 //
-//	 0  8  "MWLEARN2"
+//	 0  8  "MWLEARN3"
 //	 8  8  key of the features, random
 //	16  8  id of this file, random: another one after every compaction
 //	24  4  0
@@ -21,19 +21,20 @@ import (
 //	8  n  body:
 //	      0   1  1 spam, 2 ham, 3 forgotten
 //	      1   1  s, entries of the sketch: 0 or 16
-//	      2   2  0
+//	      2   2  c, features that both views see
 //	      4   4  day, since 1970
 //	      8   8  digest of the message
-//	     16  4s  sketch
-//	      .. 4f  features
+//	     16   4  t, features of the text
+//	     20  4s  sketch
+//	      .. 4f  features: the c, then the t, then those of the source
 //
 // A record that is torn at the end was never acknowledged and is cut off. One
 // before the length that the model tells of is damage.
 const (
-	logMagic   = "MWLEARN2"
+	logMagic   = "MWLEARN3"
 	logHead    = 32
 	recordHead = 8
-	bodyHead   = 16
+	bodyHead   = 20
 	maxBody    = bodyHead + 4*sketchSize + 4*maxFeatures
 
 	recordSpam   = 1
@@ -52,6 +53,9 @@ func logHeader(key, id uint64) []byte {
 
 func readLogHeader(b []byte) (key, id uint64, err error) {
 	le := binary.LittleEndian
+	if len(b) >= logHead && string(b[:7]) == logMagic[:7] && b[7] < logMagic[7] {
+		return 0, 0, ErrOldVersion
+	}
 	if len(b) < logHead || string(b[:8]) != logMagic || crc32.Checksum(b[:28], castagnoli) != le.Uint32(b[28:]) {
 		return 0, 0, fmt.Errorf("%w: its first %d octets are no header", ErrDamaged, logHead)
 	}
@@ -71,11 +75,13 @@ func appendRecord(b []byte, l *lesson, forget bool) []byte {
 	case forget:
 		body[0] = recordForget
 	default:
+		le.PutUint16(body[2:], uint16(l.shared))
+		le.PutUint32(body[16:], uint32(l.text))
 		if l.sketched {
 			body[1] = sketchSize
 			b = appendSketch(b, &l.sketch)
 		}
-		for _, f := range l.features {
+		for _, f := range l.all {
 			b = le.AppendUint32(b, f)
 		}
 	}
@@ -111,9 +117,13 @@ func readRecord(b []byte) (l *lesson, forget bool, n int) {
 		l.sketch = readSketch(rest)
 		rest = rest[4*sketchSize:]
 	}
-	l.features = make([]uint32, len(rest)/4)
-	for i := range l.features {
-		l.features[i] = le.Uint32(rest[4*i:])
+	l.shared, l.text = int(le.Uint16(body[2:])), int(le.Uint32(body[16:]))
+	l.all = make([]uint32, len(rest)/4)
+	if l.shared+l.text > len(l.all) {
+		return nil, false, 0
+	}
+	for i := range l.all {
+		l.all[i] = le.Uint32(rest[4*i:])
 	}
 	return l, body[0] == recordForget, recordHead + size
 }

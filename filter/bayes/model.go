@@ -13,7 +13,7 @@ import (
 // Model is what the gateway judges by: trained, immutable, safe for concurrent
 // use. Its file, all numbers little-endian:
 //
-//	 0   8  "MWMODEL2"
+//	 0   8  "MWMODEL3"
 //	 8   8  key of the features
 //	16   8  id of the store's log that it was trained from
 //	24   8  size of that log then
@@ -21,11 +21,10 @@ import (
 //	36   4  messages learned as ham
 //	40   4  n, number of weights: 2^21, or 0 when one of the two is 0
 //	44   4  m, number of sketches
-//	48   4  bias, float32
-//	52   4  slope of the calibration, float32
-//	56   4  its offset, float32
+//	48   8  slope of each view, the text's and the source's, float32
+//	56   4  offset, float32
 //	60   4  0
-//	64  2n  weights: signed, in units of 1/1024
+//	64  2n  weights: signed, in units of 1/1024; half of them the text's
 //	 .. 68m sketches: 16 times 4 octets, then 4: 1 spam, 2 ham
 //	 ..  4  CRC-32C of everything before it
 type Model struct {
@@ -33,14 +32,13 @@ type Model struct {
 	logID     uint64
 	logSize   int64
 	spam, ham int
-	weights   []int16
-	bias      float64
+	weights   [views][]int16 // nil: none
 	calibration
 	near *sketches
 }
 
 const (
-	modelMagic  = "MWMODEL2"
+	modelMagic  = "MWMODEL3"
 	modelHead   = 64
 	weightUnit  = 1.0 / 1024
 	sketchBytes = 4*sketchSize + 4
@@ -67,18 +65,20 @@ func (m *Model) Judge(f *filter.Facts) Opinion {
 	e := extractors.Get().(*extractor)
 	defer extractors.Put(e)
 	features := e.features(f, m.key)
-	o := Opinion{Probability: 0.5, Features: len(features)}
-	if m.weights != nil {
-		sum := int64(0)
-		for _, x := range features {
-			w := m.weights[slotOf(x)]
-			if w != 0 {
-				o.Known++
-			}
-			sum += int64(w)
+	o := Opinion{Probability: 0.5, Features: len(features.all)}
+	if m.weights[viewText] != nil {
+		z := m.offset
+		for v := range views {
+			shared, own := features.of(v)
+			a, _ := m.sum(v, shared)
+			b, known := m.sum(v, own)
+			z += m.slope[v] * float64(a+b) * weightUnit / scale(len(shared)+len(own))
+			o.Known += known
 		}
-		z := m.bias + float64(sum)*weightUnit/scale(len(features))
-		o.Probability = logistic(m.slope*z + m.offset)
+		shared, _ := features.of(viewText)
+		_, known := m.sum(viewText, shared)
+		o.Known += known
+		o.Probability = logistic(z)
 	}
 	if s, ok := sketchOf(f, m.key); ok {
 		o.NearSpam, o.NearHam = m.near.nearest(&s)
@@ -86,9 +86,22 @@ func (m *Model) Judge(f *filter.Facts) Opinion {
 	return o
 }
 
+// sum adds up the weights of features, and tells how many have one.
+func (m *Model) sum(v view, features []uint32) (sum, known int) {
+	w := (*[1 << weightBits]int16)(m.weights[v])
+	for _, f := range features {
+		x := int(w[slotOf(f)])
+		sum += x
+		if x != 0 {
+			known++
+		}
+	}
+	return sum, known
+}
+
 // train makes a model of lessons.
 func train(key uint64, lessons []*lesson) *Model {
-	m := &Model{key: key, near: newSketches(len(lessons)), calibration: calibration{slope: 1}}
+	m := &Model{key: key, near: newSketches(len(lessons))}
 	for _, l := range lessons {
 		if l.spam {
 			m.spam++
@@ -103,16 +116,20 @@ func train(key uint64, lessons []*lesson) *Model {
 		return m
 	}
 	w, c := learn(lessons)
-	m.bias, m.calibration = w.bias, c
-	m.weights = make([]int16, len(w.slots))
-	for i := range w.slots {
-		m.weights[i] = int16(math.Round(min(32767, max(-32768, float64(w.slots[i].weight)/weightUnit))))
+	m.calibration = c
+	for v := range views {
+		m.offset += c.slope[v] * w[v].bias
+		m.weights[v] = make([]int16, len(w[v].slots))
+		for i, s := range w[v].slots {
+			m.weights[v][i] = int16(math.Round(min(32767, max(-32768, float64(s.weight)/weightUnit))))
+		}
 	}
 	return m
 }
 
 func (m *Model) encode() []byte {
-	b := make([]byte, modelHead, modelHead+2*len(m.weights)+sketchBytes*len(m.near.list)+4)
+	n := len(m.weights[viewText]) + len(m.weights[viewSource])
+	b := make([]byte, modelHead, modelHead+2*n+sketchBytes*len(m.near.list)+4)
 	copy(b, modelMagic)
 	le := binary.LittleEndian
 	le.PutUint64(b[8:], m.key)
@@ -120,13 +137,15 @@ func (m *Model) encode() []byte {
 	le.PutUint64(b[24:], uint64(m.logSize))
 	le.PutUint32(b[32:], uint32(m.spam))
 	le.PutUint32(b[36:], uint32(m.ham))
-	le.PutUint32(b[40:], uint32(len(m.weights)))
+	le.PutUint32(b[40:], uint32(n))
 	le.PutUint32(b[44:], uint32(len(m.near.list)))
-	le.PutUint32(b[48:], math.Float32bits(float32(m.bias)))
-	le.PutUint32(b[52:], math.Float32bits(float32(m.slope)))
+	le.PutUint32(b[48:], math.Float32bits(float32(m.slope[viewText])))
+	le.PutUint32(b[52:], math.Float32bits(float32(m.slope[viewSource])))
 	le.PutUint32(b[56:], math.Float32bits(float32(m.offset)))
-	for _, w := range m.weights {
-		b = le.AppendUint16(b, uint16(w))
+	for v := range views {
+		for _, w := range m.weights[v] {
+			b = le.AppendUint16(b, uint16(w))
+		}
 	}
 	for i := range m.near.list {
 		b = appendSketch(b, &m.near.list[i])
@@ -152,6 +171,9 @@ func readSketch(b []byte) (s sketch) {
 var errModel = errors.New("the model is damaged")
 
 func decodeModel(b []byte) (*Model, error) {
+	if len(b) >= 8 && string(b[:7]) == modelMagic[:7] && b[7] < modelMagic[7] {
+		return nil, ErrOldVersion
+	}
 	if len(b) < modelHead+4 || string(b[:8]) != modelMagic {
 		return nil, fmt.Errorf("%w: no model of this version", errModel)
 	}
@@ -161,27 +183,30 @@ func decodeModel(b []byte) (*Model, error) {
 		return nil, fmt.Errorf("%w: wrong checksum", errModel)
 	}
 	n, sketched := int(le.Uint32(b[40:])), int(le.Uint32(b[44:]))
-	if n != 0 && n != 1<<weightBits || sketched > maxSketches || end != modelHead+2*n+sketchBytes*sketched {
+	if n != 0 && n != int(views)<<weightBits || sketched > maxSketches || end != modelHead+2*n+sketchBytes*sketched {
 		return nil, fmt.Errorf("%w: wrong size", errModel)
 	}
 	float := func(at int) float64 { return float64(math.Float32frombits(le.Uint32(b[at:]))) }
 	m := &Model{
 		key: le.Uint64(b[8:]), logID: le.Uint64(b[16:]), logSize: int64(le.Uint64(b[24:])),
 		spam: int(le.Uint32(b[32:])), ham: int(le.Uint32(b[36:])),
-		bias: float(48), calibration: calibration{float(52), float(56)},
-		near: newSketches(sketched),
+		calibration: calibration{[views]float64{float(48), float(52)}, float(56)},
+		near:        newSketches(sketched),
 	}
-	if x := m.bias + m.slope + m.offset; math.IsNaN(x) || math.IsInf(x, 0) {
+	if x := m.slope[viewText] + m.slope[viewSource] + m.offset; math.IsNaN(x) || math.IsInf(x, 0) {
 		return nil, fmt.Errorf("%w: no number", errModel)
 	}
 	b = b[modelHead:end]
-	if n > 0 {
-		m.weights = make([]int16, n)
+	for v := range views {
+		if n > 0 {
+			m.weights[v] = make([]int16, 1<<weightBits)
+		}
+		for i := range m.weights[v] {
+			m.weights[v][i] = int16(le.Uint16(b[2*i:]))
+		}
+		b = b[2*len(m.weights[v]):]
 	}
-	for i := range m.weights {
-		m.weights[i] = int16(le.Uint16(b[2*i:]))
-	}
-	for b = b[2*n:]; len(b) > 0; b = b[sketchBytes:] {
+	for ; len(b) > 0; b = b[sketchBytes:] {
 		m.near.add(readSketch(b), le.Uint32(b[4*sketchSize:]) == recordSpam)
 	}
 	return m, nil

@@ -32,6 +32,11 @@ const maxLessons = 100000
 // force meanwhile.
 var ErrDamaged = errors.New("bayes: the log of lessons is damaged")
 
+// ErrOldVersion means that an older gateway learned, which looked at other
+// features of a message: what it kept says nothing of them, so that it takes an
+// erasure, and the same mail again.
+var ErrOldVersion = errors.New("bayes: learned by an older version of the gateway: `gateway learn --erase`, and learn the same mail again")
+
 // Store is the lessons of one scope, open for learning: one process at a time.
 // The gateway needs none to judge.
 type Store struct {
@@ -175,7 +180,8 @@ func (s *Store) Learn(f *filter.Facts, spam bool, now time.Time) Result {
 	if old != nil && old.spam == spam {
 		return Known
 	}
-	l.features = slices.Clone(e.features(f, s.key))
+	l.features = e.features(f, s.key)
+	l.all = slices.Clone(l.all)
 	l.sketch, l.sketched = sketchOf(f, s.key)
 	s.record(l, false)
 	if old != nil {

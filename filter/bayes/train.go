@@ -3,6 +3,8 @@ package bayes
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
+	"sync"
 )
 
 // Training: logistic regression on the presence of features, the sum of
@@ -11,7 +13,7 @@ import (
 // that is shuffled anew in every round, always the same way: the same store
 // gives the same model.
 const (
-	weightBits  = 21
+	weightBits  = 20 // of each view
 	trainRounds = 4
 	trainDecay  = 3e-5
 	folds       = 4  // for what is left out
@@ -27,10 +29,12 @@ type lesson struct {
 	digest   uint64
 	sketch   sketch
 	sketched bool
-	features []uint32
+	features
 }
 
+// weights are those of one view.
 type weights struct {
+	view  view
 	slots []slot
 	bias  float64
 }
@@ -40,25 +44,42 @@ type slot struct{ weight, squares float32 }
 
 func slotOf(feature uint32) uint32 { return feature >> (32 - weightBits) }
 
-func (w *weights) score(features []uint32) float64 {
-	sum := float32(0)
+func (w *weights) score(l *lesson) float64 {
+	shared, own := l.of(w.view)
+	return w.bias + float64(w.sum(shared)+w.sum(own))/scale(len(shared)+len(own))
+}
+
+func (w *weights) sum(features []uint32) (sum float32) {
 	for _, f := range features {
 		sum += w.slots[slotOf(f)].weight
 	}
-	return w.bias + float64(sum)/scale(len(features))
+	return sum
 }
 
 func scale(features int) float64 { return math.Sqrt(float64(features + 1)) }
 
-// learn makes weights and their calibration.
-func learn(lessons []*lesson) (*weights, calibration) {
+// learn makes the weights of both views, each beside the other, and what turns
+// the two scores of a message into one probability.
+func learn(lessons []*lesson) (w [views]*weights, c calibration) {
 	cost, spam := balance(lessons)
-	if min(spam, len(lessons)-spam) < minCalibrated {
-		return fit(lessons, cost), calibration{slope: 1}
+	calibrated := min(spam, len(lessons)-spam) >= minCalibrated
+	var z [views][]float64
+	var wg sync.WaitGroup
+	for v := range views {
+		wg.Go(func() {
+			cost := slices.Clone(cost)
+			if calibrated {
+				harden(lessons, cost, leftOut(lessons, cost, v))
+				z[v] = leftOut(lessons, cost, v)
+			}
+			w[v] = fit(lessons, cost, v)
+		})
 	}
-	harden(lessons, cost, leftOut(lessons, cost))
-	c := platt(lessons, leftOut(lessons, cost))
-	return fit(lessons, cost), c
+	wg.Wait()
+	if !calibrated {
+		return w, calibration{slope: [views]float64{0.5, 0.5}}
+	}
+	return w, calibrate(lessons, z)
 }
 
 // balance makes both classes weigh the same, however many there are.
@@ -88,10 +109,10 @@ func harden(lessons []*lesson, cost, z []float64) {
 // fit trains on lessons, each of which weighs cost. The weights are the mean of
 // what slow and fast steps end at: the fast ones tell more apart, the slow ones
 // are seldom sure of what is wrong.
-func fit(lessons []*lesson, cost []float64) *weights {
-	mean := &weights{slots: make([]slot, 1<<weightBits)}
+func fit(lessons []*lesson, cost []float64, v view) *weights {
+	mean := &weights{view: v, slots: make([]slot, 1<<weightBits)}
 	for k, rate := range trainRates {
-		w := descend(lessons, cost, rate, uint64(k))
+		w := descend(lessons, cost, v, rate, uint64(k))
 		for i := range w.slots {
 			mean.slots[i].weight += w.slots[i].weight / float32(len(trainRates))
 		}
@@ -100,8 +121,8 @@ func fit(lessons []*lesson, cost []float64) *weights {
 	return mean
 }
 
-func descend(lessons []*lesson, cost []float64, rate float32, seed uint64) *weights {
-	w := &weights{slots: make([]slot, 1<<weightBits)}
+func descend(lessons []*lesson, cost []float64, v view, rate float32, seed uint64) *weights {
+	w := &weights{view: v, slots: make([]slot, 1<<weightBits)}
 	order := make([]int, len(lessons))
 	for i := range order {
 		order[i] = i
@@ -124,21 +145,61 @@ func class(spam bool) int {
 }
 
 func (w *weights) step(l *lesson, cost float64, rate float32) {
-	g := cost * (logistic(w.score(l.features)) - float64(class(l.spam)))
-	x := float32(g / scale(len(l.features)))
-	for _, f := range l.features {
+	shared, own := l.of(w.view)
+	g := cost * (logistic(w.score(l)) - float64(class(l.spam)))
+	x := float32(g / scale(len(shared)+len(own)))
+	w.move(shared, x, rate)
+	w.move(own, x, rate)
+	w.bias -= 0.01 * g
+}
+
+func (w *weights) move(features []uint32, x, rate float32) {
+	for _, f := range features {
 		k := &w.slots[slotOf(f)]
 		grad := x + trainDecay*k.weight
 		k.squares += grad * grad
 		k.weight -= rate * grad / (float32(math.Sqrt(float64(k.squares))) + 1e-6)
 	}
-	w.bias -= 0.01 * g
 }
 
 func logistic(z float64) float64 { return 1 / (1 + math.Exp(-z)) }
 
-// calibration turns a score into a probability: logistic(slope*z + offset).
-type calibration struct{ slope, offset float64 }
+// line turns a score into log-odds.
+type line struct{ slope, offset float64 }
+
+func (l line) at(z float64) float64 { return l.slope*z + l.offset }
+
+// calibration turns the scores of the views into a probability: the logistic
+// of the sum of slope*z, and offset.
+type calibration struct {
+	slope  [views]float64
+	offset float64
+}
+
+const minSlope = 0.1
+
+// calibrate takes the mean of both views' log-odds, which is not as sure as the
+// two together can be: so it is calibrated in turn.
+func calibrate(lessons []*lesson, z [views][]float64) (c calibration) {
+	var each [views]line
+	mean := make([]float64, len(lessons))
+	for v := range views {
+		if each[v] = platt(lessons, z[v]); each[v].slope < minSlope {
+			each[v] = line{} // to a view that tells nothing nobody listens
+		}
+		for i := range mean {
+			mean[i] += each[v].at(z[v][i]) / float64(views)
+		}
+	}
+	both := platt(lessons, mean)
+	both.slope = max(minSlope, both.slope)
+	c.offset = both.offset
+	for v := range views {
+		c.slope[v] = both.slope * each[v].slope / float64(views)
+		c.offset += both.slope * each[v].offset / float64(views)
+	}
+	return c
+}
 
 // minCalibrated is how many of each class it takes: of fewer, what is left out
 // is too much of what there is.
@@ -147,7 +208,7 @@ const minCalibrated = 20
 // leftOut are the scores of lessons that the weights did not see: each fold is
 // scored by what was trained on the others. (Scores of messages that were
 // trained on are all sure.)
-func leftOut(lessons []*lesson, cost []float64) []float64 {
+func leftOut(lessons []*lesson, cost []float64, v view) []float64 {
 	z := make([]float64, len(lessons))
 	for k := range uint64(folds) {
 		var rest []*lesson
@@ -157,10 +218,10 @@ func leftOut(lessons []*lesson, cost []float64) []float64 {
 				rest, theirs = append(rest, l), append(theirs, cost[i])
 			}
 		}
-		w := fit(rest, theirs)
+		w := fit(rest, theirs, v)
 		for i, l := range lessons {
 			if l.fold() == k {
-				z[i] = w.score(l.features)
+				z[i] = w.score(l)
 			}
 		}
 	}
@@ -172,13 +233,13 @@ func (l *lesson) fold() uint64 { return finish(l.digest, 0) % folds }
 // platt is Platt's scaling with equal classes, by plain gradient descent on two
 // numbers. The aims are a little short of 0 and 1, so that a set that is told
 // apart without a mistake does not make it infinitely sure.
-func platt(lessons []*lesson, z []float64) calibration {
+func platt(lessons []*lesson, z []float64) line {
 	var n [2]float64
 	for _, l := range lessons {
 		n[class(l.spam)]++
 	}
 	aim := [2]float64{1 / (n[0] + 2), (n[1] + 1) / (n[1] + 2)}
-	c := calibration{slope: 1}
+	c := line{slope: 1}
 	for range 2000 {
 		var slope, offset, s2, o2 float64
 		for i, l := range lessons {
@@ -195,6 +256,6 @@ func platt(lessons []*lesson, z []float64) calibration {
 			break
 		}
 	}
-	c.slope = min(10, max(0.1, c.slope))
+	c.slope = min(10, c.slope)
 	return c
 }

@@ -56,6 +56,9 @@ type sample struct {
 }
 
 func suggest(all []judged, set *rules.Rules) string {
+	if *learnFolds > 1 {
+		return suggestGrades(all, set)
+	}
 	var b strings.Builder
 	features := featuresOf(set)
 	for _, parts := range []int{2, 10} {
@@ -69,11 +72,6 @@ func suggest(all []judged, set *rules.Rules) string {
 	return b.String()
 }
 
-// learnedBounds hold the learned filter's symbols, so that none decides alone.
-var learnedBounds = map[string][2]float64{"BAYES": {-2, 4.9}, "FUZZY": {0, 2.5}}
-
-// featuresOf are the symbols to be fitted: with -learn those of the learned
-// filter, the others being as they are shipped.
 // crossFit tells the outcome for each part with weights from the other parts.
 func crossFit(all []judged, features []feature, parts int) string {
 	var seen tally
@@ -93,14 +91,9 @@ func crossFit(all []judged, features []feature, parts int) string {
 	return seen.String()
 }
 
+// featuresOf are the symbols to be fitted.
 func featuresOf(set *rules.Rules) (out []feature) {
 	for _, s := range set.Symbols() {
-		if *learnFolds > 1 {
-			if b, ok := learnedBounds[s.Name[:min(5, len(s.Name))]]; ok && isLearned(s.Name) {
-				out = append(out, feature{name: s.Name, low: b[0], top: b[1]})
-			}
-			continue
-		}
 		top, ok := bounds[s.File]
 		if !ok || slices.Contains(byHand, s.Name) {
 			continue
