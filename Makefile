@@ -67,7 +67,7 @@ torture:
 # messages for each kind; see docs/learning.md.
 ablation:
 	@test -n "$(CORPUS)" || { echo "usage: make ablation CORPUS=DIR"; exit 2; }
-	$(GO) test ./filter/rules -run TestAblation -count=1 -v -ablation -learn 10 -corpus $(abspath $(CORPUS))
+	$(GO) test ./filter/rules -run TestAblation -count=1 -timeout 30m -v -ablation -learn 10 -corpus $(abspath $(CORPUS))
 
 clean:
 	rm -f gateway bench/bench

@@ -62,3 +62,47 @@ func TestHardHam(t *testing.T) {
 		t.Errorf("%d spam, cost %v", spam, cost)
 	}
 }
+
+// TestViews: each view sees its own, and what both do; a lesson comes back from
+// the log with the same views.
+func TestViews(t *testing.T) {
+	base := filter.Facts{Header: filter.HeaderFacts{Subject: "a prize"}, Body: filter.BodyFacts{Words: []uint64{1, 2, 3}, Source: []uint64{4, 5, 6}}}
+	other := base
+	other.Body.Words = []uint64{1, 2, 9}
+	a, b := new(extractor), new(extractor)
+	one, two := a.features(&base, 1), b.features(&other, 1)
+	for v, same := range map[view]bool{viewText: false, viewSource: true} {
+		shared, own := one.of(v)
+		shared2, own2 := two.of(v)
+		if !slices.Equal(shared, shared2) || len(shared) == 0 || len(own) == 0 || slices.Equal(own, own2) != same {
+			t.Errorf("view %d: %d and %d shared, own %v and %v", v, len(shared), len(shared2), own, own2)
+		}
+	}
+	l, _, n := readRecord(appendRecord(nil, &lesson{spam: true, features: one}, false))
+	if n == 0 || l.shared != one.shared || l.text != one.text || !slices.Equal(l.all, one.all) {
+		t.Errorf("from the log come %+v", l)
+	}
+}
+
+// TestSilentView: a view that tells nothing, or the wrong way round, does not
+// spoil what the other says.
+func TestSilentView(t *testing.T) {
+	var lessons []*lesson
+	var z [views][]float64
+	for i := range 200 {
+		spam := i%2 == 0
+		lessons = append(lessons, &lesson{spam: spam})
+		z[viewText] = append(z[viewText], float64(4*class(spam)-2)+float64(i%7)/10)
+		z[viewSource] = append(z[viewSource], 0.01*float64(i%5-2*class(spam)))
+	}
+	c := calibrate(lessons, z)
+	for i, l := range lessons {
+		p := logistic(c.slope[viewText]*z[viewText][i] + c.slope[viewSource]*z[viewSource][i] + c.offset)
+		if l.spam != (p > 0.5) {
+			t.Fatalf("spam %v: probability %.3f by %+v", l.spam, p, c)
+		}
+	}
+	if c.slope[viewSource] != 0 || c.slope[viewText] <= minSlope {
+		t.Errorf("%+v", c)
+	}
+}
