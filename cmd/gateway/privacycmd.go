@@ -24,23 +24,23 @@ gateway privacy erase  --config FILE ADDRESS [--yes]
 export prints all that is kept of a mail address, one JSON object a line: its
 class ("event", "history", "log", "report", "queue", "learned", "answer",
 "reputation", "access") and what there is. Messages are named, not printed:
-'gateway queue show --message ID' prints one. What was learned from a message of
-its is named by the day, since no text of it is kept. "reputation" is of its whole
-domain.
+'gateway queue show --message ID' prints one. Messages that were learned are named
+by the day, since no text of them is kept. "reputation" is of the whole domain.
 
 erase removes it: events and lines of history and log at once, whoever else they
-tell of, also what the running gateway has gathered and not written yet; its name from the journals of DMARC reports; what was learned from
-messages whose author it is; that it was answered; and messages that are held
-for the address alone, or from it, with the DSNs that tell of these. It asks
-first; --yes answers. Twice is as good as once. Where the spool is encrypted the keys of
-all messages that are over are destroyed, so that none of them can be read any
-more; this takes a while when many wait in the queue, which are sealed anew.
+tell of, also those that the running gateway has not written yet; the address
+from journals of DMARC reports; what was learned from messages whose author it
+is; that it was answered; and messages that are held for it alone, or from it,
+with the DSNs that tell of these. It asks first; --yes answers. Twice is as good
+as once. Where the spool is encrypted the keys of all messages that are over are
+destroyed, so that none of them can be read any more; this takes a while when
+many wait in the queue, which are sealed anew.
 
-What is remembered of the domain's reputation is of all who send from there, and is
-kept. What cannot be erased is named: messages on their way, or held for others
-too; the text of messages that are over in a spool that is not encrypted, and what
-damage has put aside there; a log on standard error with addresses as they are;
-and what an admin has made and can remove: users who may log in, [[allow]] and
+The reputation of its domain is of all who send from there, and is kept. What
+cannot be erased is named: messages on their way, or held for others too; the
+text of messages that are over in a spool that is not encrypted, and what damage
+has put aside there; a log on standard error with addresses as they are; and
+what an admin has made and can remove: users who may log in, [[allow]] and
 [[block]] entries.
 
 exit status: export: 0, or 1 when there is nothing. erase: 0 when nothing of the
