@@ -19,6 +19,9 @@ import (
 type actionRequest struct {
 	IDs []string `json:"ids"`
 	To  string   `json:"to,omitempty"` // reroute: the next hop; routeOfConfig gives it back
+	// Held: nothing is done to a message that is not held. Who works on the
+	// quarantine must not delete those that are under way by mistake.
+	Held bool `json:"held,omitempty"`
 	// Keys are master keys, as in a key file; only to change them.
 	Keys string `json:"keys,omitempty"`
 	// Address is whose data an erasure is about.
@@ -70,6 +73,9 @@ func (g *gateway) serveAction(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.by = peerOf(r)
+	if body.Held {
+		a.do = g.ifHeld(a.do)
+	}
 	out := newStream(w)
 	if a.verb == "flush" && len(body.IDs) == 0 {
 		n := g.queue.Flush()
@@ -174,7 +180,21 @@ func (g *gateway) act(a *action, s string) actionResult {
 	return actionResult{ID: s, OK: true}
 }
 
-var errHeld = errors.New("held: release it first")
+var (
+	errHeld    = errors.New("held: release it first")
+	errNotHeld = errors.New("it is not held: nothing was done; 'gateway queue show' tells where it is")
+)
+
+// ifHeld does something to held messages alone.
+func (g *gateway) ifHeld(do func(mail.ID) error) func(mail.ID) error {
+	return func(id mail.ID) error {
+		item, there := g.queue.Get(id)
+		if there && item.State != queue.Held {
+			return errNotHeld
+		}
+		return do(id) // which tells who asks for one that is gone
+	}
+}
 
 func (g *gateway) flush(id mail.ID) error {
 	if g.queue.Flush(id) > 0 {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"mailweir/queue"
 )
@@ -57,32 +56,6 @@ func quarantineCommand(ctx context.Context, std stdio, args []string) (int, erro
 	if err != nil {
 		return exitError, err
 	}
-	if len(a.ids) > 0 {
-		if err := onlyHeld(newControl(ctx, cfg), a.verb, a.ids); err != nil {
-			return exitError, err
-		}
-	}
+	a.held = true
 	return queueVerbs[a.verb](ctx, std, cfg, &a)
-}
-
-// onlyHeld refuses IDs of messages that are under way: who works on the
-// quarantine must not delete those by mistake.
-func onlyHeld(c *control, verb string, ids []string) error {
-	if verb == "show" {
-		return nil
-	}
-	held, err := c.ids(queue.Filter{State: queue.Held})
-	if err != nil {
-		return err
-	}
-	set := make(map[string]bool, len(held))
-	for _, id := range held {
-		set[id] = true
-	}
-	for _, id := range ids {
-		if !set[id] {
-			return fmt.Errorf("%s is not held: nothing was done; 'gateway queue show' tells where it is", id)
-		}
-	}
-	return nil
 }

@@ -58,6 +58,7 @@ type queueArgs struct {
 	ids    []string
 	filter queue.Filter
 	given  bool // a filter
+	held   bool // nothing is done to messages that are not held
 }
 
 // queueVerbs says how each verb is run.

@@ -95,7 +95,7 @@ func act(c *control, std stdio, a *queueArgs, chunks [][]string, n int) (int, er
 	p := newProgress(std.err, n)
 	var err error
 	for _, ids := range chunks {
-		if err = c.act(a.verb, actionRequest{IDs: ids, To: a.to}, func(r actionResult) error {
+		if err = c.act(a.verb, actionRequest{IDs: ids, To: a.to, Held: a.held}, func(r actionResult) error {
 			p.step()
 			return t.result(std, a, r)
 		}); err != nil {
