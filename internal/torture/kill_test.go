@@ -53,7 +53,7 @@ func killed(t *testing.T, mutant string, cycles int) (faults []string) {
 			loaded += time.Since(begin)
 			w.hop.down()
 			w.hop.up()
-			worst = max(worst, w.book.repeated())
+			w.book.crashed()
 			kills++
 		}
 		suspects += w.drain()

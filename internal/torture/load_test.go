@@ -27,13 +27,15 @@ type book struct {
 	ids    map[string]string // token: queue ID
 	taken  map[string]int    // token: how often
 	sums   map[string]string // token: sum of what was taken
-	again  int               // taken once more, since the last call of repeated
+	lives  int               // crashes so far
+	life   map[string]int    // token: in which life it was taken last
+	again  map[int]int       // life: how many of those taken in it were taken once more later
 	wrong  []string
 	refuse map[string]int // replies that were not 250, by their first words
 }
 
 func newBook() *book {
-	return &book{acked: map[string]string{}, ids: map[string]string{}, taken: map[string]int{}, sums: map[string]string{}, refuse: map[string]int{}}
+	return &book{acked: map[string]string{}, ids: map[string]string{}, taken: map[string]int{}, sums: map[string]string{}, life: map[string]int{}, again: map[int]int{}, refuse: map[string]int{}}
 }
 
 func (b *book) ack(token, sum, id string) {
@@ -73,21 +75,31 @@ func (b *book) take(data []byte) {
 	}
 	sum := sumOf(body)
 	if b.taken[string(token)]++; b.taken[string(token)] > 1 {
-		b.again++
+		b.again[b.life[string(token)]]++
 		if b.sums[string(token)] != sum {
 			b.wrong = append(b.wrong, fmt.Sprintf("%s differs from its first copy", token))
 		}
 	}
-	b.sums[string(token)] = sum
+	b.sums[string(token)], b.life[string(token)] = sum, b.lives
 }
 
-// repeated is how many messages were taken once more since the last call.
-func (b *book) repeated() int {
+// crashed notes that all that was taken so far was taken before a crash.
+func (b *book) crashed() {
+	b.mu.Lock()
+	b.lives++
+	b.mu.Unlock()
+}
+
+// repeated is how many messages were taken once more because of one crash, at
+// most: the one that their last time was followed by. The next hop may have been
+// away after it, so that they come after later ones.
+func (b *book) repeated() (most int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n := b.again
-	b.again = 0
-	return n
+	for _, n := range b.again {
+		most = max(most, n)
+	}
+	return most
 }
 
 func (b *book) count() int {
