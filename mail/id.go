@@ -22,7 +22,7 @@ const idAlphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 const IDLength = 26
 
 // ErrID is returned by ParseID for text that is not an ID.
-var ErrID = errors.New("mail: not a message ID (26 characters of 0-9 A-Z without I, L, O, U)")
+var ErrID = errors.New("not a message ID (26 characters of 0-9 A-Z without I, L, O, U)")
 
 // NewID makes the ID of a transaction that began at t.
 func NewID(t time.Time) ID {

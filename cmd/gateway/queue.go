@@ -139,6 +139,14 @@ func (a *queueArgs) check(fs *flag.FlagSet) (err error) {
 	return err
 }
 
+// messages is a number of them.
+func messages(n int) string {
+	if n == 1 {
+		return "1 message"
+	}
+	return fmt.Sprintf("%d messages", n)
+}
+
 // eachID calls f with each ID; what fails is said, and the others go on.
 func eachID(std stdio, ids []string, f func(mail.ID) error) int {
 	code := exitOK

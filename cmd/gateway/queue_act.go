@@ -56,7 +56,7 @@ func (a *queueArgs) confirmed(std stdio) bool {
 	if a.yes || len(a.ids) == 0 || !a.asksFirst() && !destroys {
 		return true
 	}
-	what := fmt.Sprintf("%d messages", len(a.ids))
+	what := messages(len(a.ids))
 	if len(a.ids) == 1 {
 		what = a.ids[0]
 	}
@@ -135,7 +135,7 @@ func (t *tally) result(std stdio, a *queueArgs, r actionResult) error {
 	var err error
 	switch {
 	case r.Flushed != nil:
-		_, err = fmt.Fprintf(std.out, "%d messages: %s\n", *r.Flushed, done[a.verb])
+		_, err = fmt.Fprintf(std.out, "%s: %s\n", messages(*r.Flushed), done[a.verb])
 	case !r.OK && !((r.Gone || r.Held) && a.given):
 		_, err = fmt.Fprintf(std.err, "%s: %s\n", r.ID, r.Error)
 	case !a.given:
@@ -145,7 +145,7 @@ func (t *tally) result(std stdio, a *queueArgs, r actionResult) error {
 }
 
 func (t *tally) print(w io.Writer, verb string) {
-	fmt.Fprintf(w, "%d messages: %s\n", t.done, done[verb])
+	fmt.Fprintf(w, "%s: %s\n", messages(t.done), done[verb])
 	if t.gone > 0 {
 		fmt.Fprintf(w, "%d had left before\n", t.gone)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,7 +31,7 @@ func listQueue(ctx context.Context, std stdio, cfg *config.Config, a *queueArgs)
 		})
 	})
 	if err == nil && !a.json {
-		_, err = fmt.Fprintf(std.out, "%d messages\n", n)
+		_, err = fmt.Fprintln(std.out, messages(n))
 	}
 	return exitOK, err
 }
@@ -61,18 +62,28 @@ func listItem(w io.Writer, i *queue.Item) error {
 	return b.Flush()
 }
 
-func showQueue(ctx context.Context, std stdio, cfg *config.Config, a *queueArgs) (code int, err error) {
+func showQueue(ctx context.Context, std stdio, cfg *config.Config, a *queueArgs) (int, error) {
+	return readEach(ctx, std, cfg, a.ids, func(q queueReader, id mail.ID) error {
+		if a.message {
+			return q.message(id, std.out)
+		}
+		i, err := q.get(id)
+		if err != nil {
+			return err
+		}
+		return printItem(std.out, &i, a.json)
+	})
+}
+
+// readEach calls f with each ID. Without a single one the queue is not read: to
+// open the spool of a gateway that does not run can take seconds.
+func readEach(ctx context.Context, std stdio, cfg *config.Config, ids []string, f func(queueReader, mail.ID) error) (code int, err error) {
+	isID := func(s string) bool { _, err := mail.ParseID(s); return err == nil }
+	if !slices.ContainsFunc(ids, isID) {
+		return eachID(std, ids, nil), nil
+	}
 	err = readQueue(ctx, cfg, func(q queueReader) error {
-		code = eachID(std, a.ids, func(id mail.ID) error {
-			if a.message {
-				return q.message(id, std.out)
-			}
-			i, err := q.get(id)
-			if err != nil {
-				return err
-			}
-			return printItem(std.out, &i, a.json)
-		})
+		code = eachID(std, ids, func(id mail.ID) error { return f(q, id) })
 		return nil
 	})
 	return code, err
@@ -98,21 +109,17 @@ func printItem(w io.Writer, i *queue.Item, asJSON bool) error {
 	return err
 }
 
-func whyQueue(ctx context.Context, std stdio, cfg *config.Config, a *queueArgs) (code int, err error) {
-	err = readQueue(ctx, cfg, func(q queueReader) error {
-		code = eachID(std, a.ids, func(id mail.ID) error {
-			why, err := q.why(id)
-			if err != nil {
-				return err
-			}
-			if a.json {
-				return json.NewEncoder(std.out).Encode(why)
-			}
-			return explainWait(std.out, id.String(), &why)
-		})
-		return nil
+func whyQueue(ctx context.Context, std stdio, cfg *config.Config, a *queueArgs) (int, error) {
+	return readEach(ctx, std, cfg, a.ids, func(q queueReader, id mail.ID) error {
+		why, err := q.why(id)
+		if err != nil {
+			return err
+		}
+		if a.json {
+			return json.NewEncoder(std.out).Encode(why)
+		}
+		return explainWait(std.out, id.String(), &why)
 	})
-	return code, err
 }
 
 // explainWait prints one sentence, or one for each kind of wait.

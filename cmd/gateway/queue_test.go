@@ -130,7 +130,7 @@ func TestQueueAsks(t *testing.T) {
 		{"n", "queue delete " + id, "delete " + id + "? [y/N] gateway queue: not confirmed, nothing was done", 1},
 		{"no", "queue bounce --all", "bounce 2 messages? [y/N]", 1},
 		{"", "queue delete --state deferred", "0 messages: deleted", 0}, // nothing to ask about
-		{"Y", "queue delete --domain example.org", "1 messages: deleted", 0},
+		{"Y", "queue delete --domain example.org", "1 message: deleted", 0},
 		{"", "queue delete --yes " + other, other + ": deleted", 0},
 	} {
 		if code, all := typed(step.answer, step.line); code != step.code || !strings.Contains(all, step.want) {
@@ -141,7 +141,7 @@ func TestQueueAsks(t *testing.T) {
 
 	id, other = w.put(hold, "bob@example.org"), w.put(hold, "bob@example.org")
 	w.expect(0, "queue delete "+id, id+": deleted")
-	w.expect(0, "queue delete --all --yes", "1 messages: deleted")
+	w.expect(0, "queue delete --all --yes", "1 message: deleted")
 	w.expect(1, "queue delete "+other, "no such message")
 	id = w.put(hold, "bob@example.org")
 	code, out, errs := w.cliIn(stdio{in: strings.NewReader(id + "\n\n" + other + "\n")}, "queue delete -")
@@ -176,7 +176,7 @@ func TestQueueArguments(t *testing.T) {
 	}
 	w.expect(1, "queue why 123", "not a message ID")
 	w.expect(1, "queue hold 123", "not a message ID")
-	w.expect(0, "queue list", "1 messages")
+	w.expect(0, "queue list", "1 message")
 }
 
 // events are the kinds in the history of a message; the writer is given time.
@@ -262,7 +262,7 @@ func TestQueueReroute(t *testing.T) {
 	}
 	w.expect(0, "why "+id, "<bob@down.example>: ", "connection refused")
 	w.expect(0, "why --json "+id, `"kind":"queue"`, `"limit":"`)
-	w.expect(0, "queue reroute --domain down.example --yes --to "+w.other.Addr(), "1 messages: rerouted")
+	w.expect(0, "queue reroute --domain down.example --yes --to "+w.other.Addr(), "1 message: rerouted")
 	w.other.Wait(t, 1, 10*time.Second)
 	w.until("the queue is empty", func() bool { return w.gw.queue.Stats().Recipients == 0 })
 
@@ -283,7 +283,7 @@ func TestQueueReroute(t *testing.T) {
 	}
 	w.put(hold, "carol@down.example")
 	w.expect(0, "queue reroute --all --yes --to "+w.other.Addr())
-	w.expect(0, "queue release --all --yes", "1 messages: released")
+	w.expect(0, "queue release --all --yes", "1 message: released")
 	w.other.Wait(t, 3, 10*time.Second)
 }
 
@@ -293,7 +293,7 @@ func TestQueueStopped(t *testing.T) {
 	w := newQueueWorld(t)
 	id := w.put(hold, "bob@example.org")
 	w.stop()
-	w.expect(0, "queue list", id, "1 messages")
+	w.expect(0, "queue list", id, "1 message")
 	w.expect(0, "queue show --message "+id, "Subject: test\r\n\r\nhello\r\n")
 	w.expect(0, "queue why "+id, "in quarantine because of GTUBE")
 	w.expect(0, "queue why --json "+id, `"hold":"quarantine:GTUBE"`, `"limit":"held"`)
@@ -303,7 +303,7 @@ func TestQueueStopped(t *testing.T) {
 		w.expect(1, "queue "+verb+" "+id, "the gateway is not running")
 	}
 	w.expect(1, "queue delete --all --yes", "the gateway is not running")
-	w.expect(0, "queue list", "1 messages")
+	w.expect(0, "queue list", "1 message")
 }
 
 // A listing whose reader stands still holds up neither intake nor the stop.
