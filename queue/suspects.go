@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"mailweir/internal/fsx"
 	"mailweir/mail"
@@ -35,9 +36,10 @@ const (
 // suspects is what is known of crashes. Guarded by Queue.mu, but for the file.
 type suspects struct {
 	file    fsx.File
-	broken  bool    // a write failed: not to be used
-	free    []int64 // offsets of slots
-	next    int64   // of the next slot when none is free
+	writing sync.Mutex  // nothing else is written when a write fails
+	broken  atomic.Bool // one failed: the file is not used again
+	free    []int64     // offsets of slots
+	next    int64       // of the next slot when none is free
 	crashed map[mail.ID]crashed
 	// alone is held by the attempt that is a message's last before the hold:
 	// of those in flight at the next crash only one can be the cause.
@@ -147,7 +149,7 @@ func (q *Queue) rewriteTrying(found map[mail.ID]uint8) {
 // caller holds q.mu, which is given up meanwhile.
 func (q *Queue) trying(e *entry) (ended func()) {
 	s := &q.suspects
-	if s.file == nil || s.broken {
+	if s.file == nil || s.broken.Load() {
 		return func() {}
 	}
 	at := s.next
@@ -196,10 +198,14 @@ func (q *Queue) tried(e *entry, at int64, again bool) {
 }
 
 func (q *Queue) writeTrying(b []byte, at int64) {
-	if _, err := q.suspects.file.WriteAt(b, at); err != nil {
-		q.mu.Lock()
-		q.suspects.broken = true
-		q.mu.Unlock()
+	s := &q.suspects
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if s.broken.Load() {
+		return
+	}
+	if _, err := s.file.WriteAt(b, at); err != nil {
+		s.broken.Store(true)
 		q.o.Logger.Warn("queue: crashes are not counted any more", "err", err)
 	}
 }

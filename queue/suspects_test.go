@@ -2,6 +2,9 @@ package queue
 
 import (
 	"context"
+	"fmt"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -127,4 +130,31 @@ func TestSurvivedAttemptClears(t *testing.T) {
 		t.Errorf("%d suspects after an attempt that came to its end", n)
 	}
 	mustClose(t, q)
+}
+
+// TestNoWriteAfterAFailedOne: when the file of attempts cannot be written it is
+// let alone from then on, by those who are just about to write as well; mail goes
+// on.
+func TestNoWriteAfterAFailedOne(t *testing.T) {
+	var failed, later atomic.Int32
+	disk := &fsx.Faulty{FS: fsx.NewMem(), Decide: func(_ int, op fsx.Op) error {
+		if op.Kind != "write" || op.Name != "/spool/TRYING" || op.Len != tryingSlot {
+			return nil
+		}
+		if failed.Add(1) > 1 {
+			later.Add(1)
+		}
+		time.Sleep(time.Millisecond) // others are about to write, too
+		return syscall.ENOSPC
+	}}
+	q := mustOpen(t, disk, "/spool", Options{MinFreeBytes: 1})
+	for i := range 20 {
+		mustPut(t, q, []byte("text\r\n"), mail.Path(fmt.Sprintf("a@d%d.example", i)))
+	}
+	n := newNext()
+	run(t, q, n, func() bool { return n.relayed() == 20 })
+	mustClose(t, q)
+	if failed.Load() == 0 || later.Load() > 0 {
+		t.Errorf("%d writes, %d of them after one that failed", failed.Load(), later.Load())
+	}
 }
