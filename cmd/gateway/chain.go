@@ -14,7 +14,7 @@ func chain(c *checks) filter.Chain {
 		Data:    group(append([]filter.Check{c.dkim, c.arc, c.mime, c.clamav}, c.engines...)...),
 		Done: []filter.Group{
 			group(c.dmarc, c.uribl),
-			group(c.reputation),
+			group(c.reputation, c.vip),
 			group(c.bayes),
 			group(c.greylist),
 			group(c.access),
@@ -30,7 +30,7 @@ type checks struct {
 	dkim, arc, mime, clamav filter.Check
 	dmarc, uribl, bayes     filter.Check
 	reputation, greylist    filter.Check
-	access                  filter.Check
+	vip, access             filter.Check
 
 	engines []filter.Check // [[engine]], in the order of the config
 }
@@ -41,7 +41,7 @@ var needDNS = []string{"dnsbl", "iprev", "spf", "spf_helo", "dkim", "arc", "dmar
 // checkNames are what `[checks] disabled` may hold.
 var checkNames = []string{
 	"dnsbl", "iprev", "spf", "spf_helo", "dkim", "arc", "mime", "content", "attachment", "clamav",
-	"dmarc", "uribl", "reputation", "bayes", "greylist", "access", "rules",
+	"dmarc", "uribl", "reputation", "bayes", "greylist", "vip", "access", "rules",
 }
 
 func group(list ...filter.Check) filter.Group {

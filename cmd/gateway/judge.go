@@ -33,6 +33,7 @@ import (
 	"mailweir/filter/rules"
 	"mailweir/filter/spf"
 	"mailweir/filter/urilist"
+	"mailweir/filter/vip"
 	"mailweir/internal/config"
 	"mailweir/internal/dkimcore"
 	"mailweir/internal/dns"
@@ -255,6 +256,9 @@ func (j *judge) checks(cfg *config.Config, r *rules.Rules, lists *access.Lists, 
 		dmarc:   dmarc.New(ask("dmarc"), dmarcOptions(cfg)),
 		bayes:   bayes.NewCheck(j.models, cfg.Learn.Minimum),
 		access:  access.NewCheck(lists),
+	}
+	if len(cfg.VIPs) > 0 {
+		c.vip = vip.NewCheck(vips(cfg), ownDomains(cfg))
 	}
 	if len(cfg.DNSBL) > 0 {
 		c.dnsbl = dnslist.New(j.list(zones(cfg.DNSBL), o))

@@ -47,6 +47,7 @@ type Config struct {
 	Engines  []Engine   `toml:"engine"`
 	DNSBL    []DNSBL    `toml:"dnsbl"`
 	URIBL    []URIBL    `toml:"uribl"`
+	VIPs     []VIP      `toml:"vip"`
 	Allow    []Access   `toml:"allow"`
 	Block    []Access   `toml:"block"`
 	Privacy  Privacy    `toml:"privacy"`
@@ -302,6 +303,14 @@ type URIBL struct {
 	Score     float64 `toml:"score" required:"yes" min:"-1000" max:"1000"`
 	Codes     []Code  `toml:"codes"` // absent: all of 127.0.0.0/8 but error codes
 	TestPoint Label   `toml:"test_point" default:"test"`
+}
+
+// VIP is somebody whose name in From is not for others.
+type VIP struct {
+	Names []string `toml:"names" required:"yes"`
+	// Addresses are his own, and domains of services that write in his name.
+	Addresses []Recipient `toml:"addresses"`
+	For       []Recipient `toml:"for"` // recipients that it is for; none: all
 }
 
 // Access exempts a network or an authenticated author from rejection, or has

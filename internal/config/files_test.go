@@ -12,7 +12,7 @@ const configs = "../../configs/"
 
 // shipped are the names of the checks that the shipped files may switch off.
 var shipped = Known{
-	Checks:    []string{"dnsbl", "iprev", "spf", "spf_helo", "dkim", "arc", "mime", "content", "attachment", "clamav", "dmarc", "uribl", "reputation", "bayes", "greylist", "access", "rules"},
+	Checks:    []string{"dnsbl", "iprev", "spf", "spf_helo", "dkim", "arc", "mime", "content", "attachment", "clamav", "dmarc", "uribl", "reputation", "bayes", "greylist", "vip", "access", "rules"},
 	SkipFiles: true,
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // validator sees the values together. A value that is zero because it was
@@ -41,6 +42,7 @@ func (d *decoder) validate(c *Config, known Known, whole bool) {
 	v.arc()
 	v.overrides()
 	v.uribl()
+	v.vips()
 	v.access("allow", v.c.Allow)
 	v.access("block", v.c.Block)
 	v.checks()
@@ -212,6 +214,23 @@ func (v *validator) overrides() {
 		}
 		if to := o.RecipientDomain; to != "" && !slices.ContainsFunc(v.c.Domains, func(d Domain) bool { return d.Name == to }) {
 			v.at(path+".recipient_domain", fmt.Sprintf("%q is none of ours", to), "write the name of a [[domain]]")
+		}
+	}
+}
+
+func (v *validator) vips() {
+	for i, p := range v.c.VIPs {
+		path := fmt.Sprintf("vip[%d].names", i)
+		if v.given(path) && len(p.Names) == 0 {
+			v.at(path, "is empty", `write for example names = ["Jane Doe"]`)
+		}
+		for k, name := range p.Names {
+			path := fmt.Sprintf("%s[%d]", path, k)
+			if strings.Contains(name, "@") {
+				v.at(path, fmt.Sprintf("%q is an address", name), "write how mail programs show the name; addresses go into addresses")
+			} else if !strings.ContainsFunc(name, unicode.IsLetter) {
+				v.at(path, fmt.Sprintf("%q has no letter", name), "write how mail programs show the name")
+			}
 		}
 	}
 }
