@@ -134,10 +134,7 @@ func (l *Lists) await(ctx context.Context) {
 	if l.watched == nil {
 		return
 	}
-	select {
-	case <-l.watched:
-	case <-ctx.Done():
-	}
+	_ = dns.Await(ctx, l.watched) // the look-ups that follow fail for the same reason
 }
 
 // NameResult is what one zone says about one domain name.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"mailweir/internal/dkimcore"
+	"mailweir/internal/dns"
 	"mailweir/mail"
 )
 
@@ -19,6 +20,7 @@ type Inspection struct {
 	p     *Pipeline
 	conn  *Connection
 	ctx   context.Context
+	clock *dns.Clock
 	begin time.Time
 
 	client  mail.Client
@@ -40,7 +42,8 @@ var ErrHeaderTooLarge = errors.New("filter: header section too large")
 // Begin starts the checks of the mail phase. env is read until Close; the
 // session adds recipients to it meanwhile. client is complete: HELO is known.
 func (c *Connection) Begin(ctx context.Context, client mail.Client, env *mail.Envelope) *Inspection {
-	i := &Inspection{p: c.p, conn: c, ctx: ctx, begin: time.Now(), client: client}
+	i := &Inspection{p: c.p, conn: c, clock: c.clock.Message(), begin: time.Now(), client: client}
+	i.ctx = i.clock.Context(ctx)
 	i.tx = Transaction{Client: &i.client, Envelope: env, arrival: &i.arrival}
 	tx := &i.tx
 	if c.p.early {
@@ -50,7 +53,7 @@ func (c *Connection) Begin(ctx context.Context, client mail.Client, env *mail.En
 		tx = &view
 	}
 	for _, check := range c.p.chain.Mail {
-		i.mail = append(i.mail, c.p.background(ctx, check, tx, c.p.limits.Mail))
+		i.mail = append(i.mail, c.p.background(i.ctx, check, tx, c.p.limits.Mail))
 	}
 	return i
 }
@@ -217,6 +220,7 @@ func (i *Inspection) Judge(ctx context.Context, content mail.Content) *Judgement
 		i.startData()
 	}
 	i.arrival.finish(io.EOF)
+	ctx = i.clock.Context(ctx)
 	streams := ctx
 	for _, r := range i.data {
 		if r.cancel != nil {

@@ -76,6 +76,6 @@ type MX struct {
 
 // IsTimeout reports a temporary failure because no answer came in time.
 func IsTimeout(err error) bool {
-	return IsTemporary(err) && (errors.Is(err, errLate) ||
+	return IsTemporary(err) && (errors.Is(err, errLate) || errors.Is(err, errSpent) ||
 		errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded))
 }

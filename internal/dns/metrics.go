@@ -30,6 +30,7 @@ type Metrics struct {
 	ignored    prometheus.Counter
 	validated  prometheus.Counter
 	prefetches prometheus.Counter
+	spent      prometheus.Counter
 	handshakes *prometheus.CounterVec
 	entries    prometheus.Gauge
 	bytes      prometheus.Gauge
@@ -61,6 +62,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "mailweir_dns_prefetches_total",
 			Help: "Look-ups that were begun ahead of their turn, so that nobody waits for one after the other.",
 		}),
+		spent: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "mailweir_dns_spent_lookups_total",
+			Help: "Look-ups given up because those of the same message had kept it waiting for 20 s in all.",
+		}),
 		handshakes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "mailweir_dns_tls_handshakes_total",
 			Help: "TLS connections to a DNS server, by its place in the config and result.",
@@ -88,7 +93,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			}
 		}
 	}
-	reg.MustRegister(lookups, duration, m.ignored, m.validated, m.prefetches, m.handshakes, m.entries, m.bytes, m.failures, m.up)
+	reg.MustRegister(lookups, duration, m.ignored, m.validated, m.prefetches, m.spent, m.handshakes, m.entries, m.bytes, m.failures, m.up)
 	return m
 }
 

@@ -222,7 +222,7 @@ type freshKey struct{}
 func Fresh(ctx context.Context) context.Context { return context.WithValue(ctx, freshKey{}, true) }
 
 // find takes the answer from the cache or from a flight, which it starts when
-// there is none.
+// there is none and the message still has time for it.
 func (r *Resolver) find(ctx context.Context, k key) (a *answer, how int) {
 	s := r.cache.shard(k)
 	s.mu.Lock()
@@ -230,24 +230,35 @@ func (r *Resolver) find(ctx context.Context, k key) (a *answer, how int) {
 		s.mu.Unlock()
 		return a, cacheHit
 	}
-	how = cacheShared
-	f := s.flights[k]
-	if f == nil {
-		how = cacheMiss
-		f = &flight{done: make(chan struct{})}
-		if !r.spawn(func() { r.fly(s, k, f) }) {
-			s.mu.Unlock()
-			return failed(k, Temporary, errClosed), how
-		}
-		s.flights[k] = f
-	}
+	clock := clockOf(ctx)
+	f, how, err := r.join(s, k, clock)
 	s.mu.Unlock()
-	select {
-	case <-f.done:
-		return f.answer, how
-	case <-ctx.Done():
-		return failed(k, Temporary, context.Cause(ctx)), how
+	if err == nil {
+		err = await(ctx, clock, f.done, r.timeout)
 	}
+	switch {
+	case err == nil:
+		return f.answer, how
+	case errors.Is(err, errSpent):
+		r.metrics.spent.Inc()
+	}
+	return failed(k, Temporary, err), how
+}
+
+// join finds the flight of k, or starts it. The caller holds s.mu.
+func (r *Resolver) join(s *shard, k key, clock *Clock) (f *flight, how int, err error) {
+	if clock != nil && clock.over() {
+		return nil, cacheMiss, errSpent
+	}
+	if f = s.flights[k]; f != nil {
+		return f, cacheShared, nil
+	}
+	f = &flight{done: make(chan struct{})}
+	if !r.spawn(func() { r.fly(s, k, f) }) {
+		return nil, cacheMiss, errClosed
+	}
+	s.flights[k] = f
+	return f, cacheMiss, nil
 }
 
 // Prefetch begins a look-up whose answer will be wanted soon, unless it is known

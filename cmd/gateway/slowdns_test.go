@@ -1,0 +1,94 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// slowZone has an SPF record of eleven answers one after the other, and a
+// signature; two authors without a policy, whose tree walks come after all that.
+func slowZone() string {
+	var b strings.Builder
+	b.WriteString("s0.slow.example TXT \"v=spf1 include:s1.slow.example -all\"\n")
+	for i := 1; i <= 10; i++ {
+		fmt.Fprintf(&b, "s%d.slow.example TXT \"v=spf1 include:s%d.slow.example -all\"\n", i, i+1)
+	}
+	return b.String()
+}
+
+const slowMessage = "DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed; d=s0.slow.example; s=s; h=from;\r\n" +
+	" bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; b=" +
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==\r\n" +
+	"From: a@1.2.3.4.5.6.slow.example, b@7.6.5.4.3.2.slow.invalid\r\nSubject: x\r\n\r\nhttp://link.example/\r\n"
+
+// TestSlowDNS has a message wait for DNS as long as it can, from a server on
+// loopback: 20 s from the first question to the reply, where each check for
+// itself could take as much. What was not found out is temperror.
+func TestSlowDNS(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, fault string
+		most        time.Duration
+	}{
+		{"silent", "!drop %s\n", 12 * time.Second}, // two seconds for each thing that depends on another
+		{"slow", "!late %s 1800ms\n", 20 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			r := &onlooker{world: newWorld(t, t.TempDir())}
+			r.more = "[[dnsbl]]\nzone = \"list.example\"\nscore = 1.0\n[[uribl]]\nzone = \"names.example\"\ntest_point = \"test\"\nscore = 1.0\n"
+			zone := slowZone()
+			for _, top := range []string{"*.example", "*.invalid", "*.arpa"} {
+				zone += fmt.Sprintf(c.fault, top)
+			}
+			r.open(t, zone)
+			begin := time.Now()
+			dot, reply := r.slowly(t, &letter{listen: "Listen", xclient: "ADDR=192.0.2.7", helo: "helo.slow.example",
+				from: "x@s0.slow.example", to: []string{"joe@rcpt.example"}, msg: []byte(slowMessage)})
+			all := time.Since(begin)
+			t.Logf("%v from the dot to the reply, %v in all", dot.Round(time.Millisecond), all.Round(time.Millisecond))
+			if all > c.most+4*time.Second {
+				t.Errorf("it waited for %v", all)
+			}
+			if !strings.HasPrefix(reply, "250 ") {
+				t.Fatal(reply)
+			}
+			found, err := r.sinks["Sink"].wait(1, patience)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, a := range readResults(t, found[0].Data) {
+				if a.method == "spf" && !strings.HasSuffix(a.result, "error") || a.method == "dmarc" && a.result != "temperror" {
+					t.Errorf("%s=%s", a.method, a.result)
+				}
+			}
+		})
+	}
+}
+
+// slowly sends a letter, and tells how long the reply to its last dot took.
+func (r *onlooker) slowly(t *testing.T, l *letter) (time.Duration, string) {
+	t.Helper()
+	c, err := r.dial(l.listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	if _, err := c.greet(l); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"MAIL FROM:<" + l.from + ">", "RCPT TO:<" + l.to[0] + ">", "DATA"} {
+		if reply, err := c.do("%s", line); err != nil || reply[0] > '3' {
+			t.Fatal(line, reply, err)
+		}
+	}
+	c.data(l.msg)
+	begin := time.Now()
+	reply, err := c.reply()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return time.Since(begin), reply
+}

@@ -1,0 +1,122 @@
+package dns
+
+import (
+	"context"
+	"errors"
+	"math"
+	"sync"
+	"time"
+)
+
+// errSpent says why a look-up was not made, or not waited for any longer.
+var errSpent = errors.New("the DNS look-ups of this message have kept it waiting for " + messageTime.String() + " in all")
+
+// Clock measures how long DNS look-ups keep a message waiting: the time in
+// which at least one of them is under way, several at once counted once. What
+// the cache answers at once does not touch it. When messageTime is used up, all
+// look-ups end that have to wait, and further ones fail without asking anybody:
+// temporarily, because nothing is known.
+//
+// The zero Clock is that of a connection. Each message on it has one of its own,
+// which Message makes.
+type Clock struct {
+	mu      sync.Mutex
+	waiting int           // look-ups under way
+	since   time.Time     // from when on there has been one
+	spent   time.Duration // before that
+	message *Clock        // of the connection's latest message, which waits for its look-ups too
+}
+
+type clockKey struct{}
+
+// Context has look-ups under the returned context go by the clock.
+func (c *Clock) Context(ctx context.Context) context.Context {
+	return context.WithValue(ctx, clockKey{}, c)
+}
+
+// Message is the clock of the connection's next message. What the look-ups of
+// the connection have taken is gone, for every message alike, so that a result
+// does not depend on which one it is; those that are under way go on counting.
+func (c *Clock) Message() *Clock {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	c.message = &Clock{waiting: c.waiting, since: now, spent: c.total(now)}
+	return c.message
+}
+
+// total is the time used until now. The caller holds mu.
+func (c *Clock) total(now time.Time) time.Duration {
+	if c.waiting == 0 {
+		return c.spent
+	}
+	return c.spent + now.Sub(c.since)
+}
+
+// start begins a wait, and tells how long it may be.
+func (c *Clock) start() (left time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	if c.waiting++; c.waiting == 1 {
+		c.since = now
+	}
+	if c.message != nil {
+		c.message.start()
+	}
+	return messageTime - c.total(now)
+}
+
+// stop ends a wait.
+func (c *Clock) stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.waiting--; c.waiting == 0 {
+		c.spent += time.Since(c.since)
+	}
+	if c.message != nil {
+		c.message.stop()
+	}
+}
+
+// over reports that nothing is left.
+func (c *Clock) over() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.total(time.Now()) >= messageTime
+}
+
+// clockOf is the clock that look-ups under ctx go by, or nil.
+func clockOf(ctx context.Context) *Clock {
+	c, _ := ctx.Value(clockKey{}).(*Clock)
+	return c
+}
+
+// Await waits for done as for a look-up: it stands for look-ups that others
+// make. It returns why it did not wait to the end.
+func Await(ctx context.Context, done <-chan struct{}) error {
+	return await(ctx, clockOf(ctx), done, math.MaxInt64)
+}
+
+// await waits for done, which is closed longest from now at the latest: as long
+// as the clock has more than that left no timer is needed.
+func await(ctx context.Context, clock *Clock, done <-chan struct{}, longest time.Duration) error {
+	var end <-chan time.Time
+	if clock != nil {
+		left := clock.start()
+		defer clock.stop()
+		if left < longest {
+			t := time.NewTimer(left)
+			defer t.Stop()
+			end = t.C
+		}
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-end:
+		return errSpent
+	}
+}
