@@ -12,6 +12,11 @@ import (
 // HeloCheck is the filter.Check of the HELO identity beside that of MAIL FROM
 // (RFC 7208 section 2.3). Nothing depends on it: DMARC and exceptions go by MAIL
 // FROM, and a name without a policy, which is the rule, says nothing.
+//
+// It has no place in Authentication-Results. RFC 8601 lets a method be there
+// twice, but many readers keep one result of each: the last (OpenDMARC, regular
+// expressions that are greedy, as SpamAssassin's, tables with the method as key),
+// or a pass wherever it is. A domain that fails would pass by the client's name.
 type HeloCheck struct{ check *Check }
 
 var _ filter.Check = (*HeloCheck)(nil)
@@ -49,11 +54,6 @@ func (h *HeloCheck) Run(ctx context.Context, tx *filter.Transaction) filter.Repo
 	report := filter.Report{State: filter.OK, Set: func(f *filter.Facts) { f.SPF.Helo = string(res.Status) }}
 	if name := heloSymbols[res.Status]; name != "" {
 		report.Symbols = []filter.Symbol{{Name: name, Detail: res.detail()}}
-	}
-	if res.Status != None {
-		a := authResult(res, &filter.Transaction{Client: tx.Client, Envelope: &mail.Envelope{}})
-		a.Client = true // all of it is about the client's name
-		report.Auth = []filter.AuthResult{a}
 	}
 	if res.Status == TempError {
 		report.State, report.Cause = filter.DNSFailure(ctx, res.Err)

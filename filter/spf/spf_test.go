@@ -207,10 +207,8 @@ func TestHelo(t *testing.T) {
 		if report.State != c.state || symbol != c.symbol || tx.Facts.SPF.Helo != c.result || tx.Facts.SPF.Result != "" {
 			t.Errorf("%s %s: %s %q %+v", c.helo, c.path, report.State, symbol, tx.Facts.SPF)
 		}
-		if published := c.result != "" && c.result != "none"; published != (len(report.Auth) == 1) {
+		if len(report.Auth) > 0 { // it would be taken for the result of MAIL FROM
 			t.Errorf("%s: %+v", c.helo, report.Auth)
-		} else if published && (!report.Auth[0].Client || len(report.Auth[0].Props) != 1 || report.Auth[0].Props[0].Property != "helo") {
-			t.Errorf("%s: %+v", c.helo, report.Auth[0])
 		}
 	}
 }
