@@ -26,6 +26,9 @@ func newTransactionLine(tx *transaction) *transactionLine {
 		client: names.Client(at, r.Client), helo: names.Host(at, r.Helo),
 		user: names.Mail(at, tx.env.Client.User), reversePath: names.Mail(at, r.ReversePath),
 	}
+	if l.accepted == nil {
+		l.accepted = []RecipientVerdict{} // all were refused: an empty list, for scripts that walk it
+	}
 	for k, v := range r.Accepted {
 		if name := names.Mail(at, v.Address); name != v.Address || v.Symbols != nil || v.Effects != nil {
 			if &l.accepted[0] == &r.Accepted[0] {

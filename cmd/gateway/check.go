@@ -28,12 +28,15 @@ const checkHelp = `
 gateway check --config FILE [flags] FILE|DIR|-...
 
 Judges messages by the very same pipeline as the running gateway, and delivers
-nothing. Files with LF line ends are read as CRLF, and a leading mbox "From "
-line is dropped. Without --client-ip, the checks of the connection and SPF are
-skipped. A directory is read with everything below it, in parallel, and an mbox
-file message by message (FILE:1, FILE:2, ...); several messages give one JSON
-object a line with --json. A directory may have a file envelopes.jsonl that says how each message came, one object a line with "file" (a path below
-the directory), "client_ip", "helo" and "mail_from"; a flag overrides it.
+nothing. Files with LF line ends are read as CRLF; one whose first line ends in
+CRLF is judged as it is, and refused for a bare LF as it would be on the wire. A
+leading mbox "From " line is dropped. Without --client-ip, the checks of the
+connection and SPF are skipped. A directory is read with everything below it, in
+parallel, and an mbox file message by message (FILE:1, FILE:2, ...); several
+messages give one JSON object a line with --json. A directory may have a file
+envelopes.jsonl that says how each message came, one object a line with "file" (a
+path below the directory), "client_ip", "helo" and "mail_from"; a flag overrides
+it.
 
 exit status for one file: 0 accept, 10 tag or quarantine, 20 defer, 30 reject
 or discard, 1 when it could not be judged; for several files: 0, or 1 when one
@@ -268,13 +271,14 @@ func (s stored) read(stdin io.Reader) ([]byte, error) {
 }
 
 // normalize makes of a stored message what a client would send: no mbox
-// separator, CRLF line ends, the last line complete. A bare CR stays: it is
-// for the verdict to refuse.
+// separator, CRLF line ends where it was stored with LF, the last line complete.
+// A bare CR stays, and so does a bare LF in a file with CRLF: they are for the
+// verdict to refuse.
 func normalize(data []byte) []byte {
 	if bytes.HasPrefix(data, []byte("From ")) && !bytes.HasPrefix(bytes.TrimLeft(data[5:], " \t"), []byte(":")) {
 		_, data, _ = bytes.Cut(data, []byte("\n"))
 	}
-	if bytes.Count(data, []byte("\n")) != bytes.Count(data, []byte("\r\n")) {
+	if first := bytes.IndexByte(data, '\n'); first >= 0 && !bytes.HasSuffix(data[:first], []byte("\r")) {
 		data = bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n"))
 		data = bytes.ReplaceAll(data, []byte("\n"), []byte("\r\n"))
 	}
@@ -302,11 +306,11 @@ func (c *checker) message(ctx context.Context, data []byte, known *envelopeJSON)
 	}
 	switch {
 	case int64(len(data)) > c.limit:
-		return refusedFinding(env, smtpd.TooBig(env.ID)), nil
-	case bytes.Count(data, []byte("\r")) != bytes.Count(data, []byte("\r\n")):
-		return refusedFinding(env, smtpd.Bare(env.ID)), nil
+		return c.refused(env, smtpd.TooBig(env.ID)), nil
+	case bare(data):
+		return c.refused(env, smtpd.Bare(env.ID)), nil
 	case bytes.IndexByte(data, 0) >= 0:
-		return refusedFinding(env, smtpd.NUL(env.ID)), nil
+		return c.refused(env, smtpd.NUL(env.ID)), nil
 	}
 	if c.canaries != nil {
 		c.canaries()
@@ -321,7 +325,7 @@ func (c *checker) message(ctx context.Context, data []byte, known *envelopeJSON)
 	defer i.Close()
 	i.Receive(bytes.NewReader(data))
 	if err := i.Write(data); errors.Is(err, filter.ErrHeaderTooLarge) {
-		return refusedFinding(env, smtpd.HeaderTooLarge(env.ID)), nil
+		return c.refused(env, smtpd.HeaderTooLarge(env.ID)), nil
 	} else if err != nil {
 		return nil, err
 	}
@@ -331,6 +335,12 @@ func (c *checker) message(ctx context.Context, data []byte, known *envelopeJSON)
 		f.Steps = authSteps(j, queries)
 	}
 	return f, ctx.Err()
+}
+
+// bare reports a CR or LF that is not part of a CRLF.
+func bare(data []byte) bool {
+	ends := bytes.Count(data, []byte("\r\n"))
+	return bytes.Count(data, []byte("\r")) != ends || bytes.Count(data, []byte("\n")) != ends
 }
 
 // returnPath is the reverse-path that a stored message kept, if it did.

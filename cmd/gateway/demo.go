@@ -88,6 +88,9 @@ func demoCommand(ctx context.Context, std stdio, args []string) (int, error) {
 	if wrong > 0 {
 		return exitError, fmt.Errorf("%d messages did not go as they should", wrong)
 	}
+	if !*serve {
+		fmt.Fprintf(std.out, "\nAll went as it should. 'gateway demo --serve' keeps the gateway running, for messages of yours.\n")
+	}
 	return exitOK, nil
 }
 
@@ -159,6 +162,9 @@ func (d *demo) sendAll(ctx context.Context) (wrong int) {
 			wrong++
 			fmt.Fprintf(d.out, "   WRONG      %v\n", err)
 		}
+	}
+	if d.clamav == "" {
+		fmt.Fprintf(d.out, "\n== %s\n   not sent: no clamd answers on its usual socket\n", eicarMessage.title)
 	}
 	return wrong
 }

@@ -130,9 +130,10 @@ func newFinding() *finding {
 	}
 }
 
-// refusedFinding is a message that SMTP refuses before anybody judges it.
-func refusedFinding(env *mail.Envelope, reply *smtp.SMTPError) *finding {
+// refused is a message that SMTP refuses before anybody judges it.
+func (c *checker) refused(env *mail.Envelope, reply *smtp.SMTPError) *finding {
 	f := newFinding()
+	f.Required, f.RulesHash = c.policyFor(env.Recipients[0].Path).Tag, c.rules.Hash()
 	f.TraceID, f.Action, f.Reply = env.ID.String(), filter.Reject, newReply(reply)
 	for _, r := range env.Recipients {
 		f.Recipients = append(f.Recipients, recipientJSON{Address: string(r.Path), Action: filter.Reject})

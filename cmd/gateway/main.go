@@ -109,7 +109,7 @@ func (c command) call(ctx context.Context, std stdio, args []string) int {
 	case errors.Is(err, flag.ErrHelp):
 		return exitOK
 	case errors.Is(err, errUsage):
-		fmt.Fprintf(std.err, "usage: gateway %s %s\n'gateway %s --help' tells more\n", c.name, c.args, c.name)
+		fmt.Fprintf(std.err, "usage: gateway %s\n'gateway %s --help' tells more\n", strings.TrimSpace(c.name+" "+c.args), c.name)
 		return exitUsage
 	case err != nil:
 		fmt.Fprintf(std.err, "gateway %s: %v\n", c.name, err)
@@ -121,7 +121,7 @@ func (c command) call(ctx context.Context, std stdio, args []string) int {
 func usage(w io.Writer) {
 	fmt.Fprint(w, "Mailweir, a mail gateway.\n\nusage: gateway COMMAND [FLAG...]\n\n")
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-9s %s\n", c.name, c.summary)
+		fmt.Fprintf(w, "  %-10s  %s\n", c.name, c.summary)
 	}
 	fmt.Fprint(w, "\n'gateway COMMAND --help' tells more; 'gateway demo' shows it at work.\n")
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"strings"
 	"time"
 
 	"mailweir/filter/rules"
@@ -218,7 +219,7 @@ func (x *explainer) verdict(w io.Writer, at string, r *smtpd.Record) {
 		fmt.Fprintf(w, "    reply %s\n", r.Reply)
 	}
 	if r.Reason != "" {
-		fmt.Fprintf(w, "    because of %s %s\n", r.Reason, r.Symbol)
+		fmt.Fprintf(w, "    because of %s\n", strings.TrimSpace(r.Reason+" "+r.Symbol))
 	}
 	if r.Facts == nil {
 		return
