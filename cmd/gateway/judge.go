@@ -213,7 +213,11 @@ func (unweighed) Eval(f *filter.Facts, class string) (list []filter.Symbol) {
 
 func loadRules(cfg *config.Config) (*rules.Rules, error) {
 	if len(cfg.Rules.Files) == 0 {
-		return rules.Default()
+		r, err := rules.Default()
+		if err != nil {
+			return nil, err
+		}
+		return r.For(ownDomains(cfg)), nil
 	}
 	var files []rules.File
 	for _, path := range cfg.Rules.Files {
@@ -223,7 +227,11 @@ func loadRules(cfg *config.Config) (*rules.Rules, error) {
 		}
 		files = append(files, rules.File{Name: string(path), Data: data})
 	}
-	return rules.Load(files...)
+	r, err := rules.Load(files...)
+	if err != nil {
+		return nil, err
+	}
+	return r.For(ownDomains(cfg)), nil
 }
 
 // checks makes the parts of the chain.

@@ -16,6 +16,7 @@ import (
 
 	"mailweir/configs"
 	"mailweir/filter"
+	"mailweir/internal/looks"
 	"mailweir/internal/pattern"
 )
 
@@ -38,6 +39,7 @@ type Rules struct {
 	hash     string
 	symbols  []SymbolInfo
 	scopes   []*filter.Scope // of rules, each once
+	own      *looks.Index    // names of our domains
 }
 
 type rule struct {

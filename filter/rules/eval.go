@@ -8,9 +8,22 @@ import (
 	"github.com/expr-lang/expr/vm"
 
 	"mailweir/filter"
+	"mailweir/internal/looks"
 	"mailweir/internal/pattern"
 	"mailweir/mail"
 )
+
+// For is the set for a gateway with these domains: what looks like one of them is
+// a lookalike, for whomever a message is.
+func (r *Rules) For(domains []string) *Rules {
+	labels := make([]string, len(domains))
+	for k, d := range domains {
+		labels[k] = ownName(filter.Organization(d))
+	}
+	set := *r
+	set.own = looks.NewIndex(labels)
+	return &set
+}
 
 // Hash names the compiled set: the same for files that say the same.
 func (r *Rules) Hash() string { return r.hash }
@@ -113,12 +126,12 @@ func newEvaluation() *evaluation {
 // sample is an environment to check types against.
 func sample() map[string]any {
 	e := newEvaluation()
-	e.fill(&filter.Facts{})
+	e.fill(&filter.Facts{}, nil)
 	return e.env
 }
 
-func (e *evaluation) fill(f *filter.Facts) {
-	v := newView(f)
+func (e *evaluation) fill(f *filter.Facts, own *looks.Index) {
+	v := newView(f, own)
 	for i := range facts {
 		e.env[facts[i].name] = facts[i].get(v)
 	}
@@ -126,7 +139,7 @@ func (e *evaluation) fill(f *filter.Facts) {
 
 func (e *evaluation) begin(r *Rules, f *filter.Facts) {
 	e.rules, e.facts = r, f
-	e.fill(f)
+	e.fill(f, r.own)
 	for _, name := range f.Body.Patterns {
 		e.patterns[name] = true
 	}

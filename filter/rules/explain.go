@@ -33,7 +33,7 @@ func (r *Rules) Evidence(f *filter.Facts, symbol string) []string {
 	if k < 0 {
 		return nil
 	}
-	view := newView(f)
+	view := newView(f, r.own)
 	var out []string
 	for i := range facts {
 		if slices.Contains(r.rules[k].facts, facts[i].name) {

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"mailweir/filter"
+	"mailweir/internal/looks"
 )
 
 // fact is one name that conditions may use. The table below is the whole
@@ -27,21 +28,25 @@ type view struct {
 	dkim           string
 	attachments    int
 	idDomain       string
+	own            ownNames
 }
 
 type urlSummary struct {
 	count, domains, ip, userinfo, disguised, port, punycode, own, foreign, plain int
 	longest, randomHost, randomPath, imageIP                                     int
+	homographs                                                                   int
+	lookalike, brand, brandWord                                                  string
 }
 
-func newView(f *filter.Facts) *view {
-	v := &view{Facts: f}
+func newView(f *filter.Facts, own *looks.Index) *view {
+	v := &view{Facts: f, own: newOwnNames(recipientOrgs(f), own)}
 	v.from, v.fromBroken = author(f.Header.From)
 	if len(f.Header.ReplyTo) > 0 {
 		v.replyTo = f.Header.ReplyTo[0]
 	}
 	v.fromOrg = filter.Organization(v.from.Domain)
 	v.urls = summarize(f.Body.URLs, v.fromOrg)
+	v.urls.disguises(f.Body.URLs, &v.own)
 	v.subjectLetters, v.subjectUpper = capitals(f.Header.Subject)
 	v.dkim = bestDKIM(f.DKIM)
 	for _, p := range f.Body.Parts {
@@ -163,9 +168,10 @@ var facts = []fact{
 	{"from_addr", "address of the first mailbox in From that has one", func(v *view) any { return v.from.Addr }},
 	{"from_domain", "its domain", func(v *view) any { return v.from.Domain }},
 	{"from_org", "its registered domain", func(v *view) any { return v.fromOrg }},
-	{"from_own", "From is in the registered domain of a recipient", func(v *view) any { return ownDomain(v.fromOrg, recipientOrgs(v.Facts)) }},
-	{"from_lookalike", "its registered domain is none of a recipient's, and is easily taken for one", func(v *view) any { return lookalike(v.fromOrg, recipientOrgs(v.Facts)) }},
-	{"reply_to_lookalike", "the same of Reply-To", func(v *view) any { return lookalike(filter.Organization(v.replyTo.Domain), recipientOrgs(v.Facts)) }},
+	{"from_own", "From is in the registered domain of a recipient", func(v *view) any { return v.own.has(v.fromOrg) }},
+	{"from_lookalike", "its registered domain is easily taken for a recipient's, or another one of ours", func(v *view) any { return v.own.looksLike(v.fromOrg) }},
+	{"from_brand_lookalike", "the brand that its registered domain is easily taken for", func(v *view) any { return brands.Find(looks.NewName(ownName(v.fromOrg))) }},
+	{"reply_to_lookalike", "the same of Reply-To", func(v *view) any { return v.own.looksLike(filter.Organization(v.replyTo.Domain)) }},
 	{"from_name_org", "registered domain of an address that the display name shows", func(v *view) any { return addressOrg(v.from.Name) }},
 	{"from_name_symbols", "pictures and symbols in the display name", func(v *view) any { return symbolsIn(v.from.Name) }},
 	{"from_digits", "digits in the address", func(v *view) any { return digits(v.from.Addr) }},
@@ -225,6 +231,10 @@ var facts = []fact{
 	{"url_port", "with an unusual port", func(v *view) any { return v.urls.port }},
 	{"url_punycode", "with an internationalized host", func(v *view) any { return v.urls.punycode }},
 	{"url_plain", "over http", func(v *view) any { return v.urls.plain }},
+	{"url_homographs", "whose host mixes alphabets, or is in letters that look like Latin ones", func(v *view) any { return v.urls.homographs }},
+	{"url_lookalike", "domain of a link that is easily taken for a recipient's, another one of ours, or the one that the link shows", func(v *view) any { return v.urls.lookalike }},
+	{"url_brand_lookalike", "domain of a link that is easily taken for a well-known brand's", func(v *view) any { return v.urls.brand }},
+	{"url_brand_word", "host of a link that has a well-known brand in its name and is in none of its domains", func(v *view) any { return v.urls.brandWord }},
 	{"url_own", "in the registered domain of From", func(v *view) any { return v.urls.own }},
 	{"url_foreign", "in another registered domain than From", func(v *view) any { return v.urls.foreign }},
 

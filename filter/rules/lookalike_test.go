@@ -7,7 +7,7 @@ import (
 )
 
 func TestLookalike(t *testing.T) {
-	own := []string{"example.org", "mailweir.com", "abc.com"}
+	names := newOwnNames([]string{"example.org", "mailweir.com", "abc.com"}, nil)
 	for _, c := range []struct {
 		domain string
 		want   bool
@@ -31,7 +31,7 @@ func TestLookalike(t *testing.T) {
 		{"other.example", false},
 		{"", false},
 	} {
-		if got := lookalike(filter.Organization(canonical(c.domain)), own); got != c.want {
+		if got := names.looksLike(filter.Organization(canonical(c.domain))); got != c.want {
 			t.Errorf("%s: %v", c.domain, got)
 		}
 	}

@@ -196,7 +196,7 @@ func TestFactsAreDocumented(t *testing.T) {
 	}
 	var rows strings.Builder
 	env := newEvaluation()
-	env.fill(&filter.Facts{})
+	env.fill(&filter.Facts{}, nil)
 	for _, f := range facts {
 		kind := fmt.Sprintf("%T", env.env[f.name])
 		rows.WriteString(fmt.Sprintf("| `%s` | %s | %s |\n", f.name, strings.ReplaceAll(kind, "[]string", "list"), f.doc))

@@ -13,11 +13,13 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Label is a label of a host name as it is read. One that IDNA has encoded is
-// decoded; hyphens go, since with and without them is the same to many.
-func Label(label string) string {
-	return Word(Unicode(label))
-}
+// Name is a label of a host name, and as what it is read. One that IDNA has
+// encoded is decoded; hyphens go, since with and without them is the same to
+// many.
+type Name struct{ Label, Read string }
+
+// NewName reads a label.
+func NewName(label string) Name { return Name{label, Word(Unicode(label))} }
 
 // Unicode is a label as programs show it that show all of Unicode.
 func Unicode(label string) string {
@@ -147,13 +149,12 @@ func Near(a, b string) bool {
 // hardly an accident.
 const minNear = 7
 
-// Similar reports that somebody takes one label for the other: both are read
-// alike letter for letter, or are near in names that are long enough. Equal
-// labels are not similar.
-func Similar(label, own string) bool {
-	if label == own || label == "" {
+// Similar reports that somebody takes n for own: both are read alike letter for
+// letter, or are near in names that are long enough. Equal labels are not
+// similar.
+func (n Name) Similar(own Name) bool {
+	if n.Label == own.Label || n.Label == "" {
 		return false
 	}
-	a, b := Label(label), Label(own)
-	return a == b && len(b) >= 3 || len(b) >= minNear && Near(a, b)
+	return n.Read == own.Read && len(own.Read) >= 3 || len(own.Read) >= minNear && Near(n.Read, own.Read)
 }

@@ -33,7 +33,7 @@ func TestSimilar(t *testing.T) {
 		{"exxample", "example", true}, {"exbmple", "example", true}, {"sample", "example", false}, {"examples-shop", "example", false},
 		{"abd", "abc", false}, {"ab", "a-b", false}, {"a-bc", "abc", true}, {"", "example", false},
 	} {
-		if got := Similar(c.label, c.own); got != c.want {
+		if got := NewName(c.label).Similar(NewName(c.own)); got != c.want {
 			t.Errorf("%s for %s: %v", c.label, c.own, got)
 		}
 	}
@@ -56,18 +56,18 @@ func TestIndexIsSimilar(t *testing.T) {
 	for _, l := range labels {
 		want := false
 		for _, n := range names {
-			r, own := Label(l), Label(n)
+			r, own := NewName(l).Read, NewName(n).Read
 			if l == n {
 				want = false
 				break
 			}
-			want = want || Similar(l, n) && len(own) >= minRead && (r == own || r[0] == own[0])
+			want = want || NewName(l).Similar(NewName(n)) && len(own) >= minRead && (r == own || r[0] == own[0])
 		}
-		if got := x.Find(l); (got != "") != want {
+		if got := x.Find(NewName(l)); (got != "") != want {
 			t.Errorf("%s: %q, want %v", l, got, want)
 		}
 	}
-	if (*Index)(nil).Find("paypa1") != "" {
+	if (*Index)(nil).Find(NewName("paypa1")) != "" {
 		t.Error("an empty index finds")
 	}
 }
@@ -80,6 +80,6 @@ func BenchmarkFind(b *testing.B) {
 	x := NewIndex(names)
 	b.ReportAllocs()
 	for b.Loop() {
-		x.Find("newsletters-of-a-shop")
+		x.Find(NewName("companions17"))
 	}
 }
