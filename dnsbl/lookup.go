@@ -25,6 +25,11 @@ type cacher interface {
 	CachedA(name string) ([]netip.Addr, error) // dns.ErrNotCached: ask
 }
 
+// prefetcher is a Resolver that can begin a look-up without waiting for it.
+type prefetcher interface {
+	Prefetch(t dns.Type, name string)
+}
+
 // State is how the question to one zone ended.
 type State uint8
 
@@ -57,7 +62,8 @@ var ErrCode = errors.New("the list answers with an error code")
 type Lists struct {
 	zones    []*zone
 	resolver Resolver
-	cache    cacher // nil without one
+	cache    cacher     // nil without one
+	ahead    prefetcher // nil without one
 	metrics  *Metrics
 	logger   *slog.Logger
 
@@ -82,6 +88,7 @@ func New(zones []Zone, r Resolver, m *Metrics, logger *slog.Logger) *Lists {
 	}
 	l := &Lists{resolver: r, metrics: m, logger: logger}
 	l.cache, _ = r.(cacher)
+	l.ahead, _ = r.(prefetcher)
 	for _, z := range zones {
 		l.zones = append(l.zones, &zone{Zone: z, metrics: m.zone(z.Name)})
 	}
@@ -166,6 +173,34 @@ func (l *Lists) LookupNames(ctx context.Context, names []string) []NameResult {
 	}
 	wg.Wait()
 	return results
+}
+
+// PrefetchNames begins the look-ups that LookupNames will wait for, where the
+// resolver can do that and the lists are known to work.
+func (l *Lists) PrefetchNames(names []string) {
+	if l.ahead == nil || !l.examined() {
+		return
+	}
+	for _, z := range l.zones {
+		for _, name := range names {
+			if !z.off.Load() {
+				l.ahead.Prefetch(dns.TypeA, name+"."+z.Name)
+			}
+		}
+	}
+}
+
+// examined reports that there is no first round of canaries to wait for.
+func (l *Lists) examined() bool {
+	if l.watched == nil {
+		return true
+	}
+	select {
+	case <-l.watched:
+		return true
+	default:
+		return false
+	}
 }
 
 // asks reports that the zone is on, and has addresses of the family.

@@ -49,6 +49,21 @@ type Prefetcher interface {
 	Prefetch(tx *Transaction)
 }
 
+// Ready is a Stream whose End waits for nothing.
+type Ready interface {
+	Stream
+	Ready()
+}
+
+// BodyPrefetcher is a Check of the last phase whose look-ups depend on what Ready
+// streams say of the body. They need not wait until everything else is known.
+type BodyPrefetcher interface {
+	Check
+	// PrefetchBody begins them, as Prefetch does. f has what those streams
+	// reported, and nothing else.
+	PrefetchBody(tx *Transaction, f *Facts)
+}
+
 // State is how a check ended. There is no fifth way.
 type State string
 

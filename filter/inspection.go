@@ -234,6 +234,7 @@ func (i *Inspection) Judge(ctx context.Context, content mail.Content) *Judgement
 	}
 	i.tx.Content = content
 	i.fillFacts()
+	i.prefetchBody(streams)
 	i.conn.join(ctx)
 	i.merge(i.conn.runs)
 	i.join(ctx, i.mail)
@@ -246,6 +247,26 @@ func (i *Inspection) Judge(ctx context.Context, content mail.Content) *Judgement
 	j.Header = &i.header
 	i.countSymbols(j)
 	return j
+}
+
+// prefetchBody ends the streams that need not wait, and begins the look-ups that
+// depend on them, before the session waits for others.
+func (i *Inspection) prefetchBody(ctx context.Context) {
+	if len(i.p.bodyPrefetchers) == 0 {
+		return
+	}
+	var f Facts
+	for _, r := range i.data {
+		if _, ready := r.stream.(Ready); !ready {
+			continue
+		}
+		if r.end(ctx); r.report.Set != nil {
+			r.report.Set(&f)
+		}
+	}
+	for _, pf := range i.p.bodyPrefetchers {
+		pf.PrefetchBody(&i.tx, &f)
+	}
 }
 
 // countSymbols counts each symbol once a message.

@@ -84,9 +84,10 @@ type Pipeline struct {
 	m          *Metrics
 	durations  map[ending]prometheus.Observer
 
-	prefetchers []Prefetcher // those of chain.Done that are not switched off
-	checks      int          // in chain
-	early       bool         // some of chain.Mail is not switched off
+	prefetchers     []Prefetcher     // those of chain.Done that are not switched off
+	bodyPrefetchers []BodyPrefetcher // the same
+	checks          int              // in chain
+	early           bool             // some of chain.Mail is not switched off
 }
 
 // New makes a pipeline.
@@ -107,14 +108,23 @@ func New(o Options) *Pipeline {
 	for _, g := range o.Chain.Done {
 		p.checks += len(g)
 		for _, c := range g {
-			if pf, ok := c.(Prefetcher); ok {
-				if _, off := o.Off[c.Name()]; !off {
-					p.prefetchers = append(p.prefetchers, pf)
-				}
-			}
+			p.look(c)
 		}
 	}
 	return p
+}
+
+// look keeps c where it can begin look-ups ahead of its turn.
+func (p *Pipeline) look(c Check) {
+	if _, off := p.off[c.Name()]; off {
+		return
+	}
+	if pf, ok := c.(Prefetcher); ok {
+		p.prefetchers = append(p.prefetchers, pf)
+	}
+	if pf, ok := c.(BodyPrefetcher); ok {
+		p.bodyPrefetchers = append(p.bodyPrefetchers, pf)
+	}
 }
 
 // RulesHash names the rules in force.

@@ -41,7 +41,16 @@ const coldZone = `
 	_dmarc.sender.example             TXT "v=DMARC1; p=reject"
 	s1._domainkey.sender.example      TXT "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
 	s2._domainkey.mail.sender.example TXT "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
+	_dmarc.np.example                 TXT "v=DMARC1; p=none; np=reject"
+	2.0.0.127.list.example            A   127.0.0.2
+	2.0.0.127.white.example           A   127.0.0.2
+	test.names.example                A   127.0.0.2
+	7.2.0.192.list.example            A   127.0.0.2
 `
+
+// coldLists are asked about the client, and about what the message links to.
+const coldLists = "[[dnsbl]]\nzone = \"list.example\"\nscore = 1.0\n[[dnsbl]]\nzone = \"white.example\"\nscore = -1.0\n" +
+	"[[uribl]]\nzone = \"names.example\"\ntest_point = \"test\"\nscore = 1.0\n"
 
 // TestColdDNS counts the round trips that a message waits for, one after the
 // other, when the cache knows nothing: as many as its longest chain of answers
@@ -51,6 +60,11 @@ func TestColdDNS(t *testing.T) {
 		" bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; b=" +
 		"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==\r\n"
 	both := fmt.Sprintf(signature, "sender.example", "s1") + fmt.Sprintf(signature, "mail.sender.example", "s2")
+	const set = "ARC-Seal: i=%d; cv=%s; a=ed25519-sha256; d=%s; s=s; b=AAAA\r\n" +
+		"ARC-Message-Signature: i=%[1]d; a=ed25519-sha256; c=relaxed/relaxed; d=%[3]s; s=t; h=from; bh=AAAA; b=AAAA\r\n" +
+		"ARC-Authentication-Results: i=%[1]d; %[3]s; none\r\n"
+	sealed := fmt.Sprintf(set, 2, "pass", "two.example") + fmt.Sprintf(set, 1, "none", "one.example")
+	const authors = "From: a@x.y.z.sender.example, b@u.v.one.example, c@two.example\r\n"
 	for _, c := range []struct {
 		name, mailFrom, header string
 		want                   int
@@ -59,12 +73,15 @@ func TestColdDNS(t *testing.T) {
 		{"plain", "a@one.example", "From: a@one.example\r\n", 2, "PTR and its name; SPF, DKIM and DMARC are as deep"},
 		{"spf", "a@sender.example", "From: a@sender.example\r\n" + both, 4, "record, include, what the include names, hosts of the mx"},
 		{"walk", "a@b.c.d.sender.example", "From: a@x.y.z.sender.example\r\n" + both, 2, "all of a tree walk at once"},
+		{"authors", "a@one.example", authors + both, 2, "several tree walks at once"},
+		{"np", "a@one.example", "From: a@gone.np.example\r\n", 2, "whether the author exists, beside the walk"},
+		{"everything", "a@sender.example", sealed + "From: a@x.y.sender.example\r\n" + both, 4, "lists, PTR, keys and walks are beside SPF, and so is what the body links to"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			server := dnstest.Start(t, coldZone+fmt.Sprintf("!late *.example %v\n!late *.arpa %[1]v\n", roundTrip))
 			got := time.Hour
 			for range 5 { // a busy machine adds time, and never takes any away
-				got = min(got, cold(t, server, c.mailFrom, c.header+"Subject: x\r\n\r\n"))
+				got = min(got, cold(t, server, c.mailFrom, c.header+"Subject: x\r\n\r\nhttp://link.example/ http://other.example/\r\n"))
 				if int(got/roundTrip) <= c.want {
 					break
 				}
@@ -80,22 +97,7 @@ func TestColdDNS(t *testing.T) {
 // had ended.
 func cold(t *testing.T, server, mailFrom, message string) time.Duration {
 	t.Helper()
-	dir := t.TempDir()
-	config, file := filepath.Join(dir, "gateway.toml"), filepath.Join(dir, "message.eml")
-	text := fmt.Sprintf("hostname = \"mx.example.org\"\ndata_dir = %q\n[dns]\nservers = [%q]\n[[listener]]\naddress = \"127.0.0.1:0\"\n"+
-		"[[domain]]\nname = \"example.org\"\nnext_hops = [\"127.0.0.1:25\"]\n", dir, server)
-	for name, data := range map[string]string{config: text, file: message} {
-		if err := os.WriteFile(name, []byte(data), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var out, errs bytes.Buffer
-	code := dispatch(context.Background(), stdio{nil, &out, &errs}, []string{"check", "--json", "--config", config,
-		"--client-ip", "192.0.2.7", "--helo", "mx.sender.example", "--mail-from", mailFrom, file})
-	f := &finding{}
-	if err := json.Unmarshal(out.Bytes(), f); err != nil {
-		t.Fatalf("exit %d: %v\n%s%s", code, err, out.Bytes(), errs.Bytes())
-	}
+	f := coldFinding(t, server, mailFrom, message)
 	last := int64(0)
 	var shown strings.Builder
 	for _, s := range f.Stages {
@@ -104,4 +106,49 @@ func cold(t *testing.T, server, mailFrom, message string) time.Duration {
 	}
 	t.Logf("spf %s, dmarc %s; ms: %s", f.SPF.Result, f.DMARC.Result, shown.String())
 	return time.Duration(last) * time.Microsecond
+}
+
+func coldFinding(t *testing.T, server, mailFrom, message string, flags ...string) *finding {
+	t.Helper()
+	dir := t.TempDir()
+	config, file := filepath.Join(dir, "gateway.toml"), filepath.Join(dir, "message.eml")
+	text := fmt.Sprintf("hostname = \"mx.example.org\"\ndata_dir = %q\n[dns]\nservers = [%q]\n[[listener]]\naddress = \"127.0.0.1:0\"\n"+
+		"[[domain]]\nname = \"example.org\"\nnext_hops = [\"127.0.0.1:25\"]\n%s", dir, server, coldLists)
+	for name, data := range map[string]string{config: text, file: message} {
+		if err := os.WriteFile(name, []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out, errs bytes.Buffer
+	args := append([]string{"check", "--json", "--config", config, "--client-ip", "192.0.2.7", "--helo", "mx.sender.example", "--mail-from", mailFrom}, flags...)
+	code := dispatch(context.Background(), stdio{nil, &out, &errs}, append(args, file))
+	f := &finding{}
+	if err := json.Unmarshal(out.Bytes(), f); err != nil {
+		t.Fatalf("exit %d: %v\n%s%s", code, err, out.Bytes(), errs.Bytes())
+	}
+	return f
+}
+
+// TestExplainLists: the steps of a check show what DNS lists were asked, and
+// what they said.
+func TestExplainLists(t *testing.T) {
+	server := dnstest.Start(t, coldZone+"bad.example.names.example A 127.0.0.2\n!servfail 7.2.0.192.white.example\n")
+	f := coldFinding(t, server, "a@one.example", "From: a@one.example\r\n\r\nhttp://bad.example/ http://fine.example/\r\n", "--explain")
+	want := map[string][2]string{
+		"dnsbl": {"listed", "in list.example with 127.0.0.2; error white.example: "},
+		"uribl": {"listed", "bad.example in names.example with 127.0.0.2"},
+	}
+	for _, s := range f.Steps {
+		w, ok := want[s.Step]
+		if !ok {
+			continue
+		}
+		delete(want, s.Step)
+		if s.Result != w[0] || !strings.HasPrefix(s.Decided, w[1]) || len(s.Queries) != 2 {
+			t.Errorf("%+v, want %q", s, w)
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("no step for %v", want)
+	}
 }

@@ -11,10 +11,10 @@ import (
 	"mailweir/mail"
 )
 
-// stepJSON is how one authentication result came about; its names are a public
+// stepJSON is how one result that rests on DNS came about; its names are a public
 // interface.
 type stepJSON struct {
-	Step    string   `json:"step"` // "iprev", "spf", "spf_helo", "dkim" (one for each signature), "arc", "dmarc"
+	Step    string   `json:"step"` // "iprev", "spf", "spf_helo", "dkim" (one for each signature), "arc", "dmarc"; "dnsbl", "uribl"
 	Result  string   `json:"result"`
 	Subject string   `json:"subject"` // what it is about: a domain, an address
 	Decided string   `json:"decided"` // what decided
@@ -27,6 +27,7 @@ func authSteps(j *filter.Judgement, log *queryLog) []stepJSON {
 	list := []stepJSON{iprevStep(f), spfStep(f), heloStep(f, j.Symbols)}
 	list = append(list, dkimSteps(f, log)...)
 	list = append(list, arcStep(f), dmarcStep(f, j.Symbols))
+	list = append(list, listSteps(f)...)
 	for i := range list {
 		s := &list[i]
 		if s.Queries == nil && s.Step != "dkim" {
@@ -72,6 +73,8 @@ func iprevStep(f *filter.Facts) stepJSON {
 		s.Decided = "the address has no name"
 	case f.IPRev == "fail":
 		s.Decided = "none of its names leads back"
+	case f.IPRev == "temperror":
+		s.Decided = cause(f, "iprev")
 	}
 	return s
 }
@@ -166,6 +169,38 @@ func dmarcStep(f *filter.Facts, symbols []filter.Symbol) stepJSON {
 	}
 	s.Decided = strings.Join(why, "; ")
 	return s
+}
+
+// listSteps are what DNS lists say about the client and about domains, where the
+// config has any.
+func listSteps(f *filter.Facts) (list []stepJSON) {
+	for _, c := range f.Checks {
+		s := stepJSON{Step: c.Name, Result: "clear"}
+		listings := f.Domains
+		switch {
+		case c.Name == "dnsbl":
+			s.Subject, listings = f.Client.Address, f.Listings
+		case c.Name != "uribl":
+			continue
+		}
+		var why []string
+		for _, l := range listings {
+			s.Result = "listed"
+			why = append(why, strings.TrimSpace(fmt.Sprintf("%s in %s with %s", l.Domain, l.Zone, l.Code)))
+		}
+		switch {
+		case c.State == filter.Skipped:
+			s.Result = ""
+		case c.State != filter.OK:
+			why = append(why, string(c.State)+" "+c.Cause)
+			if s.Result == "clear" {
+				s.Result = "unknown"
+			}
+		}
+		s.Decided = strings.Join(why, "; ")
+		list = append(list, s)
+	}
+	return list
 }
 
 func (s *stepJSON) print(w io.Writer) {

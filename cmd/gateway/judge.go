@@ -269,10 +269,10 @@ func (j *judge) checks(cfg *config.Config, r *rules.Rules, lists *access.Lists, 
 		c.vip = vip.NewCheck(vips(cfg), ownDomains(cfg))
 	}
 	if len(cfg.DNSBL) > 0 {
-		c.dnsbl = dnslist.New(j.list(zones(cfg.DNSBL), o))
+		c.dnsbl = dnslist.New(j.list(zones(cfg.DNSBL), ask("dnsbl"), o))
 	}
 	if len(cfg.URIBL) > 0 {
-		c.uribl = urilist.New(j.list(domainZones(cfg.URIBL), o), len(cfg.URIBL), ownDomains(cfg))
+		c.uribl = urilist.New(j.list(domainZones(cfg.URIBL), ask("uribl"), o), len(cfg.URIBL), ownDomains(cfg))
 	}
 	if err := errors.Join(j.senders(cfg, c, o), j.engineChecks(cfg, c, o)); err != nil {
 		return nil, err
@@ -296,8 +296,8 @@ func contents(tx *filter.Transaction, open func() io.Reader) clamav.Contents {
 }
 
 // list makes lists whose canaries are asked as long as the judge is in force.
-func (j *judge) list(zones []dnsbl.Zone, o judgeOptions) *dnsbl.Lists {
-	l := dnsbl.New(zones, j.resolver, o.m.dnsbl, o.log)
+func (j *judge) list(zones []dnsbl.Zone, r dnsbl.Resolver, o judgeOptions) *dnsbl.Lists {
+	l := dnsbl.New(zones, r, o.m.dnsbl, o.log)
 	j.lists = append(j.lists, l)
 	return l
 }

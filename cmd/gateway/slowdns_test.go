@@ -8,7 +8,8 @@ import (
 )
 
 // slowZone has an SPF record of eleven answers one after the other, and a
-// signature; two authors without a policy, whose tree walks come after all that.
+// signature; and authors without a policy, whose tree walks are more than what is
+// begun ahead of its turn.
 func slowZone() string {
 	var b strings.Builder
 	b.WriteString("s0.slow.example TXT \"v=spf1 include:s1.slow.example -all\"\n")
@@ -21,7 +22,8 @@ func slowZone() string {
 const slowMessage = "DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed; d=s0.slow.example; s=s; h=from;\r\n" +
 	" bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; b=" +
 	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==\r\n" +
-	"From: a@1.2.3.4.5.6.slow.example, b@7.6.5.4.3.2.slow.invalid\r\nSubject: x\r\n\r\nhttp://link.example/\r\n"
+	"From: a@1.2.3.4.5.6.slow.example, b@7.6.5.4.3.2.slow.invalid,\r\n" +
+	" c@a.b.c.d.e.f.more.example, d@f.e.d.c.b.a.more.invalid, e@z.y.x.w.v.u.last.example\r\nSubject: x\r\n\r\nhttp://link.example/\r\n"
 
 // TestSlowDNS has a message wait for DNS as long as it can, from a server on
 // loopback: 20 s from the first question to the reply, where each check for

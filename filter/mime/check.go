@@ -76,6 +76,9 @@ type stream struct {
 // Write implements filter.Stream.
 func (s *stream) Write(p []byte) { s.walker.Write(p) }
 
+// Ready implements filter.Ready.
+func (s *stream) Ready() {}
+
 // Abort implements filter.Stream.
 func (s *stream) Abort() {
 	if s.text != nil {

@@ -20,6 +20,8 @@ const MaxLookups = 20
 type Lister interface {
 	// LookupNames returns one result for each zone and name, zone by zone.
 	LookupNames(ctx context.Context, names []string) []dnsbl.NameResult
+	// PrefetchNames begins what LookupNames will ask, and does not wait.
+	PrefetchNames(names []string)
 }
 
 // Check is the filter.Check of the last phase. It reads Facts.Body, so that it
@@ -30,7 +32,7 @@ type Check struct {
 	own   []string // domains that nobody lists
 }
 
-var _ filter.Check = (*Check)(nil)
+var _ filter.BodyPrefetcher = (*Check)(nil)
 
 // New makes the check for so many zones. own are our own domains, canonical.
 func New(l Lister, zones int, own []string) *Check {
@@ -83,6 +85,13 @@ func (c *Check) Run(ctx context.Context, tx *filter.Transaction) filter.Report {
 		report.Set = func(f *filter.Facts) { f.Domains = listings }
 	}
 	return report
+}
+
+// PrefetchBody implements filter.BodyPrefetcher.
+func (c *Check) PrefetchBody(tx *filter.Transaction, f *filter.Facts) {
+	if !tx.Client.Own {
+		c.lists.PrefetchNames(c.pick(f.Body.URLs))
+	}
 }
 
 // pick chooses the registered domains that are asked about, each once. What a

@@ -20,6 +20,7 @@ type fake struct {
 	zones   []string
 	answers map[string]dnsbl.Result
 	names   []string
+	ahead   []string
 }
 
 func (f *fake) LookupNames(_ context.Context, names []string) (list []dnsbl.NameResult) {
@@ -33,6 +34,8 @@ func (f *fake) LookupNames(_ context.Context, names []string) (list []dnsbl.Name
 	}
 	return list
 }
+
+func (f *fake) PrefetchNames(names []string) { f.ahead = names }
 
 func url(domain string, change ...func(*filter.URL)) filter.URL {
 	u := filter.URL{Scheme: "https", Host: "www." + domain, Domain: domain}
@@ -110,6 +113,22 @@ func TestPick(t *testing.T) {
 		run(f, false, urls...)
 		if got := strings.ReplaceAll(strings.Join(f.names, " "), ".test", ""); got != want {
 			t.Errorf("%d zones: %s", zones, got)
+		}
+	}
+}
+
+// TestPrefetchBody: what is begun ahead is what will be asked.
+func TestPrefetchBody(t *testing.T) {
+	f := &fake{zones: []string{"a.example", "b.example"}}
+	facts := &filter.Facts{Body: filter.BodyFacts{URLs: []filter.URL{url("one.example"), url("example.org"), url("two.example")}}}
+	c := New(f, len(f.zones), []string{"example.org"})
+	for _, own := range []bool{false, true} {
+		f.names, f.ahead = nil, nil
+		tx := &filter.Transaction{Client: &mail.Client{Own: own}, Facts: facts}
+		c.PrefetchBody(tx, facts)
+		c.Run(context.Background(), tx)
+		if !slices.Equal(f.names, f.ahead) || own != (len(f.names) == 0) {
+			t.Errorf("own %v: begun %v, asked %v", own, f.ahead, f.names)
 		}
 	}
 }
