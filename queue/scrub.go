@@ -39,6 +39,7 @@ func (q *Queue) pin(s *segment) bool {
 // to it. It fails with ErrDamaged at the first batch that is not whole.
 func (s *segment) walk(f func(fr *frame, off int64, b []byte) error) error {
 	w := window{s: s}
+	defer w.free()
 	for off := int64(blockSize); off < s.used; {
 		fr, b, err := w.frame(off)
 		if err != nil {
@@ -68,7 +69,8 @@ func (w *window) at(off, n int64) ([]byte, error) {
 	if off < w.from || off+n > w.from+int64(len(w.buf)) {
 		want := max(n, min(max(roundUp(n), scrubPiece), w.s.used-off))
 		if int64(cap(w.buf)) < want {
-			w.buf = make([]byte, want)
+			w.free()
+			w.buf = pooled(int(want))
 		}
 		w.buf, w.from = w.buf[:want], off
 		if got, err := w.s.file.ReadAt(w.buf, off); got < len(w.buf) {
@@ -77,6 +79,12 @@ func (w *window) at(off, n int64) ([]byte, error) {
 		}
 	}
 	return w.buf[off-w.from:][:n:n], nil
+}
+
+// free gives the memory back.
+func (w *window) free() {
+	putPooled(w.buf)
+	w.buf = nil
 }
 
 // frame returns the batch at off, nil when none begins there.

@@ -114,6 +114,7 @@ func (q *Queue) surveySegment(s *segment) (*digest, error) {
 	defer f.Close()
 	whole := &segment{number: s.number, used: s.size, file: f}
 	w := window{s: whole}
+	defer w.free()
 	head, err := w.at(0, segmentHeaderSize)
 	if err != nil {
 		return nil, err

@@ -35,16 +35,17 @@ type memDir struct {
 	synced  bool // its own entry in the parent
 }
 
+// memNode is a file: now is durable with the writes.
 type memNode struct {
-	now     []byte
-	durable []byte
+	now     pages
+	durable pages
 	writes  []memWrite
 	mtime   time.Time
 }
 
 type memWrite struct {
-	off  int64
-	data []byte // nil: the length was set to off
+	off, end int64
+	list     []*page // from that of off on; nil: the length was set to off
 }
 
 const sector = 512
@@ -142,7 +143,7 @@ func (m *Mem) ReadDir(name string) ([]Info, error) {
 	}
 	var list []Info
 	for base, n := range d.now {
-		list = append(list, Info{Name: base, Size: int64(len(n.now)), ModTime: n.mtime})
+		list = append(list, Info{Name: base, Size: n.now.size, ModTime: n.mtime})
 	}
 	for p := range m.dirs {
 		if path.Dir(p) == name && p != name {
@@ -265,10 +266,7 @@ func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
 	if f.m.dead {
 		return 0, pathError("read", f.name, syscall.EIO)
 	}
-	if off >= int64(len(f.n.now)) {
-		return 0, io.EOF
-	}
-	n := copy(p, f.n.now[off:])
+	n := f.n.now.readAt(p, off)
 	if n < len(p) {
 		return n, io.EOF
 	}
@@ -282,7 +280,7 @@ func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
 		return 0, pathError("write", f.name, syscall.EIO)
 	}
 	n := len(p)
-	if grow := off + int64(n) - int64(len(f.n.now)); grow > 0 {
+	if grow := off + int64(n) - f.n.now.size; grow > 0 {
 		if grow > f.m.space.Bytes {
 			n = max(0, n-int(grow-f.m.space.Bytes))
 			grow = f.m.space.Bytes
@@ -301,28 +299,14 @@ func (n *memNode) write(p []byte, off int64) {
 		return
 	}
 	n.mtime = time.Now()
-	n.writes = append(n.writes, memWrite{off, slices.Clone(p)})
-	n.now = place(n.now, off, p)
-}
-
-func place(b []byte, off int64, p []byte) []byte {
-	if end := off + int64(len(p)); end > int64(len(b)) {
-		b = append(b, make([]byte, end-int64(len(b)))...)
-	}
-	copy(b[off:], p)
-	return b
-}
-
-func resize(b []byte, size int64) []byte {
-	if size <= int64(len(b)) {
-		return b[:size:size]
-	}
-	return append(b, make([]byte, size-int64(len(b)))...)
+	n.now.write(p, off)
+	end := off + int64(len(p))
+	n.writes = append(n.writes, memWrite{off, end, slices.Clone(n.now.list[off/pageSize : pageCount(end)])})
 }
 
 func (n *memNode) truncate(size int64) {
 	n.writes = append(n.writes, memWrite{off: size})
-	n.now = resize(slices.Clone(n.now), size)
+	n.now.resize(size)
 }
 
 func (f *memFile) Datasync() error {
@@ -335,23 +319,15 @@ func (f *memFile) Datasync() error {
 	return nil
 }
 
-// sync applies the writes one by one: cheaper than a copy of a large file for
-// every small write.
 func (n *memNode) sync() {
-	for _, w := range n.writes {
-		if w.data == nil {
-			n.durable = resize(n.durable, w.off)
-		} else {
-			n.durable = place(n.durable, w.off, w.data)
-		}
-	}
+	n.durable = n.now.share()
 	n.writes = nil
 }
 
 func (f *memFile) Size() (int64, error) {
 	f.m.mu.Lock()
 	defer f.m.mu.Unlock()
-	return int64(len(f.n.now)), nil
+	return f.n.now.size, nil
 }
 
 func (f *memFile) Truncate(size int64) error {
@@ -371,7 +347,7 @@ func (f *memFile) DropCache()   {}
 // see what the disk has.
 func (m *Mem) lose(n *memNode) {
 	n.writes = nil
-	n.now = slices.Clone(n.durable)
+	n.now = n.durable.share()
 }
 
 // Flip inverts bits of one durable byte: rot.
@@ -383,12 +359,14 @@ func (m *Mem) Flip(name string, off int64, mask byte) bool {
 		return false
 	}
 	n := d.now[base]
-	if off >= int64(len(n.now)) {
+	if off >= n.now.size {
 		return false
 	}
+	b := []byte{0}
+	n.now.readAt(b, off)
+	b[0] ^= mask
+	n.now.write(b, off)
 	n.sync()
-	n.now[off] ^= mask
-	n.durable[off] ^= mask
 	return true
 }
 
@@ -396,7 +374,7 @@ func (m *Mem) Flip(name string, off int64, mask byte) bool {
 func (m *Mem) Clone() *Mem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.image(func(d *memDir) map[string]*memNode { return d.now }, func(n *memNode) []byte { return slices.Clone(n.now) })
+	return m.image(func(d *memDir) map[string]*memNode { return d.now }, func(n *memNode) pages { return n.now.share() })
 }
 
 // Crash is the file system after a power cut. The old one is dead from then
@@ -414,10 +392,10 @@ func (m *Mem) CrashImage(r *rand.Rand) *Mem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.image(func(d *memDir) map[string]*memNode { return d.survivors(r) },
-		func(n *memNode) []byte { return n.survivor(r) })
+		func(n *memNode) pages { return n.survivor(r) })
 }
 
-func (m *Mem) image(entries func(*memDir) map[string]*memNode, content func(*memNode) []byte) *Mem {
+func (m *Mem) image(entries func(*memDir) map[string]*memNode, content func(*memNode) pages) *Mem {
 	c := NewMem()
 	c.space = m.space
 	seen := map[*memNode]*memNode{}
@@ -432,7 +410,7 @@ func (m *Mem) image(entries func(*memDir) map[string]*memNode, content func(*mem
 			n := list[base]
 			if seen[n] == nil {
 				b := content(n)
-				seen[n] = &memNode{now: b, durable: slices.Clone(b), mtime: n.mtime}
+				seen[n] = &memNode{now: b.share(), durable: b.share(), mtime: n.mtime}
 			}
 			nd.now[base], nd.durable[base] = seen[n], seen[n]
 		}
@@ -470,25 +448,37 @@ func (d *memDir) survivors(r *rand.Rand) map[string]*memNode {
 }
 
 // survivor applies a random part of the unsynced writes, sector by sector.
-func (n *memNode) survivor(r *rand.Rand) []byte {
-	b := slices.Clone(n.durable)
+func (n *memNode) survivor(r *rand.Rand) pages {
+	b := n.durable.share()
 	mode := r.IntN(4) // 0: none, 1: all, else: a part
 	for _, w := range n.writes {
-		if mode == 0 || mode > 1 && r.IntN(3) == 0 {
-			continue
-		}
-		if w.data == nil {
-			b = resize(b, w.off)
-			continue
-		}
-		torn := mode == 3
-		for at := int64(0); at < int64(len(w.data)); {
-			end := min((w.off+at)/sector*sector+sector-w.off, int64(len(w.data)))
-			if !torn || r.IntN(4) > 0 {
-				b = place(b, w.off+at, w.data[at:end])
-			}
-			at = end
+		switch {
+		case mode == 0 || mode > 1 && r.IntN(3) == 0:
+		case w.list == nil:
+			b.resize(w.off)
+		case mode == 3:
+			w.tear(&b, r)
+		default:
+			b.take(w.list, w.off/pageSize, w.off, w.end)
 		}
 	}
 	return b
+}
+
+// tear applies some sectors of a write.
+func (w *memWrite) tear(b *pages, r *rand.Rand) {
+	from := w.off // of the sectors that come next
+	for at := w.off; at < w.end; {
+		next := min(at/sector*sector+sector, w.end)
+		if r.IntN(4) == 0 {
+			if from < at {
+				b.take(w.list, w.off/pageSize, from, at)
+			}
+			from = next
+		}
+		at = next
+	}
+	if from < w.end {
+		b.take(w.list, w.off/pageSize, from, w.end)
+	}
 }
