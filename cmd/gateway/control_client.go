@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"syscall"
 
 	"mailweir/internal/config"
@@ -52,6 +53,7 @@ type control struct {
 	ctx  context.Context // of the command
 	path string
 	http *http.Client
+	open atomic.Pointer[net.Conn] // what dial has opened, until the first request takes it
 }
 
 // errNotRunning tells that no gateway listens on the socket.
@@ -67,16 +69,21 @@ func newControl(ctx context.Context, cfg *config.Config) *control {
 }
 
 func (c *control) connect(ctx context.Context) (net.Conn, error) {
+	if conn := c.open.Swap(nil); conn != nil {
+		return *conn, nil
+	}
 	return new(net.Dialer).DialContext(ctx, "unix", c.path)
 }
 
-// dial finds out whether a gateway is there.
+// dial finds out whether a gateway is there, and keeps the connection for the
+// first request: each costs the gateway a goroutine and both sides a wait.
 func (c *control) dial() error {
 	conn, err := c.connect(c.ctx)
 	if err != nil {
 		return dialError(err)
 	}
-	return conn.Close()
+	c.open.Store(&conn)
+	return nil
 }
 
 // dialError tells a socket that is not there, or that nobody listens on, from

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"mailweir/filter"
@@ -152,12 +153,16 @@ func subjectOf(h *mail.Header) string {
 
 const maxReferences = 10
 
-var messageID = regexp.MustCompile(`<[!-;=?-~]{1,200}@[!-;=?-~]{1,200}>`)
+// messageID is compiled when it is first used: the start of every command would
+// pay for it.
+var messageID = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`<[!-;=?-~]{1,200}@[!-;=?-~]{1,200}>`)
+})
 
 // messageIDs are the last n message IDs in s that can be repeated; at least one,
 // which may be "".
 func messageIDs(s string, n int) []string {
-	all := messageID.FindAllString(s, -1)
+	all := messageID().FindAllString(s, -1)
 	if len(all) == 0 {
 		return []string{""}
 	}

@@ -2,7 +2,6 @@ package rules
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -99,7 +98,7 @@ func printable(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
-var replyCodes = regexp.MustCompile(`^(4|5)([0-9]{2}) (4|5)\.([0-9]{1,3})\.([0-9]{1,3})$`)
+var replyCodes = onFirstUse(`^(4|5)([0-9]{2}) (4|5)\.([0-9]{1,3})\.([0-9]{1,3})$`)
 
 // replyCode reads "550 5.7.1". A transient fault must not be told as a permanent
 // one, nor the other way round, and 421 would end the session.
@@ -111,7 +110,7 @@ func replyCode(r *mail.Reply, action filter.Action, s string) error {
 	if s == "" {
 		s = usual
 	}
-	m := replyCodes.FindStringSubmatch(s)
+	m := replyCodes().FindStringSubmatch(s)
 	if m == nil || m[1] != class || m[3] != class {
 		return fmt.Errorf("want a code and an enhanced code for %s, such as %q", action, usual)
 	}
@@ -125,7 +124,7 @@ func replyCode(r *mail.Reply, action filter.Action, s string) error {
 	return nil
 }
 
-var stripName = regexp.MustCompile(`^(\*|[a-z0-9][a-z0-9_+-]{0,31})$`)
+var stripName = onFirstUse(`^(\*|[a-z0-9][a-z0-9_+-]{0,31})$`)
 
 func (e entry) strip(a *filter.Act) {
 	at, there := e.place("strip"), e.values["strip"].place != place{}
@@ -137,7 +136,7 @@ func (e entry) strip(a *filter.Act) {
 		e.errs.add(at, `strip: want 1 to %d extensions, or "*"`, maxEdits)
 	}
 	for _, s := range a.Strip {
-		if !stripName.MatchString(s) {
+		if !stripName().MatchString(s) {
 			e.errs.add(at, `strip: %q: want an extension in lower case without the dot, such as "iso", or "*"`, s)
 		}
 	}
@@ -186,7 +185,7 @@ func clean(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f })
 }
 
-var fieldName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`)
+var fieldName = onFirstUse(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`)
 
 func headerEdit(kind, s string) (filter.HeaderEdit, error) {
 	name, value, found := strings.Cut(s, ":")
@@ -196,7 +195,7 @@ func headerEdit(kind, s string) (filter.HeaderEdit, error) {
 		return e, fmt.Errorf("want the name of a field alone")
 	case kind != filter.RemoveHeader && (e.Value == "" || len(e.Value) > maxHeader || !clean(e.Value)):
 		return e, fmt.Errorf(`want "Name: value", the value at most %d octets without control characters`, maxHeader)
-	case !fieldName.MatchString(name):
+	case !fieldName().MatchString(name):
 		return e, fmt.Errorf("%q is no name of a field", name)
 	case reserved(strings.ToLower(name)):
 		return e, fmt.Errorf("%s is not for rules: it is ours, a trace of the way, or says how to read the body", name)

@@ -161,7 +161,7 @@ func (c *compiler) scores() {
 func (c *compiler) groups() {
 	seen := make(map[string]bool)
 	for _, g := range c.src.Groups {
-		if !groupName.MatchString(g.Name) {
+		if !groupName().MatchString(g.Name) {
 			c.errs.add(g.place, "group %q: want lower_snake", g.Name)
 		}
 		if seen[g.Name] {
@@ -209,7 +209,7 @@ func (c *compiler) compilePatterns() {
 	c.rules.texts = c.src.Patterns
 	var ps []pattern.Pattern
 	for _, p := range c.src.Patterns {
-		if !symbolName.MatchString(p.Name) {
+		if !symbolName().MatchString(p.Name) {
 			c.errs.add(p.place, "pattern %q: want UPPER_SNAKE", p.Name)
 		}
 		if c.patterns[p.Name] {
@@ -257,7 +257,7 @@ func validArea(in string) bool {
 }
 
 func (c *compiler) rule(s ruleSource, env map[string]any) {
-	if !symbolName.MatchString(s.Symbol) {
+	if !symbolName().MatchString(s.Symbol) {
 		c.errs.add(s.place, "symbol %q: want UPPER_SNAKE", s.Symbol)
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/pelletier/go-toml/v2/unstable"
 
@@ -110,10 +111,15 @@ func (e Errors) sort(files []File) {
 	})
 }
 
+// Compiled when a rule is first read: most commands read none.
 var (
-	symbolName = regexp.MustCompile(`^[A-Z][A-Z0-9_]{1,63}$`)
-	groupName  = regexp.MustCompile(`^[a-z][a-z0-9_]{1,63}$`)
+	symbolName = onFirstUse(`^[A-Z][A-Z0-9_]{1,63}$`)
+	groupName  = onFirstUse(`^[a-z][a-z0-9_]{1,63}$`)
 )
+
+func onFirstUse(pattern string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
+}
 
 // reader turns one file into source.
 type reader struct {
@@ -233,7 +239,7 @@ func (r *reader) value(n *unstable.Node) (value, error) {
 }
 
 func (r *reader) score(name string, v value) {
-	if !symbolName.MatchString(name) {
+	if !symbolName().MatchString(name) {
 		r.errs.add(v.place, "%q is no symbol: want UPPER_SNAKE", name)
 		return
 	}
