@@ -3,6 +3,7 @@ package queue
 import (
 	"errors"
 	"io"
+	"slices"
 	"time"
 
 	"mailweir/mail"
@@ -200,11 +201,14 @@ func (q *Queue) wait(b *batch) error {
 }
 
 // Delete removes a message for good.
-func (q *Queue) Delete(id mail.ID) error { return q.end(id, statusDeleted) }
+func (q *Queue) Delete(id mail.ID, only ...Filter) error { return q.end(id, only, statusDeleted) }
 
-func (q *Queue) end(id mail.ID, status uint8) error {
+func (q *Queue) end(id mail.ID, only []Filter, status uint8) error {
 	q.mu.Lock()
-	e, err := q.resting(id)
+	e, err := q.resting(id, only)
+	if err == nil && slices.ContainsFunc(only, Filter.reads) {
+		e, _, _, err = q.atHand(id, only)
+	}
 	if err != nil {
 		q.mu.Unlock()
 		return err

@@ -1,15 +1,24 @@
 package queue
 
 import (
+	"slices"
+
 	"mailweir/mail"
 )
 
+// What an admin does to a message can be limited to what filters select: the
+// message is looked at under the same lock that it is changed under. Who chose it
+// some moments ago, as one that is held, must not delete it on its way, which
+// somebody else has opened meanwhile.
+
 // resting finds a message that an admin may change now. The caller holds q.mu.
-func (q *Queue) resting(id mail.ID) (*entry, error) {
+func (q *Queue) resting(id mail.ID, only []Filter) (*entry, error) {
 	e := q.entries[id]
 	switch {
 	case e == nil:
 		return nil, ErrNotFound
+	case slices.ContainsFunc(only, func(f Filter) bool { return !q.matcher(f).memory(e) }):
+		return nil, ErrChanged
 	case e.active > 0:
 		return nil, ErrActive
 	}
@@ -18,8 +27,8 @@ func (q *Queue) resting(id mail.ID) (*entry, error) {
 
 // atHand is resting with the message and its states. The caller holds q.mu,
 // which may be given up meanwhile.
-func (q *Queue) atHand(id mail.ID) (*entry, *stored, []rcptState, error) {
-	e, err := q.resting(id)
+func (q *Queue) atHand(id mail.ID, only []Filter) (*entry, *stored, []rcptState, error) {
+	e, err := q.resting(id, only)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -28,18 +37,23 @@ func (q *Queue) atHand(id mail.ID) (*entry, *stored, []rcptState, error) {
 		return nil, nil, nil, err
 	}
 	states := q.texts(e, s)
-	if _, err := q.resting(id); err != nil { // it may have gone, or be on its way
+	if _, err := q.resting(id, only); err != nil { // it may have gone, or be on its way
 		return nil, nil, nil, err
+	}
+	for _, f := range only {
+		if it := describe(id, e.state(), e.size, s, states); !f.selects(&it) {
+			return nil, nil, nil, ErrChanged
+		}
 	}
 	return e, s, states, nil
 }
 
 // Hold keeps every recipient of a message until Release.
-func (q *Queue) Hold(id mail.ID) error { return q.holdAll(id, heldByAdmin) }
+func (q *Queue) Hold(id mail.ID, only ...Filter) error { return q.holdAll(id, heldByAdmin, only...) }
 
 // holdAll holds every recipient of a message that is not held yet.
-func (q *Queue) holdAll(id mail.ID, reason string) error {
-	return q.change(id, recHold, func(_ *entry, r *rcpt) bool {
+func (q *Queue) holdAll(id mail.ID, reason string, only ...Filter) error {
+	return q.change(id, only, recHold, func(_ *entry, r *rcpt) bool {
 		if r.hold != 0 {
 			return false
 		}
@@ -53,8 +67,8 @@ const heldByAdmin = "admin"
 
 // Release queues the held recipients of a message again; once, however often
 // it is asked. The time until expiry starts anew.
-func (q *Queue) Release(id mail.ID) error {
-	return q.change(id, recRelease, func(e *entry, r *rcpt) bool {
+func (q *Queue) Release(id mail.ID, only ...Filter) error {
+	return q.change(id, only, recRelease, func(e *entry, r *rcpt) bool {
 		if r.hold == 0 {
 			return false
 		}
@@ -67,8 +81,8 @@ func (q *Queue) Release(id mail.ID) error {
 // Reroute sends the recipients of a message to another destination from now
 // on, whatever Route says, and makes them due; "" gives them back to Route.
 // Held ones stay held. The new destination is durable with the message.
-func (q *Queue) Reroute(id mail.ID, to mail.Destination) error {
-	return q.change(id, recDefer, func(e *entry, r *rcpt) bool {
+func (q *Queue) Reroute(id mail.ID, to mail.Destination, only ...Filter) error {
+	return q.change(id, only, recDefer, func(e *entry, r *rcpt) bool {
 		if r.dom.to == to {
 			return false
 		}
@@ -99,9 +113,9 @@ func (q *Queue) Reroutes() []mail.Destination {
 
 // change applies an admin's will to the pending recipients of a message and
 // waits until that is durable.
-func (q *Queue) change(id mail.ID, kind recordType, apply func(*entry, *rcpt) bool) error {
+func (q *Queue) change(id mail.ID, only []Filter, kind recordType, apply func(*entry, *rcpt) bool) error {
 	q.mu.Lock()
-	e, _, states, err := q.atHand(id)
+	e, _, states, err := q.atHand(id, only)
 	if err != nil {
 		q.mu.Unlock()
 		return err
@@ -126,9 +140,9 @@ func (q *Queue) change(id mail.ID, kind recordType, apply func(*entry, *rcpt) bo
 // it: the sender gets a DSN, does not want one, or must not be sent one. The
 // last is ErrNoReturn: such recipients are held as undeliverable, those that
 // were held for another reason stay so.
-func (q *Queue) Bounce(id mail.ID) error {
+func (q *Queue) Bounce(id mail.ID, only ...Filter) error {
 	q.mu.Lock()
-	e, s, states, err := q.atHand(id)
+	e, s, states, err := q.atHand(id, only)
 	if err != nil {
 		q.mu.Unlock()
 		return err

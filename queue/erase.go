@@ -24,7 +24,7 @@ import (
 var ErrPlain = errors.New("queue: the spool holds clear text")
 
 // Erase removes a message because a person asked for it.
-func (q *Queue) Erase(id mail.ID) error { return q.end(id, statusErased) }
+func (q *Queue) Erase(id mail.ID, only ...Filter) error { return q.end(id, only, statusErased) }
 
 // Reports finds the DSNs of ours, still in the queue, that tell of one of the
 // messages: they quote header sections and recipients.

@@ -21,6 +21,9 @@ var (
 	ErrNotFound = errors.New("queue: no such message")
 	// ErrActive: the message is being relayed this very moment.
 	ErrActive = errors.New("queue: message is being relayed right now")
+	// ErrChanged: an act was for what a filter selects, and the message is no
+	// longer, or never was, of those. Nothing was done.
+	ErrChanged = errors.New("queue: the message is none of those that were meant, any more")
 	// ErrNoReturn: a message was to be returned, but no DSN may go to its
 	// sender, who may be forged: it is held instead.
 	ErrNoReturn = errors.New("queue: its sender is not proven, no DSN may go there: it is held as undeliverable; delete it")

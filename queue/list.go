@@ -117,7 +117,7 @@ func (m *matcher) to(d *domain) bool {
 const NullReverse mail.Path = "<>"
 
 // reads reports that memory is not enough.
-func (f *Filter) reads() bool { return f.Reverse != "" || f.Recipient != "" }
+func (f Filter) reads() bool { return f.Reverse != "" || f.Recipient != "" }
 
 // selects decides what needs the message.
 func (f *Filter) selects(it *Item) bool {

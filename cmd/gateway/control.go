@@ -48,9 +48,10 @@ import (
 //	POST /reputation/forget       body: {"sender":"sender.example"}, or an IP
 //	                              address; answer: true when it was known
 //	POST /queue/{verb}            verb: flush hold release delete bounce reroute;
-//	                              body: {"ids":[...],"to":"host:port","held":true}
-//	                              (flush without ids: all; held: those alone that
-//	                              are); answer: one result a line
+//	                              body: {"ids":[...],"to":"host:port",
+//	                              "only":"FILTER"} (flush without ids: all;
+//	                              only: nothing is done to what it does not select
+//	                              by then); answer: one result a line
 //
 // No lock of the queue is held while a client is written to: one that reads
 // slowly, or not at all, holds up nobody.

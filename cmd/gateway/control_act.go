@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -19,9 +20,10 @@ import (
 type actionRequest struct {
 	IDs []string `json:"ids"`
 	To  string   `json:"to,omitempty"` // reroute: the next hop; routeOfConfig gives it back
-	// Held: nothing is done to a message that is not held. Who works on the
-	// quarantine must not delete those that are under way by mistake.
-	Held bool `json:"held,omitempty"`
+	// Only is a FILTER: nothing is done to a message that it does not select at
+	// the moment of the act. Who works on the quarantine, or has confirmed a list,
+	// must not delete what somebody else let go meanwhile.
+	Only string `json:"only,omitempty"`
 	// Keys are master keys, as in a key file; only to change them.
 	Keys string `json:"keys,omitempty"`
 	// Address is whose data an erasure is about.
@@ -39,6 +41,8 @@ type actionResult struct {
 	// Gone: there is no such message, any more.
 	Gone bool `json:"gone,omitempty"`
 	Held bool `json:"held,omitempty"` // it cannot be flushed
+	// Changed: the message is none of those that Only selects, any more.
+	Changed bool `json:"changed,omitempty"`
 	// Flushed is how many messages are due now; only without IDs.
 	Flushed *int `json:"flushed,omitempty"`
 	// Answers is how many were forgotten; only in the first line of an erasure.
@@ -67,15 +71,12 @@ func (g *gateway) serveAction(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	a, err := g.action(r.PathValue("verb"), body.To)
+	a, err := g.action(r.PathValue("verb"), body.To, body.Only)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
 	a.by = peerOf(r)
-	if body.Held {
-		a.do = g.ifHeld(a.do)
-	}
 	out := newStream(w)
 	if a.verb == "flush" && len(body.IDs) == 0 {
 		n := g.queue.Flush()
@@ -102,20 +103,24 @@ func (g *gateway) actOn(ctx context.Context, a *action, ids []string, out *strea
 	return true
 }
 
-// action makes an action ready.
-func (g *gateway) action(verb, to string) (*action, error) {
+// action makes an action ready; only is the filter of those that it is for.
+func (g *gateway) action(verb, to, only string) (*action, error) {
 	a := &action{verb: verb, to: to}
+	f, err := parseOnly(only)
+	if err != nil {
+		return nil, err
+	}
 	switch verb {
 	case "flush":
 		a.do = g.flush
 	case "hold":
-		a.do = g.queue.Hold
+		a.do = func(id mail.ID) error { return g.queue.Hold(id, f...) }
 	case "release":
-		a.do = g.release
+		a.do = func(id mail.ID) error { return g.release(id, f...) }
 	case "delete":
-		a.do = g.queue.Delete
+		a.do = func(id mail.ID) error { return g.queue.Delete(id, f...) }
 	case "bounce":
-		a.do = g.queue.Bounce
+		a.do = func(id mail.ID) error { return g.queue.Bounce(id, f...) }
 	case "reroute":
 		next, err := nextHop(to)
 		if err != nil {
@@ -124,7 +129,7 @@ func (g *gateway) action(verb, to string) (*action, error) {
 		if next != "" {
 			g.relay.add(next)
 		}
-		a.do = func(id mail.ID) error { return g.queue.Reroute(id, next) }
+		a.do = func(id mail.ID) error { return g.queue.Reroute(id, next, f...) }
 	default:
 		return nil, fmt.Errorf("no verb %q", verb)
 	}
@@ -173,27 +178,26 @@ func (g *gateway) act(a *action, s string) actionResult {
 	}
 	if err != nil {
 		g.log.Warn("queue action failed", append(attrs, "error", err)...)
-		return actionResult{ID: s, Error: err.Error(), Gone: errors.Is(err, queue.ErrNotFound), Held: err == errHeld}
+		return actionResult{ID: s, Error: err.Error(), Gone: errors.Is(err, queue.ErrNotFound), Held: err == errHeld, Changed: errors.Is(err, queue.ErrChanged)}
 	}
 	g.log.Info("queue action", attrs...)
 	g.history.Append(id, a.verb, time.Now(), actionRecord{a.by, a.to})
 	return actionResult{ID: s, OK: true}
 }
 
-var (
-	errHeld    = errors.New("held: release it first")
-	errNotHeld = errors.New("it is not held: nothing was done; 'gateway queue show' tells where it is")
-)
+var errHeld = errors.New("held: release it first")
 
-// ifHeld does something to held messages alone.
-func (g *gateway) ifHeld(do func(mail.ID) error) func(mail.ID) error {
-	return func(id mail.ID) error {
-		item, there := g.queue.Get(id)
-		if there && item.State != queue.Held {
-			return errNotHeld
-		}
-		return do(id) // which tells who asks for one that is gone
+// parseOnly reads a filter that may be none.
+func parseOnly(query string) ([]queue.Filter, error) {
+	if query == "" {
+		return nil, nil
 	}
+	v, err := url.ParseQuery(query)
+	if err != nil {
+		return nil, err
+	}
+	f, err := parseFilter(v)
+	return []queue.Filter{f}, err
 }
 
 func (g *gateway) flush(id mail.ID) error {

@@ -12,8 +12,8 @@ import (
 )
 
 // serveErase does what 'gateway privacy erase' wants of a running gateway: it
-// forgets that an address was answered, ends messages for good, with the DSNs that
-// tell of them, and destroys the keys of all that is over. The log does not get
+// forgets that an address was answered, ends messages for good that are held, with
+// the DSNs that tell of them, and destroys the keys of all that is over. The log does not get
 // the address.
 func (g *gateway) serveErase(w http.ResponseWriter, r *http.Request) {
 	var body actionRequest
@@ -30,16 +30,18 @@ func (g *gateway) serveErase(w http.ResponseWriter, r *http.Request) {
 		}
 		ids = append(ids, id)
 	}
+	var reports []string
 	for _, id := range g.queue.Reports(ids...) {
-		body.IDs = append(body.IDs, id.String())
+		reports = append(reports, id.String())
 	}
-	a := &action{verb: "erase", by: peerOf(r), do: g.queue.Erase}
-	out := newStream(w)
-	answers := g.forgetAnswers(mail.Path(body.Address), a.by)
-	if out.write(answers) != nil || !g.actOn(r.Context(), a, body.IDs, out) {
+	by, out := peerOf(r), newStream(w)
+	held := &action{verb: "erase", by: by, do: func(id mail.ID) error { return g.queue.Erase(id, queue.Filter{State: queue.Held}) }}
+	told := &action{verb: "erase", by: by, do: func(id mail.ID) error { return g.queue.Erase(id) }}
+	answers := g.forgetAnswers(mail.Path(body.Address), by)
+	if out.write(answers) != nil || !g.actOn(r.Context(), held, body.IDs, out) || !g.actOn(r.Context(), told, reports, out) {
 		return
 	}
-	out.write(g.shred(r.Context(), a.by))
+	out.write(g.shred(r.Context(), by))
 }
 
 // serveSettle is before an export, which would miss what waits, and before an
@@ -107,6 +109,8 @@ func (c *control) erase(address string, ids []string) (e erasure, err error) {
 			e.stays = append(e.stays, fmt.Sprintf("the text of messages that are over, for a day at most: %s", r.Error))
 		case r.OK && r.Keys == nil:
 			e.messages++
+		case r.Changed:
+			e.stays = append(e.stays, fmt.Sprintf("message %s, which is on its way since a moment ago", r.ID))
 		case !r.OK && !r.Gone:
 			e.stays = append(e.stays, fmt.Sprintf("message %s: %s", r.ID, r.Error))
 		}

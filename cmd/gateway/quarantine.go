@@ -56,6 +56,5 @@ func quarantineCommand(ctx context.Context, std stdio, args []string) (int, erro
 	if err != nil {
 		return exitError, err
 	}
-	a.held = true
 	return queueVerbs[a.verb](ctx, std, cfg, &a)
 }

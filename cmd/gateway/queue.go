@@ -36,8 +36,9 @@ act on whole messages, also on recipients that no filter named. "-" in place of
 IDs reads them from standard input, one a line.
 
 A verb with a filter (but flush) tells how many messages it found and asks
-before it acts; delete and bounce ask for named IDs too. --yes answers. Without
-a terminal to ask on, IDs are acted on at once and filters need --yes.
+before it acts; delete and bounce, which cannot be undone, ask for named IDs too.
+--yes answers; without a terminal to ask on it is needed. What a filter no longer
+selects when its turn comes is left alone.
 
 list, show, why and summary also read the spool of a gateway that is not
 running, and key rotate changes it; the others need the running one. States:
@@ -58,7 +59,6 @@ type queueArgs struct {
 	ids    []string
 	filter queue.Filter
 	given  bool // a filter
-	held   bool // nothing is done to messages that are not held
 }
 
 // queueVerbs says how each verb is run.

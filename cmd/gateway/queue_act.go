@@ -31,8 +31,8 @@ func actOnQueue(ctx context.Context, std stdio, cfg *config.Config, a *queueArgs
 	if a.verb == "flush" && len(a.ids) == 0 && !a.given {
 		return act(c, std, a, [][]string{nil}, 1)
 	}
-	if a.asksFirst() && !a.yes && !terminal {
-		return exitError, fmt.Errorf("%s would touch every message that matches, and there is no terminal to ask on: add --yes", a.verb)
+	if a.asks() && !a.yes && !terminal {
+		return exitError, fmt.Errorf("%s, and there is no terminal to ask on: nothing was done; add --yes", a.danger())
 	}
 	if a.given {
 		ids, err := c.ids(a.filter)
@@ -47,13 +47,22 @@ func actOnQueue(ctx context.Context, std stdio, cfg *config.Config, a *queueArgs
 	return act(c, std, a, slices.Collect(slices.Chunk(a.ids, actChunk)), len(a.ids))
 }
 
-// asksFirst: a filter may select more than was meant.
-func (a *queueArgs) asksFirst() bool { return a.given && a.verb != "flush" }
+// asks: what destroys mail cannot be undone, and a filter may select more than
+// was meant.
+func (a *queueArgs) asks() bool { return a.destroys() || a.given && a.verb != "flush" }
+
+func (a *queueArgs) destroys() bool { return a.verb == "delete" || a.verb == "bounce" }
+
+func (a *queueArgs) danger() string {
+	if a.given {
+		return a.verb + " would touch every message that matches"
+	}
+	return a.verb + " cannot be undone"
+}
 
 // confirmed asks, where that is due.
 func (a *queueArgs) confirmed(std stdio) bool {
-	destroys := a.verb == "delete" || a.verb == "bounce"
-	if a.yes || len(a.ids) == 0 || !a.asksFirst() && !destroys {
+	if a.yes || len(a.ids) == 0 || !a.asks() {
 		return true
 	}
 	what := messages(len(a.ids))
@@ -85,7 +94,7 @@ var done = map[string]string{
 }
 
 // tally is what became of many messages.
-type tally struct{ done, failed, gone, held int }
+type tally struct{ done, failed, gone, held, changed int }
 
 func act(c *control, std stdio, a *queueArgs, chunks [][]string, n int) (int, error) {
 	var t tally
@@ -95,7 +104,7 @@ func act(c *control, std stdio, a *queueArgs, chunks [][]string, n int) (int, er
 	p := newProgress(std.err, n)
 	var err error
 	for _, ids := range chunks {
-		if err = c.act(a.verb, actionRequest{IDs: ids, To: a.to, Held: a.held}, func(r actionResult) error {
+		if err = c.act(a.verb, actionRequest{IDs: ids, To: a.to, Only: filterQuery(a.filter).Encode()}, func(r actionResult) error {
 			p.step()
 			return t.result(std, a, r)
 		}); err != nil {
@@ -116,8 +125,8 @@ func act(c *control, std stdio, a *queueArgs, chunks [][]string, n int) (int, er
 }
 
 // result counts and prints one result. Of many that a filter selected only
-// failures are told one by one; one that has left meanwhile is none, nor is
-// one that is held when others are flushed.
+// failures are told one by one; one that has left or changed meanwhile is none,
+// nor is one that is held when others are flushed.
 func (t *tally) result(std stdio, a *queueArgs, r actionResult) error {
 	switch {
 	case r.OK:
@@ -126,6 +135,8 @@ func (t *tally) result(std stdio, a *queueArgs, r actionResult) error {
 		t.gone++
 	case r.Held && a.given:
 		t.held++
+	case r.Changed && a.given:
+		t.changed++
 	default:
 		t.failed++
 	}
@@ -136,18 +147,30 @@ func (t *tally) result(std stdio, a *queueArgs, r actionResult) error {
 	switch {
 	case r.Flushed != nil:
 		_, err = fmt.Fprintf(std.out, "%s: %s\n", messages(*r.Flushed), done[a.verb])
-	case !r.OK && !((r.Gone || r.Held) && a.given):
-		_, err = fmt.Fprintf(std.err, "%s: %s\n", r.ID, r.Error)
+	case !r.OK && !((r.Gone || r.Held || r.Changed) && a.given):
+		_, err = fmt.Fprintf(std.err, "%s: %s\n", r.ID, a.said(r))
 	case !a.given:
 		_, err = fmt.Fprintf(std.out, "%s: %s\n", r.ID, done[a.verb])
 	}
 	return err
 }
 
+// said is why something could not be done. IDs alone have a filter in the
+// quarantine.
+func (a *queueArgs) said(r actionResult) string {
+	if r.Changed && !a.given {
+		return "it is not held: nothing was done; 'gateway queue show' tells where it is"
+	}
+	return r.Error
+}
+
 func (t *tally) print(w io.Writer, verb string) {
 	fmt.Fprintf(w, "%s: %s\n", messages(t.done), done[verb])
 	if t.gone > 0 {
 		fmt.Fprintf(w, "%d had left before\n", t.gone)
+	}
+	if t.changed > 0 {
+		fmt.Fprintf(w, "%d were no longer what the filter selects: nothing was done to them\n", t.changed)
 	}
 	if t.held > 0 {
 		fmt.Fprintf(w, "%d are held\n", t.held)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -97,8 +98,8 @@ func terminal(t *testing.T) (in, keys *os.File) {
 	return in, keys
 }
 
-// Without a terminal IDs are acted on at once and filters need --yes; on a
-// terminal a person is asked before mail is destroyed.
+// A person at a terminal is asked before mail is destroyed, and before all that
+// a filter selects is touched; without a terminal that needs --yes.
 func TestQueueAsks(t *testing.T) {
 	w := newQueueWorld(t)
 	in, keys := terminal(t)
@@ -120,7 +121,7 @@ func TestQueueAsks(t *testing.T) {
 	}
 	id, other := w.put(hold, "bob@example.org"), w.put(hold, "bob@two.example")
 	for _, verb := range []string{"delete", "bounce", "hold", "release", "reroute --to mx.example.org:25"} {
-		w.expect(1, "queue "+verb+" --domain example.org", "there is no terminal to ask on: add --yes")
+		w.expect(1, "queue "+verb+" --domain example.org", "there is no terminal to ask on: nothing was done; add --yes")
 	}
 	for _, step := range []struct {
 		answer, line, want string
@@ -140,13 +141,59 @@ func TestQueueAsks(t *testing.T) {
 	w.expect(0, "queue list", "0 messages")
 
 	id, other = w.put(hold, "bob@example.org"), w.put(hold, "bob@example.org")
-	w.expect(0, "queue delete "+id, id+": deleted")
+	w.expect(1, "queue delete "+id, "there is no terminal to ask on: nothing was done; add --yes")
+	w.expect(0, "queue delete --yes "+id, id+": deleted")
 	w.expect(0, "queue delete --all --yes", "1 message: deleted")
-	w.expect(1, "queue delete "+other, "no such message")
+	w.expect(1, "queue delete --yes "+other, "no such message")
 	id = w.put(hold, "bob@example.org")
-	code, out, errs := w.cliIn(stdio{in: strings.NewReader(id + "\n\n" + other + "\n")}, "queue delete -")
+	code, out, errs := w.cliIn(stdio{in: strings.NewReader(id + "\n\n" + other + "\n")}, "queue delete --yes -")
 	if code != 1 || out != id+": deleted\n" || !strings.Contains(errs, other+": queue: no such message") {
 		t.Errorf("from standard input: %d %q %q", code, out, errs)
+	}
+}
+
+// prompt is standard error; it calls then when a question is put.
+type prompt struct {
+	bytes.Buffer
+	then func()
+}
+
+func (p *prompt) Write(b []byte) (int, error) {
+	if then := p.then; then != nil && bytes.Contains(b, []byte("[y/N]")) {
+		p.then = nil
+		then()
+	}
+	return p.Buffer.Write(b)
+}
+
+// What somebody else lets go while a person still thinks about the question is
+// none of those that he was asked about.
+func TestQueueLeavesAloneWhatChanged(t *testing.T) {
+	w := newQueueWorld(t)
+	in, keys := terminal(t)
+	for line, want := range map[string]string{
+		"queue delete --state held":                            "0 messages: deleted\n1 were no longer what the filter selects: nothing was done to them\n",
+		"queue bounce --state held":                            "0 messages: bounced\n1 were no longer",
+		"queue reroute --state held --to 192.0.2.1:25":         "0 messages: rerouted\n1 were no longer",
+		"queue delete --state held --recipient b@down.example": "0 messages: deleted\n1 were no longer",
+		"quarantine delete --all":                              "0 messages: deleted\n1 were no longer",
+	} {
+		id, _ := mail.ParseID(w.put(hold, "b@down.example"))
+		var out bytes.Buffer
+		errs := &prompt{then: func() {
+			if err := w.gw.queue.Release(id); err != nil {
+				t.Error(err)
+			}
+			keys.WriteString("y\n")
+		}}
+		args := append(strings.Fields(line), "--config", w.path)
+		if code := dispatch(context.Background(), stdio{in: in, out: &out, err: errs}, args); code != 0 || !strings.HasPrefix(out.String(), want) {
+			t.Errorf("%s: %d\n%s%s", line, code, &out, errs)
+		}
+		if _, there := w.gw.queue.Get(id); !there || len(w.gw.queue.Reroutes()) > 0 {
+			t.Errorf("%s: it was touched", line)
+		}
+		w.until("it is deferred, or was never tried", func() bool { return w.gw.queue.Delete(id) == nil })
 	}
 }
 
@@ -210,7 +257,7 @@ func TestQueueAudit(t *testing.T) {
 	w := newQueueWorld(t)
 	id := w.put(hold, "bob@example.org")
 	w.expect(0, "queue reroute --to 192.0.2.1:25 "+id, id+": rerouted")
-	w.expect(0, "queue delete --json "+id, `{"id":"`+id+`","ok":true}`)
+	w.expect(0, "queue delete --yes --json "+id, `{"id":"`+id+`","ok":true}`)
 	w.expect(1, "queue release "+id, "no such message")
 	who := fmt.Sprintf(`"uid":%d,"pid":%d`, os.Getuid(), os.Getpid())
 	for _, want := range []string{
@@ -236,8 +283,8 @@ func TestQueueBounce(t *testing.T) {
 	w := newQueueWorld(t)
 	proven := w.deferred(nil, "bob@down.example")
 	forged := w.deferred(func(e *mail.Envelope) { e.MayReturn = false }, "bob@down.example")
-	w.expect(0, "queue bounce "+proven, proven+": bounced")
-	w.expect(1, "queue bounce "+forged, forged+": queue: its sender is not proven")
+	w.expect(0, "queue bounce --yes "+proven, proven+": bounced")
+	w.expect(1, "queue bounce --yes "+forged, forged+": queue: its sender is not proven")
 	w.expect(0, "queue list --state held --json", forged, `"reason":"undeliverable"`)
 	w.expect(0, "queue why "+forged, "no DSN may go there")
 	dsn := w.sink.Wait(t, 1, 10*time.Second)[0]
@@ -299,7 +346,7 @@ func TestQueueStopped(t *testing.T) {
 	w.expect(0, "queue why --json "+id, `"hold":"quarantine:GTUBE"`, `"limit":"held"`)
 	w.expect(0, "queue summary", "TOTAL      1")
 	w.expect(1, "queue show 01ARZ3NDEKTSV4RRFFQ69G5FAV", "no such message")
-	for _, verb := range []string{"flush", "hold", "release", "delete", "bounce", "reroute --to 192.0.2.1:25"} {
+	for _, verb := range []string{"flush", "hold", "release", "delete --yes", "bounce --yes", "reroute --to 192.0.2.1:25"} {
 		w.expect(1, "queue "+verb+" "+id, "the gateway is not running")
 	}
 	w.expect(1, "queue delete --all --yes", "the gateway is not running")

@@ -62,17 +62,22 @@ func (g *gateway) startTeacher(ctx context.Context) error {
 }
 
 // release is the verb of the queue, with its lesson.
-func (g *gateway) release(id mail.ID) error {
+func (g *gateway) release(id mail.ID, only ...queue.Filter) error {
 	facts := g.teacher.read(id)
-	if err := g.queue.Release(id); err != nil {
+	if facts == nil {
+		return g.queue.Release(id, only...)
+	}
+	err := g.queue.Release(id, append(only, queue.Filter{State: queue.Held})...)
+	if errors.Is(err, queue.ErrChanged) { // of several who ask at once, one teaches
+		return g.queue.Release(id, only...)
+	}
+	if err != nil {
 		return err
 	}
-	if facts != nil {
-		select {
-		case g.teacher.lessons <- released{id, facts}:
-		default:
-			g.log.Warn("a released message was not learned: too many at once", "id", id.String())
-		}
+	select {
+	case g.teacher.lessons <- released{id, facts}:
+	default:
+		g.log.Warn("a released message was not learned: too many at once", "id", id.String())
 	}
 	return nil
 }
