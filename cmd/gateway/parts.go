@@ -48,7 +48,7 @@ func (g *gateway) startMetrics(context.Context) error {
 		Address: string(g.cfg.Metrics.Address), Registry: registry, Ready: g.problems, Logger: g.log,
 	})
 	if err := s.Listen(); err != nil {
-		return fmt.Errorf("metrics: %w", err)
+		return err
 	}
 	g.background("metrics", s.Serve)
 	g.onStop("metrics", s.Shutdown)
@@ -166,6 +166,9 @@ func (g *gateway) startServer(o startOptions) error {
 			return fmt.Errorf("listener: %w", err)
 		}
 		g.listeners = append(g.listeners, l)
+	}
+	for _, address := range unused(o.inherited, g.listeners) {
+		g.log.Error("a socket from systemd is not served: no listener has its address", "address", address)
 	}
 	for k, l := range g.listeners {
 		c := g.cfg.Listeners[k]

@@ -3,10 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -25,7 +28,7 @@ is wrong the old ones stay in force and the log says why. Listener addresses,
 data_dir and the metrics address need a restart.
 
 Sockets passed by systemd (LISTEN_FDS) are used for the listeners of the same
-address.
+address; one that no listener has is not served, and the log says so.
 
 exit status: 0 after an orderly stop, 1 when it could not start or run, 2 for
 wrong arguments.
@@ -129,7 +132,26 @@ func listen(address string, inherited []net.Listener) (net.Listener, error) {
 			return l, nil
 		}
 	}
-	return net.Listen("tcp", address)
+	l, err := net.Listen("tcp", address)
+	return l, explainBind(err)
+}
+
+// explainBind says what to do about a port that is not for everybody.
+func explainBind(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w: a port below 1024 needs root, CAP_NET_BIND_SERVICE, or a socket from systemd for this very address", err)
+	}
+	return err
+}
+
+// unused are the sockets that systemd passed for no listener of the config.
+func unused(inherited, listeners []net.Listener) (addresses []string) {
+	for _, l := range inherited {
+		if !slices.Contains(listeners, l) {
+			addresses = append(addresses, l.Addr().String())
+		}
+	}
+	return addresses
 }
 
 // sameAddress compares addresses as they are bound: ":25" and "[::]:25" are

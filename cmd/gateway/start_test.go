@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -82,5 +84,19 @@ func TestLongDataDir(t *testing.T) {
 	err = (&gateway{cfg: cfg}).startControl(context.Background())
 	if err == nil || !strings.Contains(err.Error(), "shorter data_dir") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestBindHint: who starts without root for the first time learns what is
+// missing; a port that is taken needs no advice.
+func TestBindHint(t *testing.T) {
+	for errno, hint := range map[syscall.Errno]bool{syscall.EACCES: true, syscall.EPERM: true, syscall.EADDRINUSE: false} {
+		err := explainBind(&net.OpError{Op: "listen", Net: "tcp", Err: os.NewSyscallError("bind", errno)})
+		if got := strings.Contains(err.Error(), "CAP_NET_BIND_SERVICE"); got != hint || !errors.Is(err, errno) {
+			t.Errorf("%v: %v", errno, err)
+		}
+	}
+	if explainBind(nil) != nil {
+		t.Error("success has a hint")
 	}
 }

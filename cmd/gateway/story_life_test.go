@@ -145,6 +145,36 @@ func TestActivation(t *testing.T) {
 	}
 }
 
+// TestActivationOfNoListener: a socket that no listener has would let clients
+// wait in its backlog for ever. The log says so, and the others are served.
+func TestActivationOfNoListener(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, t.TempDir())
+	w.write("gateway.toml", plainConfig)
+	var files []*os.File
+	for _, name := range []string{"Listen2", "Listen"} {
+		l, err := net.Listen("tcp", w.names[name])
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		file, err := l.(*net.TCPListener).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		files = append(files, file)
+	}
+	w.startWith(files)
+	if err := w.gw.waitLog(`"level":"ERROR","msg":"a socket from systemd is not served.*"address":"`+w.names["Listen2"]+`"`, 0); err != nil {
+		t.Error(err)
+	}
+	if n := w.gw.count("a socket from systemd"); n != 1 {
+		t.Errorf("%d sockets are said not to be served", n)
+	}
+	w.hello(t)
+}
+
 // waitFor polls for what a test cannot be told of.
 func waitFor(t *testing.T, done func() bool) {
 	t.Helper()

@@ -60,7 +60,8 @@ func whyCommand(ctx context.Context, std stdio, args []string) (int, error) {
 		return exitError, err
 	}
 	if len(events) == 0 && here == nil {
-		return exitError, fmt.Errorf("nothing is known of %s; verdicts are kept for %s", id, cfg.History.Keep)
+		return exitError, fmt.Errorf(
+			"nothing is known of %s; verdicts are kept for %s, and a connection that began no transaction is only in the log", id, config.FormatDuration(cfg.History.Keep))
 	}
 	x := newExplainer(cfg)
 	for _, e := range events {
