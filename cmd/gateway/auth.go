@@ -142,12 +142,17 @@ func (t *authTrace) traceSPF(ctx context.Context, addr netip.Addr, given bool) {
 	switch {
 	case r.Problem != "":
 		wrong("%s", printable(r.Problem))
+	case r.Status == spf.None && near(t.dns.log.answers("TXT", t.Domain), "v=spf") != "":
+		wrong("%q is no record: it must begin with \"v=spf1\" and a space", near(t.dns.log.answers("TXT", t.Domain), "v=spf"))
 	case r.Status == spf.None:
 		wrong("no record: receivers cannot tell who may send as %s", t.Domain)
 	case !given && r.Status == spf.Pass:
 		wrong("everybody passes, by %s", printable(r.Mechanism))
 	case !given && r.Status == spf.Neutral:
 		wrong("the record says nothing about other hosts: it should end in -all or ~all")
+	}
+	if t.SPF.Record != "" {
+		t.SPF.Problems = append(t.SPF.Problems, spfAdvice(t.SPF.Record)...)
 	}
 	if r.Lookups > 8 && r.Status != spf.PermError {
 		wrong("%d of 10 allowed look-ups are used: one provider's change away from permerror", r.Lookups)
@@ -161,11 +166,15 @@ func (t *authTrace) traceKey(ctx context.Context, selector string) keyTrace {
 	k := keyTrace{Selector: selector, Problems: []string{}}
 	wrong := func(s string) { k.Problems = append(k.Problems, s) }
 	ctx, answer := dns.Observe(ctx)
-	txts, err := t.dns.LookupTXT(ctx, selector+"._domainkey."+t.Domain)
+	name := selector + "._domainkey." + t.Domain
+	txts, err := t.dns.LookupTXT(ctx, name)
 	k.DNSSEC = answer.All()
 	switch {
 	case err != nil:
 		wrong(err.Error())
+		if misplaced := t.twice(ctx, name); dns.IsNotFound(err) && misplaced != "" {
+			wrong(misplaced)
+		}
 		return k
 	case len(txts) > 1:
 		wrong("several records: verifiers may take any of them")
@@ -178,12 +187,12 @@ func (t *authTrace) traceKey(ctx context.Context, selector string) keyTrace {
 	}
 	switch {
 	case err != nil:
-		wrong(err.Error())
+		wrong(err.Error() + withoutType(txts[0]))
 	case key.IsRSA() && key.Bits < recommendedBits:
 		wrong(fmt.Sprintf("an RSA key of %d bits is short: %d are recommended", key.Bits, recommendedBits))
 	}
-	if err == nil && key.Testing {
-		wrong("t=y: failures are treated like unsigned mail")
+	if err == nil {
+		k.Problems = append(k.Problems, keyAdvice(key)...)
 	}
 	return k
 }

@@ -192,3 +192,68 @@ func TestAuthTraceDNSSEC(t *testing.T) {
 		}
 	}
 }
+
+// TestAuthAdvice: what was meant to be a record, or looks as if it said more than
+// it does, is told of.
+func TestAuthAdvice(t *testing.T) {
+	const key = "p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
+	server := dnstest.Start(t, `
+		quoted.example                  TXT "\"v=spf1 -all\""
+		space.example                   TXT " v=spf1 -all"
+		v2.example                      TXT "v=spf2.0 -all"
+		equals.example                  TXT "v=spf1 include=_spf.x.example -all"
+		behind.example                  TXT "v=spf1 ~all include:x.example redirect=y.example exp=z.example"
+		ptr.example                     TXT "v=spf1 ?PTR:x.example -all"
+		many.example                    TXT "v=spf1 a/24 mx ip4:203.0.113.0/24 exists:%{i}.x.example x=y -all"
+		many.example                    A   198.51.100.1
+		many.example                    MX  0 .
+		_dmarc.semicolon.example        TXT "v=DMARC1 p=reject"
+		_dmarc.order.example            TXT "p=reject; v=DMARC1"
+		_dmarc.letters.example          TXT "v=dmarc1; p=reject"
+		place.example                   TXT "v=DMARC1; p=reject"
+		_dmarc.dot.example.dot.example  TXT "v=DMARC1; p=reject"
+		_dmarc.values.example           TXT "v=DMARC1; p=reject; adkim=strict; t=yes; psd=; polcy=x; fo=1; rua=a@values.example"
+		a._domainkey.key.example        TXT "v=DKIM1; `+key+`"
+		b._domainkey.key.example        TXT "v=DKIM1; k=ed25519; h=sha1; `+key+`"
+		c._domainkey.key.example        TXT "v=DKIM1; k=ed25519; s=tlsrpt; `+key+`"
+		d._domainkey.key.example.key.example TXT "v=DKIM1; k=ed25519; `+key+`"
+		!servfail e._domainkey.key.example
+	`)
+	for domain, want := range map[string]string{
+		"quoted":    `"\"v=spf1 -all\"" is no record`,
+		"space":     `" v=spf1 -all" is no record`,
+		"v2":        `"v=spf2.0 -all" is no record`,
+		"equals":    "include=_spf.x.example is read over, as an unknown modifier: include: is meant",
+		"behind":    "include:x.example is never looked at: it stands behind ~all|redirect=y.example is never looked at: it stands behind ~all",
+		"ptr":       "ptr is slow",
+		"many":      "",
+		"semicolon": "no record|\"v=DMARC1 p=reject\" is no record",
+		"order":     "no record|\"p=reject; v=DMARC1\" is no record",
+		"letters":   "no record|\"v=dmarc1; p=reject\" is no record",
+		"place":     "no record|there is one at place.example, where nobody looks for it: it belongs to _dmarc.place.example",
+		"dot":       "no record|there is one at _dmarc.dot.example.dot.example: the zone has its own name twice",
+		"values":    `adkim=strict has no effect: it must be r or s|t=yes has no effect|psd= has no effect|"polcy=x" is no tag of DMARC|no rua= with a valid URI`,
+	} {
+		got, _, _ := trace(t, server, "--json", domain+".example")
+		list, other := got.SPF.Problems, got.DMARC.Problems
+		if slices.Contains([]string{"semicolon", "order", "letters", "place", "dot", "values"}, domain) {
+			list, other = other, list
+		}
+		problems := strings.Split(want, "|")
+		if want == "" {
+			problems = nil
+		}
+		if len(other) != 1 || !slices.EqualFunc(list, problems, strings.Contains) {
+			t.Errorf("%s: %q and %q", domain, list, other)
+		}
+	}
+	got, _, _ := trace(t, server, "--json", "--selector", "a", "--selector", "b", "--selector", "c", "--selector", "d", "--selector", "e", "key.example")
+	for i, want := range []string{
+		"malformed RSA key; without k= it is taken for an RSA key", "key is for another hash algorithm: no signature", "key is for another service: no signature",
+		"not found there is one at d._domainkey.key.example.key.example", "temporary failure: server failure",
+	} {
+		if p := strings.Join(got.DKIM[i].Problems, " "); !strings.Contains(p, want) {
+			t.Errorf("%s: %q", got.DKIM[i].Selector, p)
+		}
+	}
+}

@@ -53,6 +53,9 @@ func (t *authTrace) traceDMARC(ctx context.Context) {
 		wrong(r.Err.Error())
 	case r.Status == dmarc.None && fault == "":
 		wrong("no record: anybody can write mail in the name of " + t.Domain)
+		if misplaced := t.misplaced(ctx); misplaced != "" {
+			wrong(misplaced)
+		}
 	case r.Record == nil: // the fault says it
 	case r.Record.Invalid:
 		wrong("p= is missing, or p=, sp= or np= is not valid: receivers take it for p=none")
@@ -64,16 +67,33 @@ func (t *authTrace) traceDMARC(ctx context.Context) {
 	if removed.MatchString(t.DMARC.Record) {
 		wrong("pct= has no effect any more (RFC 9989): t=y is what is left of it")
 	}
-	if r.Record != nil && len(r.Record.RUA) == 0 {
-		wrong("no rua=: nobody will tell you of failures")
-	}
 	if r.Record != nil {
+		t.DMARC.Problems = append(t.DMARC.Problems, policyAdvice(t.DMARC.Record)...)
+		if len(r.Record.RUA) == 0 {
+			wrong("no rua= with a valid URI (mailto:NAME@DOMAIN): nobody will tell you of failures")
+		}
 		for _, uri := range r.Record.RUA {
 			if problem := t.unauthorized(ctx, r.Domain, uri); problem != "" {
 				wrong(problem)
 			}
 		}
 	}
+}
+
+// misplaced tells where the record is that somebody meant to publish.
+func (t *authTrace) misplaced(ctx context.Context) string {
+	texts := t.dns.log.answers("TXT", "_dmarc."+t.Domain)
+	text := near(texts, "v=dmarc")
+	if i := slices.IndexFunc(texts, func(s string) bool { return strings.Contains(s, "v=DMARC1") }); text == "" && i >= 0 {
+		text = texts[i] // with its tags in another order
+	}
+	if text != "" {
+		return fmt.Sprintf("%q is no record: it must begin with v=DMARC1 and a semicolon", text)
+	}
+	if near(t.dns.log.answers("TXT", t.Domain), "v=dmarc1") != "" {
+		return fmt.Sprintf("there is one at %s, where nobody looks for it: it belongs to _dmarc.%[1]s", t.Domain)
+	}
+	return t.twice(ctx, "_dmarc."+t.Domain)
 }
 
 // unauthorized tells why reports will not go to an address outside of the

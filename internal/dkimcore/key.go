@@ -115,9 +115,16 @@ func (k *Key) IsRSA() bool { return k.rsa != nil }
 
 // Allows checks what the key record says about the signatures it is for.
 func (k *Key) Allows(s *Signature) error {
-	switch {
-	case k.kind != s.keyType:
+	if k.kind != s.keyType {
 		return errors.New("key is for another algorithm")
+	}
+	return k.Usable()
+}
+
+// Usable tells whether any signature of mail may use the key: all are made with
+// SHA-256.
+func (k *Key) Usable() error {
+	switch {
 	case k.hashes != nil && !slices.Contains(k.hashes, "sha256"):
 		return errors.New("key is for another hash algorithm")
 	case k.services != nil && !slices.Contains(k.services, "*") && !slices.Contains(k.services, "email"):
