@@ -202,7 +202,10 @@ func (m *signed) read(tags []dkimcore.Tag, now time.Time) string {
 	return dkimcore.CheckTimes(tags, now)
 }
 
-// read reads the rest of an ARC-Seal (section 4.1.3).
+// read reads the rest of an ARC-Seal (section 4.1.3). cv= compares with case, as
+// all values do whose description does not say otherwise (RFC 6376 section 3.2):
+// that of section 3.9 is ABNF only, in which "pass" could be "PASS". Where two
+// texts differ we take what the other validators take; no sealer writes it so.
 func (a *seal) read(tags []dkimcore.Tag) string {
 	cv, _ := dkimcore.Lookup(tags, "cv")
 	a.cv = cv.Value

@@ -143,6 +143,16 @@ func TestGenerateCases(t *testing.T) {
 		{"unknown-tag", tagged("s=s", "s=s; z9_x=what ever") + caseHead + "\r\n" + caseBody, key, "pass " + ed, "Unknown tags are ignored (section 3.2)."},
 		{"body-changed", relaxed + caseHead + "\r\n" + strings.Replace(caseBody, "bye", "Bye", 1), key, "fail " + ed + " body hash does not match", "bh= is over other octets (section 6.1.3)."},
 		{"two-signatures", strings.Replace(relaxed, "b=", "b=AAAA", 1) + simple + caseHead + "\r\n" + caseBody, key, "fail " + ed + " signature does not match\npass " + ed, "Each signature stands for itself (section 6.1)."},
+		{"algorithm-in-capitals", tagged("ed25519-sha256", "Ed25519-SHA256") + caseHead + "\r\n" + caseBody, key, "permerror example.org s Ed25519-SHA256 0 unknown algorithm", "Values compare with case unless their description says otherwise (section 3.2), although ABNF would not (RFC 5234 section 2.3)."},
+		{"canonicalisation-in-capitals", tagged("c=relaxed/relaxed", "c=Relaxed/relaxed") + caseHead + "\r\n" + caseBody, key, "permerror " + ed0 + " unknown canonicalisation", "The same for c=."},
+		{"query-in-capitals", tagged("s=s", "s=s; q=DNS/txt") + caseHead + "\r\n" + caseBody, key, "permerror " + ed0 + " unknown query method", "The same for q=."},
+		{"tag-in-capitals", tagged("s=s", "s=s; D=example.net") + caseHead + "\r\n" + caseBody, key, "pass " + ed, "Names of tags have case: D= is an unknown tag (section 3.2)."},
+		{"domain-in-capitals", tagged("d=example.org; s=s", "d=EXAMPLE.org; s=S; i=Joe@example.ORG") + caseHead + "\r\n" + caseBody, key, "pass example.org S ed25519-sha256 256", "Domain names have none."},
+		{"fields-in-capitals", tagged("h=From:Subject", "h=FROM:subject") + caseHead + "\r\n" + caseBody, key, "pass " + ed, "Nor have names of fields (section 3.5, h=)."},
+		{"key-version-in-capitals", relaxed + caseHead + "\r\n" + caseBody, strings.Replace(key, "DKIM1", "dkim1", 1), "permerror " + ed0 + " key record of another version", "v= of the key is compared as a string (section 3.6.1)."},
+		{"key-type-in-capitals", relaxed + caseHead + "\r\n" + caseBody, strings.Replace(key, "ed25519", "ED25519", 1), "permerror " + ed0 + " unknown key type", "Values of key records compare with case, too."},
+		{"key-hash-in-capitals", relaxed + caseHead + "\r\n" + caseBody, s.record("h=SHA256; "), "permerror " + ed + " key is for another hash algorithm", "An unknown hash is ignored, and no other is listed."},
+		{"key-flag-in-capitals", tagged("d=example.org", "d=example.org; i=joe@sub.example.org") + caseHead + "\r\n" + caseBody, s.record("t=S; "), "pass " + ed, "S is an unknown flag, and ignored."},
 		{"sha1", strings.Replace(relaxed, "ed25519-sha256", "rsa-sha1", 1) + caseHead + "\r\n" + caseBody, key, "permerror example.org s rsa-sha1 0 rsa-sha1 is no longer acceptable", "RFC 8301 section 3.1."},
 	} {
 		base := "testdata/cases/" + c.name
