@@ -88,7 +88,7 @@ func quirks(t testing.TB) []quirk {
 			if err := tmpl.Execute(&b, nil); err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
-			q.message = b.String()
+			q.message = strings.ReplaceAll(strings.ReplaceAll(b.String(), "\r\n", "\n"), "\n", "\r\n")
 			out = append(out, q)
 		}
 	}
