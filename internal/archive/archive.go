@@ -68,6 +68,7 @@ type reader func(data []byte, b *Budget, visit Visitor) (Oddities, error)
 var readers = map[string]reader{
 	"zip": readZip, "gzip": readGzip, "bzip2": readBzip2, "xz": readXZ, "lzma": readLZMA, "zstd": readZstd,
 	"tar": readTar, "7z": readSevenZip, "rar": readRAR, "tnef": readTNEF, "cab": readCabinet, "iso": readISO, "applesingle": readApple,
+	"macbinary": readMacBinary, "cpio": readCpio, "ar": readAr, "lz4": readLZ4,
 }
 
 // Known reports whether archives of a format can be looked into.

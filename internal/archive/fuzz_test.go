@@ -23,6 +23,9 @@ func FuzzWalk(f *testing.F) {
 	}
 	f.Add("rar", mailtest.RAR("a.exe", []byte("MZ")))
 	f.Add("tnef", mailtest.TNEF("a.exe", []byte("MZ")))
+	for _, kind := range []string{"cpio", "ar", "lz4", "macbinary"} {
+		f.Add(kind, mailtest.Packers[kind](f, "a.exe", []byte("MZ")))
+	}
 	f.Add("iso", mailtest.ISO("A.EXE", []byte("MZ")))
 	limits := Limits{
 		Depth: 6, Entries: 200, Unpacked: 4 << 20, Slow: 4 << 20, Ratio: 250, RatioFrom: 1 << 20,

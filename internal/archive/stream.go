@@ -9,6 +9,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
 	"github.com/ulikunitz/xz/lzma"
 )
 
@@ -74,6 +75,16 @@ func (z zstdErrors) Read(p []byte) (int, error) {
 		err = &LimitError{"dictionary"}
 	}
 	return n, err
+}
+
+// readLZ4: frames one after the other, the oldest form included. A frame's blocks
+// are of 4 MiB at most, and nothing is kept but two of them.
+func readLZ4(data []byte, b *Budget, visit Visitor) (Oddities, error) {
+	r := lz4.NewReader(bytes.NewReader(data))
+	if err := r.Apply(lz4.ConcurrencyOption(1)); err != nil {
+		return 0, damaged(err)
+	}
+	return 0, visit(&Entry{Size: -1}, &meter{r: r, b: b, packed: int64(len(data))})
 }
 
 // readLZMA visits the file of a .lzma:

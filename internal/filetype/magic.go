@@ -62,6 +62,7 @@ var signatures = []signature{
 	{0, "\xfd7zXZ\x00", XZ},
 	{0, "\x28\xb5\x2f\xfd", Zstd},
 	{0, "\x04\x22\x4d\x18", LZ4},
+	{0, "\x02\x21\x4c\x18", LZ4},
 	{0, "\x1f\x9d", Compress},
 	{0, "\x1f\xa0", Compress},
 	{0, "MSCF", CAB},
@@ -155,6 +156,8 @@ func weak(head []byte) Type {
 		return BMP
 	case tarHeader(head):
 		return Tar
+	case macBinary(head):
+		return MacBin
 	case pdf(head):
 		return PDF
 	}
@@ -188,6 +191,35 @@ func tarHeader(head []byte) bool {
 		}
 	}
 	return digits >= 3 && sum == want
+}
+
+// macBinary knows the form by what has to be zero, a name, lengths that are not,
+// and its checksum or, where it is older than that, by more zeros.
+func macBinary(head []byte) bool {
+	if len(head) < 128 || head[0] != 0 || head[1] == 0 || head[1] > 63 || head[74] != 0 || head[82] != 0 ||
+		bytes.IndexByte(head[2:2+head[1]], 0) >= 0 {
+		return false
+	}
+	if binary.BigEndian.Uint32(head[83:])|binary.BigEndian.Uint32(head[87:]) == 0 {
+		return false
+	}
+	return string(head[102:106]) == "mBIN" || binary.BigEndian.Uint16(head[124:]) == crcXModem(head[:124]) ||
+		len(bytes.Trim(head[99:128], "\x00")) == 0
+}
+
+// crcXModem is the checksum of MacBinary II.
+func crcXModem(b []byte) (crc uint16) {
+	for _, c := range b {
+		crc ^= uint16(c) << 8
+		for range 8 {
+			if crc&0x8000 != 0 {
+				crc = crc<<1 ^ 0x1021
+			} else {
+				crc <<= 1
+			}
+		}
+	}
+	return crc
 }
 
 // isText tells octets that a person could have typed.

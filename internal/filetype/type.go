@@ -58,6 +58,7 @@ const (
 	Ar       Type = "ar"
 	Cpio     Type = "cpio"
 	Apple    Type = "applesingle"
+	MacBin   Type = "macbinary"
 
 	// Documents.
 	OLE     Type = "ole" // compound file: old Office, MSI, Outlook messages
@@ -107,7 +108,7 @@ var groups = map[Type]Group{
 
 	Zip: Archive, Gzip: Archive, Bzip2: Archive, XZ: Archive, LZMA: Archive, Zstd: Archive, LZ4: Archive,
 	Compress: Archive, Tar: Archive, SevenZip: Archive, RAR: Archive, CAB: Archive, ARJ: Archive, LZH: Archive,
-	ACE: Archive, TNEF: Archive, Ar: Archive, Cpio: Archive, Apple: Archive,
+	ACE: Archive, TNEF: Archive, Ar: Archive, Cpio: Archive, Apple: Archive, MacBin: Archive,
 
 	OLE: Document, RTF: Document, PDF: Document, OneNote: Document, HTML: Document, SVG: Document, XML: Document,
 	SYLK: Document, EPS: Document, Message: Document,

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 	"io"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 	"unicode/utf16"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
 	"github.com/ulikunitz/xz"
 )
 
@@ -26,6 +28,50 @@ var Packers = map[string]func(t testing.TB, name string, content []byte) []byte{
 	"tnef": func(_ testing.TB, name string, content []byte) []byte { return TNEF(name, content) },
 	"cab":  func(_ testing.TB, name string, content []byte) []byte { return Cabinet(name, content) },
 	"iso":  func(_ testing.TB, name string, content []byte) []byte { return ISO(name, content) },
+	"cpio": packCpio, "ar": packAr, "lz4": packLZ4, "macbinary": packMacBinary,
+}
+
+func packCpio(_ testing.TB, name string, content []byte) []byte {
+	var b bytes.Buffer
+	for _, f := range []struct {
+		name string
+		data []byte
+	}{{name, content}, {"TRAILER!!!", nil}} {
+		fmt.Fprintf(&b, "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%s\x00", 1, 0o100644, 0, 0, 1, 0, len(f.data), 0, 0, 0, 0, len(f.name)+1, 0, f.name)
+		b.Write(make([]byte, -b.Len()&3))
+		b.Write(f.data)
+		b.Write(make([]byte, -b.Len()&3))
+	}
+	return b.Bytes()
+}
+
+func packAr(_ testing.TB, name string, content []byte) []byte {
+	data := fmt.Appendf(nil, "!<arch>\n%-16s%-12d%-6d%-6d%-8o%-10d`\n", name+"/", 0, 0, 0, 0o644, len(content))
+	data = append(data, content...)
+	return append(data, "\n"[:len(content)&1]...)
+}
+
+func packLZ4(t testing.TB, _ string, content []byte) []byte {
+	return pack(t, content, func(b io.Writer) (io.WriteCloser, error) { return lz4.NewWriter(b), nil })
+}
+
+// packMacBinary is the second form, whose checksum is CRC-16/XMODEM.
+func packMacBinary(_ testing.TB, name string, content []byte) []byte {
+	head := make([]byte, 128, 128+len(content))
+	head[1] = byte(copy(head[2:65], name))
+	copy(head[65:], "TEXTttxt")
+	binary.BigEndian.PutUint32(head[83:], uint32(len(content)))
+	head[122], head[123] = 129, 129
+	crc := uint16(0)
+	for _, c := range head[:124] {
+		crc ^= uint16(c) << 8
+		for range 8 {
+			crc = crc<<1 ^ crc>>15*0x1021
+		}
+	}
+	binary.BigEndian.PutUint16(head[124:], crc)
+	data := append(head, content...)
+	return append(data, make([]byte, -len(data)&127)...)
 }
 
 func packZip(t testing.TB, name string, content []byte) []byte {
