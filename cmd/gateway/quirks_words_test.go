@@ -89,6 +89,8 @@ func quirkFiles(t testing.TB) template.FuncMap {
 		"macbinary":   macBinary,
 		"rtfobj":      rtfObject,
 		"native":      oleNative,
+		"compressed":  func(s string) string { return compressedData(t, s) },
+		"cms":         func(s string) string { return compressedData(t, s) },
 		"mbr":         func() string { return "\xeb\x3c\x90" + strings.Repeat("\x00", 507) + "\x55\xaa" },
 		"udf": func(s string) string {
 			return strings.Repeat("\x00", 0x8000) + "\x00BEA01\x01" + strings.Repeat("\x00", 2041) + "\x00NSR02\x01" + strings.Repeat("\x00", 2041) + s
@@ -120,6 +122,16 @@ func signedData(t testing.TB, s string) string {
 		Signers asn1.RawValue
 	}{1, empty, content{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 1}, explicit(octets)}, empty})
 	return string(der(content{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 2}, explicit(signed)}))
+}
+
+// compressedData is a PKCS #7 message (RFC 3274), its content in it.
+func compressedData(t testing.TB, s string) string {
+	ber := func(tag, content string) string {
+		return tag + "\x82" + string([]byte{byte(len(content) >> 8), byte(len(content))}) + content
+	}
+	inner := ber("\x30", "\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01"+ber("\xa0", ber("\x04", compressed(t, s))))
+	data := "\x02\x01\x00\x30\x0d\x06\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x03\x08" + inner
+	return ber("\x30", "\x06\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01\x09"+ber("\xa0", ber("\x30", data)))
 }
 
 // signedDataBER is the same with lengths that are not known, and the content in

@@ -38,7 +38,7 @@ func (l *leaf) begin(w *Walker, part *Part, names []string) {
 		l.inner = w.inside(part)
 	case isSigned(part.Type, names):
 		if l.inner = w.inside(part); l.inner != nil {
-			l.signed = &signedContent{to: func(p []byte) { l.outer.write(l.inner, p) }}
+			l.signed = &signedContent{to: func(p []byte) { l.outer.write(l.inner, p) }, inflated: &w.inflated, odd: &w.Odd}
 		}
 	case w.text != nil && isText(part):
 		l.text, l.begun = true, true
@@ -178,6 +178,9 @@ func (l *leaf) end(w *Walker, crlf int) {
 			l.lineEnd()
 		}
 		l.content.End()
+	}
+	if l.signed != nil {
+		l.signed.close()
 	}
 	if l.inner != nil {
 		l.outer.close(l.inner)

@@ -86,7 +86,7 @@ func (r *Readings) add(m *meant, how way) {
 				c.inner.startBlock(nil, true)
 			}
 			if signed {
-				c.signed = &signedContent{to: c.inside}
+				c.signed = &signedContent{to: c.inside, inflated: &r.inflated, odd: &r.Odd}
 			}
 		}
 	}
@@ -142,6 +142,9 @@ func (c *reading) end(r *Readings) {
 	c.decoded(rest)
 	if c.content != nil {
 		c.content.End()
+	}
+	if c.signed != nil {
+		c.signed.close()
 	}
 	if c.inner != nil {
 		c.inner.Close()

@@ -42,11 +42,13 @@ type Readings struct {
 
 // reread is what all levels of one message share.
 type reread struct {
-	starts  int // so far
-	files   int // in encodings older than MIME
-	left    int // of MaxReread
-	Odd     Ambiguities
-	Capable bool // a part is there that could be executed, in some reading
+	starts int // so far
+	files  int // in encodings older than MIME
+	left   int // of MaxReread
+
+	inflated int64 // octets of compressed messages
+	Odd      Ambiguities
+	Capable  bool // a part is there that could be executed, in some reading
 }
 
 // NewReadings begins the other readings of a message with this header section.

@@ -7,14 +7,15 @@ import (
 )
 
 // isSigned tells a part that may be an opaquely signed message (RFC 8551 section
-// 3.5.2): clients show the message in it as if it were the part. Programs go by
-// the name where the type says nothing (section 3.9).
+// 3.5.2), or a compressed one (section 3.6): clients show the message in it as if
+// it were the part. Programs go by the name where the type says nothing (section
+// 3.9).
 func isSigned(kind string, names []string) bool {
 	if strings.HasSuffix(kind, "/pkcs7-mime") || strings.HasSuffix(kind, "/x-pkcs7-mime") {
 		return true
 	}
 	for _, n := range names {
-		if filetype.Extension(n) == "p7m" {
+		if ext := filetype.Extension(n); ext == "p7m" || ext == "p7z" {
 			return true
 		}
 	}
@@ -28,17 +29,21 @@ func isSigned(kind string, names []string) bool {
 //	  SEQUENCE { OID type, [0] { OCTET STRING } }, ... } } }
 //
 // The octet string may come in pieces, and lengths need not be known (BER, ITU-T
-// X.690 section 8). What is encrypted gives nothing.
+// X.690 section 8). CompressedData (RFC 3274) has an algorithm in the place of the
+// digests, and the message in zlib's form. What is encrypted gives nothing.
 type signedContent struct {
-	to func(p []byte)
+	to       func(p []byte)
+	inflated *int64       // octets of all compressed messages so far
+	odd      *Ambiguities // where a limit of them is noted
 
-	done   bool
-	header []byte // tag and length of an element, as far as they are there
-	give   bool   // the element is octets of the message
-	left   int64  // octets of it
-	at     int64
-	open   []berElement
-	oid    []byte // of ContentInfo
+	inflater *inflater // of CompressedData, once there is something in it
+	done     bool
+	header   []byte // tag and length of an element, as far as they are there
+	give     bool   // the element is octets of the message
+	left     int64  // octets of it
+	at       int64
+	open     []berElement
+	oid      []byte // of ContentInfo
 }
 
 // berElement is a constructed element that is not at its end.
@@ -48,7 +53,8 @@ type berElement struct {
 }
 
 const (
-	signedDataOID = "\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02"
+	signedDataOID     = "\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02"
+	compressedDataOID = "\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01\x09"
 	// signedPath are the tags around the message, from the outside in.
 	signedPath   = "\x30\xa0\x30\x30\xa0\x24"
 	signedOctets = len(signedPath) - 1 // place of the octet string in it
@@ -68,6 +74,8 @@ func (s *signedContent) write(p []byte) {
 		}
 		n := int(min(int64(len(p)), s.left))
 		switch {
+		case s.give && string(s.oid) == compressedDataOID:
+			s.inflate(p[:n])
 		case s.give:
 			s.to(p[:n])
 		case len(s.open) == 1:
@@ -77,6 +85,24 @@ func (s *signedContent) write(p []byte) {
 		if s.left == 0 {
 			s.leave()
 		}
+	}
+}
+
+func (s *signedContent) inflate(p []byte) {
+	if s.inflater == nil {
+		s.inflater = newInflater()
+	}
+	if !s.inflater.write(p, s.inflated, s.to) {
+		s.odd.Add(LimitReadings)
+		s.done = true
+	}
+}
+
+// close ends it, whether all octets have come or not.
+func (s *signedContent) close() {
+	s.done = true
+	if s.inflater != nil {
+		s.inflater.stop()
 	}
 }
 
@@ -121,7 +147,7 @@ func (s *signedContent) element() {
 // enter begins a constructed element.
 func (s *signedContent) enter(tag byte, length int64, marked bool) {
 	depth := len(s.open)
-	if depth >= maxBERDepth || depth == 1 && string(s.oid) != signedDataOID {
+	if depth >= maxBERDepth || depth == 1 && string(s.oid) != signedDataOID && string(s.oid) != compressedDataOID {
 		s.done = true
 		return
 	}

@@ -108,6 +108,8 @@ type tree struct {
 	files   int // in encodings older than MIME
 	headers int // octets of parts' header sections so far
 	full    bool
+
+	inflated int64 // octets of compressed messages
 }
 
 // frame is a container that is still open.
