@@ -1,10 +1,12 @@
 package configs_test
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -112,8 +114,33 @@ func loadRules(t *testing.T, path string) {
 	}
 }
 
-// verifyUnit lets systemd judge a unit, in a copy where the program and the
-// manual are what is here.
+// TestInstallSteps: what the README says to install is what the unit starts, as
+// the user that the README makes, with the config that it puts in place.
+func TestInstallSteps(t *testing.T) {
+	unit, err := os.ReadFile("systemd/mailweir.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ setting, step string }{
+		{`(?m)^ExecStart=(\S+) run --config`, "install -m 755 gateway %s\n"},
+		{`(?m)^ExecStart=\S+ run --config (\S+)$`, "configs/gateway.toml %s "},
+		{`(?m)^User=(\S+)$`, "/usr/sbin/nologin %s\n"},
+	} {
+		found := regexp.MustCompile(c.setting).FindSubmatch(unit)
+		if found == nil {
+			t.Errorf("the unit has no %s", c.setting)
+		} else if step := fmt.Sprintf(c.step, found[1]); !strings.Contains(string(readme), step) {
+			t.Errorf("the README does not say %q", step)
+		}
+	}
+}
+
+// verifyUnit lets systemd judge a unit, in a copy where the program is what is
+// here.
 func verifyUnit(t *testing.T, path string) {
 	if _, err := exec.LookPath("systemd-analyze"); err != nil {
 		mailtest.SkipHarness(t, "systemd-analyze is not installed (package systemd)")
@@ -132,12 +159,12 @@ func verifyUnit(t *testing.T, path string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		here := strings.ReplaceAll(string(text), "/usr/bin/mailweir", program)
+		here := strings.ReplaceAll(string(text), "/usr/local/bin/gateway", program)
 		if err := os.WriteFile(filepath.Join(dir, filepath.Base(unit)), []byte(here), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.Command("systemd-analyze", "verify", "--man=no", filepath.Join(dir, filepath.Base(path)))
+	cmd := exec.Command("systemd-analyze", "verify", filepath.Join(dir, filepath.Base(path)))
 	out, err := cmd.CombinedOutput()
 	if err != nil || len(out) > 0 { // an unknown directive is a warning, with exit status 0
 		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
