@@ -46,7 +46,7 @@ func (c *conn) fill(deadline time.Time) error {
 		return err
 	}
 	room := c.in.room()
-	c.armRead(deadline)
+	c.armRead(c.firstWait(deadline))
 	for {
 		// After the deadline is set: see wake.
 		if c.interrupted() {
@@ -67,6 +67,7 @@ func (c *conn) fill(deadline time.Time) error {
 		if !errors.Is(err, os.ErrDeadlineExceeded) || !time.Now().Before(deadline) {
 			return err
 		}
+		c.rest()
 		c.readBy = time.Time{} // it was armed for an earlier wait
 		c.armRead(deadline)
 	}
