@@ -52,8 +52,9 @@ func (c *Connection) Begin(ctx context.Context, client mail.Client, env *mail.En
 		view.Envelope = &envelope
 		tx = &view
 	}
+	early := i.clock.Early(ctx)
 	for _, check := range c.p.chain.Mail {
-		i.mail = append(i.mail, c.p.background(i.ctx, check, tx, c.p.limits.Mail))
+		i.mail = append(i.mail, c.p.background(early, check, tx, c.p.limits.Mail))
 	}
 	return i
 }

@@ -145,7 +145,7 @@ type Connection struct {
 func (p *Pipeline) Connect(ctx context.Context, client mail.Client) *Connection {
 	c := &Connection{p: p, client: client}
 	tx := &Transaction{Client: &c.client}
-	ctx = c.clock.Context(ctx)
+	ctx = c.clock.Early(ctx)
 	for _, check := range p.chain.Connect {
 		c.runs = append(c.runs, p.background(ctx, check, tx, p.limits.Connect))
 	}

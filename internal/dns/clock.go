@@ -2,14 +2,20 @@ package dns
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"math"
 	"sync"
 	"time"
 )
 
+// earlyTime is the part of messageTime that look-ups about client and envelope may
+// take. Whoever sends chooses these names, and how slowly they are answered: he
+// must not be able to leave no time for the keys and the policy of the domain
+// that he claims to write for.
+const earlyTime = messageTime - 4*time.Second
+
 // errSpent says why a look-up was not made, or not waited for any longer.
-var errSpent = errors.New("the DNS look-ups of this message have kept it waiting for " + messageTime.String() + " in all")
+var errSpent = fmt.Errorf("DNS has kept this message waiting for as long as it may: %v in all, %v for its client and envelope", messageTime, earlyTime)
 
 // Clock measures how long DNS look-ups keep a message waiting: the time in
 // which at least one of them is under way, several at once counted once. What
@@ -27,11 +33,22 @@ type Clock struct {
 	message *Clock        // of the connection's latest message, which waits for its look-ups too
 }
 
+// allowance is what some look-ups may use of a clock.
+type allowance struct {
+	clock *Clock
+	limit time.Duration
+}
+
 type clockKey struct{}
 
 // Context has look-ups under the returned context go by the clock.
 func (c *Clock) Context(ctx context.Context) context.Context {
-	return context.WithValue(ctx, clockKey{}, c)
+	return context.WithValue(ctx, clockKey{}, &allowance{c, messageTime})
+}
+
+// Early is Context for look-ups about client and envelope.
+func (c *Clock) Early(ctx context.Context) context.Context {
+	return context.WithValue(ctx, clockKey{}, &allowance{c, earlyTime})
 }
 
 // Message is the clock of the connection's next message. What the look-ups of
@@ -53,8 +70,8 @@ func (c *Clock) total(now time.Time) time.Duration {
 	return c.spent + now.Sub(c.since)
 }
 
-// start begins a wait, and tells how long it may be.
-func (c *Clock) start() (left time.Duration) {
+// start begins a wait, and tells how much was used before.
+func (c *Clock) start() (used time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
@@ -64,7 +81,7 @@ func (c *Clock) start() (left time.Duration) {
 	if c.message != nil {
 		c.message.start()
 	}
-	return messageTime - c.total(now)
+	return c.total(now)
 }
 
 // stop ends a wait.
@@ -80,31 +97,34 @@ func (c *Clock) stop() {
 }
 
 // over reports that nothing is left.
-func (c *Clock) over() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.total(time.Now()) >= messageTime
+func (a *allowance) over() bool {
+	if a == nil {
+		return false
+	}
+	a.clock.mu.Lock()
+	defer a.clock.mu.Unlock()
+	return a.clock.total(time.Now()) >= a.limit
 }
 
-// clockOf is the clock that look-ups under ctx go by, or nil.
-func clockOf(ctx context.Context) *Clock {
-	c, _ := ctx.Value(clockKey{}).(*Clock)
-	return c
+// allowed is what look-ups under ctx go by; nil where nothing bounds them.
+func allowed(ctx context.Context) *allowance {
+	a, _ := ctx.Value(clockKey{}).(*allowance)
+	return a
 }
 
 // Await waits for done as for a look-up: it stands for look-ups that others
 // make. It returns why it did not wait to the end.
 func Await(ctx context.Context, done <-chan struct{}) error {
-	return await(ctx, clockOf(ctx), done, math.MaxInt64)
+	return await(ctx, allowed(ctx), done, math.MaxInt64)
 }
 
 // await waits for done, which is closed longest from now at the latest: as long
-// as the clock has more than that left no timer is needed.
-func await(ctx context.Context, clock *Clock, done <-chan struct{}, longest time.Duration) error {
+// as more than that is left no timer is needed.
+func await(ctx context.Context, a *allowance, done <-chan struct{}, longest time.Duration) error {
 	var end <-chan time.Time
-	if clock != nil {
-		left := clock.start()
-		defer clock.stop()
+	if a != nil {
+		left := a.limit - a.clock.start()
+		defer a.clock.stop()
 		if left < longest {
 			t := time.NewTimer(left)
 			defer t.Stop()

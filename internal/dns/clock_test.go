@@ -66,7 +66,7 @@ func (w *world) drain(ctx context.Context) time.Duration {
 }
 
 func spent(err error) bool {
-	return errors.Is(err, errSpent) && strings.Contains(err.Error(), "kept it waiting for 20s in all")
+	return errors.Is(err, errSpent) && strings.Contains(err.Error(), "20s in all, 16s for its client and envelope")
 }
 
 func TestClockEndsLookups(t *testing.T) {
@@ -142,6 +142,23 @@ func TestClockCountsWaiting(t *testing.T) {
 		}
 		if d := w.drain(ctx); d != 2*time.Second {
 			w.Errorf("after nine look-ups %v were left", d)
+		}
+	})
+}
+
+// What the sender can delay leaves time for the rest.
+func TestClockReserve(t *testing.T) {
+	clocked(t, 0, func(w *world) {
+		conn := new(Clock)
+		if d := w.drain(conn.Early(w.Context())); d != 16*time.Second {
+			w.Errorf("the connection had %v", d)
+		}
+		m := conn.Message()
+		if d := w.drain(m.Early(w.Context())); d != 0 {
+			w.Errorf("the envelope had %v", d)
+		}
+		if d := w.drain(m.Context(w.Context())); d != 4*time.Second {
+			w.Errorf("the message had %v", d)
 		}
 	})
 }

@@ -230,7 +230,7 @@ func (r *Resolver) find(ctx context.Context, k key) (a *answer, how int) {
 		s.mu.Unlock()
 		return a, cacheHit
 	}
-	clock := clockOf(ctx)
+	clock := allowed(ctx)
 	f, how, err := r.join(s, k, clock)
 	s.mu.Unlock()
 	if err == nil {
@@ -246,8 +246,8 @@ func (r *Resolver) find(ctx context.Context, k key) (a *answer, how int) {
 }
 
 // join finds the flight of k, or starts it. The caller holds s.mu.
-func (r *Resolver) join(s *shard, k key, clock *Clock) (f *flight, how int, err error) {
-	if clock != nil && clock.over() {
+func (r *Resolver) join(s *shard, k key, clock *allowance) (f *flight, how int, err error) {
+	if clock.over() {
 		return nil, cacheMiss, errSpent
 	}
 	if f = s.flights[k]; f != nil {
