@@ -64,8 +64,11 @@ func statsCommand(_ context.Context, std stdio, args []string) (int, error) {
 		return exitError, err
 	}
 	sources, err := census.Stats(censusDir(cfg), from, to, *k)
-	if err != nil || len(list)+len(sources) == 0 {
+	if err != nil {
 		return exitError, err
+	}
+	if len(list)+len(sources) == 0 {
+		return exitError, errNothing
 	}
 	if err := printStats(std.out, list, *asJSON); err != nil {
 		return exitError, err

@@ -103,11 +103,14 @@ func traceStory(t *testing.T, w *world, config string) {
 		{"--to bob@example.org", 2, "queued"}, {"--to refused@example.org", 2, "held"}, {"--from anna@sender.example", 4, ""},
 		{"--domain example.org --since 1h", 4, ""}, {"--domain sender.example --limit 3", 3, ""}, {"--to nobody@example.org", 0, ""}, {"--until 2020-01-01", 0, ""},
 	} {
-		var out bytes.Buffer
-		code := dispatch(context.Background(), stdio{nil, &out, os.Stderr}, append([]string{"trace", "--config", config}, strings.Fields(c.args)...))
+		var out, errs bytes.Buffer
+		code := dispatch(context.Background(), stdio{nil, &out, &errs}, append([]string{"trace", "--config", config}, strings.Fields(c.args)...))
 		lines := strings.Count(out.String(), "\n")
 		if lines != c.want || (code == exitOK) != (c.want > 0) || c.with == "held" && strings.Count(out.String(), c.with) != c.want || c.with == "queued" && !strings.Contains(out.String(), "relayed") {
 			t.Errorf("trace %s: exit %d, want %d lines\n%s", c.args, code, c.want, &out)
+		}
+		if said := strings.Contains(errs.String(), "nothing was found"); said != (c.want == 0) {
+			t.Errorf("trace %s: says %q", c.args, &errs)
 		}
 	}
 }
@@ -123,10 +126,13 @@ func statsStory(t *testing.T, config string) {
 		"--since 2h --until 1h": "",
 		"--threshold 0":         "",
 	} {
-		var out bytes.Buffer
-		code := dispatch(context.Background(), stdio{nil, &out, os.Stderr}, append([]string{"stats", "--config", config}, strings.Fields(args)...))
+		var out, errs bytes.Buffer
+		code := dispatch(context.Background(), stdio{nil, &out, &errs}, append([]string{"stats", "--config", config}, strings.Fields(args)...))
 		if !strings.Contains(out.String(), want) || (code == exitOK) != (want != "") {
 			t.Errorf("stats %s: exit %d\n%s", args, code, &out)
+		}
+		if (errs.Len() == 0) != (want != "") {
+			t.Errorf("stats %s: says %q", args, &errs)
 		}
 		if want == "\"fewer_than\":10" && strings.Contains(out.String(), "example.org") {
 			t.Errorf("stats tell of few:\n%s", &out)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -71,11 +72,15 @@ func traceCommand(_ context.Context, std stdio, args []string) (int, error) {
 		}
 		return printEvent(std.out, e)
 	})
-	if err != nil || found == 0 {
-		return exitError, err
+	if err == nil && found == 0 {
+		err = errNothing
 	}
-	return exitOK, nil
+	return exitOK, err
 }
+
+// errNothing is what a search that found nothing says. Events are written in
+// batches: who has just sent a message looks again.
+var errNothing = errors.New("nothing was found (events are written once a second)")
 
 // parseMoment reads a duration before now, a day, or a moment; "" is none.
 func parseMoment(s string, now time.Time) (time.Time, error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"time"
 
 	"github.com/emersion/go-smtp"
@@ -12,7 +13,7 @@ import (
 	"mailweir/mail"
 )
 
-// ask makes one probe of one next hop. err says why r is Unavailable.
+// ask makes one probe of one next hop. err says why r is not Known.
 func (p *Probe) ask(ctx context.Context, addr string, rcpt mail.Path) (r Result, err error) {
 	c, err := p.connect(ctx, addr)
 	if err != nil {
@@ -26,11 +27,10 @@ func (p *Probe) ask(ctx context.Context, addr string, rcpt mail.Path) (r Result,
 		return Unavailable, fmt.Errorf("MAIL: %w", err)
 	}
 	err = c.Rcpt(string(rcpt), nil)
-	if r, err = classify(err); r == Unavailable {
-		return r, err
+	if r, err = classify(err); r != Unavailable {
+		c.Quit() // ends the transaction too; the client's Reset would greet again first
 	}
-	c.Quit() // ends the transaction too; the client's Reset would greet again first
-	return r, nil
+	return r, err
 }
 
 // classify tells what the reply to RCPT means.
@@ -40,7 +40,7 @@ func classify(err error) (Result, error) {
 	case err == nil:
 		return Known, nil
 	case errors.As(err, &reply) && reply.Code >= 500 && reply.Code < 600:
-		return Unknown, nil
+		return Unknown, reply
 	}
 	return Unavailable, fmt.Errorf("RCPT: %w", err)
 }
@@ -97,4 +97,17 @@ func isASCII(s string) bool {
 		}
 	}
 	return true
+}
+
+// codes are of a reply what can be logged: its text may name the recipient.
+func codes(err error) string {
+	reply, ok := errors.AsType[*smtp.SMTPError](err)
+	if !ok {
+		return ""
+	}
+	e := reply.EnhancedCode
+	if e == smtp.EnhancedCodeNotSet || e == smtp.NoEnhancedCode {
+		return strconv.Itoa(reply.Code)
+	}
+	return fmt.Sprintf("%d %d.%d.%d", reply.Code, e[0], e[1], e[2])
 }

@@ -116,6 +116,8 @@ func (p *Probe) probe(rcpt mail.Path, k string) Result {
 			return r
 		case Unknown:
 			p.cache.put(k, r, p.o.UnknownFor)
+			// One that takes nothing from us at all says so here, too.
+			p.o.Logger.Info("the next hop refuses a recipient", "next_hop", addr, "reply", codes(err))
 			return r
 		}
 		p.o.Logger.Warn("recipient probe without an answer", "next_hop", addr, "error", err.Error())

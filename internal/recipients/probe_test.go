@@ -1,8 +1,10 @@
 package recipients
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"slices"
 	"strings"
@@ -31,7 +33,8 @@ func newProbe(o ProbeOptions, hops ...string) *Probe {
 
 func TestProbe(t *testing.T) {
 	sink := mailtest.NewSink(t, mailtest.SinkOptions{On: directory})
-	p := newProbe(ProbeOptions{}, sink.Addr())
+	var log bytes.Buffer
+	p := newProbe(ProbeOptions{Logger: slog.New(slog.NewJSONHandler(&log, nil))}, sink.Addr())
 	for range 3 {
 		for rcpt, want := range map[mail.Path]Result{"alice@example.org": Known, "alice@EXAMPLE.org": Known, "bob@example.org": Unknown,
 			"postmaster@example.org": Known, "postmaster": Known} {
@@ -44,6 +47,10 @@ func TestProbe(t *testing.T) {
 	if !slices.Contains(commands, "MAIL FROM:<> BODY=8BITMIME") || !slices.Contains(commands, "EHLO mx.example.org") ||
 		slices.Contains(sink.Verbs(), "DATA") || len(sink.Messages()) != 0 {
 		t.Errorf("%q", commands)
+	}
+	// Once for a probe, and without what the next hop may say of people.
+	if s := log.String(); strings.Count(s, `"reply":"550 5.1.1"`) != 1 || strings.Contains(s, "bob") || strings.Contains(s, "user") {
+		t.Errorf("log: %s", s)
 	}
 	rcpts := 0
 	for _, v := range sink.Verbs() {
