@@ -215,14 +215,14 @@ func (x *exam) types(f *file) {
 // inside looks at the content.
 func (x *exam) inside(f *file) {
 	switch kind := f.kind; {
+	case kind == filetype.RTF:
+		x.rtf(f)
 	case archive.Known(string(kind)):
 		x.archive(f, string(kind))
 	case kind == filetype.OLE:
 		x.ole(f)
 	case kind == filetype.PDF:
 		x.pdf(f)
-	case kind == filetype.RTF:
-		x.rtf(f)
 	case kind == filetype.OneNote:
 		x.oneNote(f)
 	case kind.Group() == filetype.Archive:

@@ -100,10 +100,8 @@ func (x *exam) workbook(f *file, b []byte) {
 	}
 }
 
-// native is a file that was put into a document ([MS-OLEDS] 2.3.6, and what the
-// packager writes into it):
-//
-//	| size 4 | 2 | label 00 | file name 00 | 4 | length 4, temporary path | length 4, data |
+// native is a file that was put into a document ([MS-OLEDS] 2.3.6): its size, and
+// what the packager writes into it.
 func (x *exam) native(f *file, b []byte) {
 	if len(b) < 8 {
 		return
@@ -124,33 +122,11 @@ func (x *exam) native(f *file, b []byte) {
 }
 
 func packaged(b []byte) (*file, bool) {
-	if len(b) < 2 || binary.LittleEndian.Uint16(b) != 2 {
-		return nil, false
+	names, data, ok := archive.Packaged(b)
+	for k := range names {
+		names[k] = filetype.Base(names[k])
 	}
-	b = b[2:]
-	var names []string
-	for range 2 {
-		s, rest, ok := bytes.Cut(b, []byte{0})
-		if !ok {
-			return nil, false
-		}
-		if len(s) > 0 {
-			names = append(names, filetype.Base(string(s)))
-		}
-		b = rest
-	}
-	if len(b) < 8 {
-		return nil, false
-	}
-	n := uint64(binary.LittleEndian.Uint32(b[4:]))
-	if b = b[8:]; n > uint64(len(b)) || len(b)-int(n) < 4 {
-		return nil, false
-	}
-	b = b[n:]
-	size := uint64(binary.LittleEndian.Uint32(b))
-	b = b[4:]
-	data := b[:min(size, uint64(len(b)))]
-	return &file{names: names, data: data, size: int64(len(data))}, true
+	return &file{names: names, data: data, size: int64(len(data))}, ok
 }
 
 // outlook looks at a storage that holds an attachment of an Outlook message

@@ -121,7 +121,7 @@ func namedOther(ext string, kind filetype.Type) bool {
 	case "pdf":
 		return kind != filetype.PDF && kind.Group() != filetype.Media
 	case "txt", "csv", "log":
-		return kind.Group() == filetype.Executable && kind != filetype.Script || archive.Known(string(kind)) || kind == filetype.OLE
+		return kind.Group() == filetype.Executable && kind != filetype.Script || archive.Known(string(kind)) && kind != filetype.RTF || kind == filetype.OLE
 	}
 	return media[ext] && declaredOther("image/"+ext, kind)
 }

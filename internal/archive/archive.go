@@ -48,6 +48,7 @@ type Entry struct {
 	Dir         bool
 	Encrypted   bool
 	Hidden      bool  // some unpackers do not see it
+	Packaged    bool  // rtf: a file that somebody put into the document
 	Rare        bool  // packed by a method, or of a size in a form, that many unpackers do not know
 	Size        int64 // octets as the archive declares, -1 where it does not
 	// Data is the content where it lies in the archive as it is.
@@ -69,6 +70,7 @@ var readers = map[string]reader{
 	"zip": readZip, "gzip": readGzip, "bzip2": readBzip2, "xz": readXZ, "lzma": readLZMA, "zstd": readZstd,
 	"tar": readTar, "7z": readSevenZip, "rar": readRAR, "tnef": readTNEF, "cab": readCabinet, "iso": readISO, "applesingle": readApple,
 	"macbinary": readMacBinary, "cpio": readCpio, "ar": readAr, "lz4": readLZ4,
+	"rtf": readRTF,
 }
 
 // Known reports whether archives of a format can be looked into.

@@ -26,6 +26,7 @@ func FuzzWalk(f *testing.F) {
 	for _, kind := range []string{"cpio", "ar", "lz4", "macbinary"} {
 		f.Add(kind, mailtest.Packers[kind](f, "a.exe", []byte("MZ")))
 	}
+	f.Add("rtf", []byte(`{\rtf1{\object\objdata `+rtfPackage("a.exe", "MZ")+`{\*\a 12}\'41\bin2 ab}}`))
 	f.Add("iso", mailtest.ISO("A.EXE", []byte("MZ")))
 	limits := Limits{
 		Depth: 6, Entries: 200, Unpacked: 4 << 20, Slow: 4 << 20, Ratio: 250, RatioFrom: 1 << 20,
