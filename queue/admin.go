@@ -49,7 +49,8 @@ func (q *Queue) item(e *entry) (Item, bool) {
 }
 
 // nextOf sets the moment of the next attempt: the recipient's, or its dead
-// destination's next probe.
+// destination's next probe. What waits for that, and had no attempt of its own,
+// has the destination's fault as its reason.
 func (q *Queue) nextOf(e *entry, it *Item) {
 	var next int64 = -1
 	for i := range e.rcpts {
@@ -60,6 +61,9 @@ func (q *Queue) nextOf(e *entry, it *Item) {
 		at := r.next
 		if r.phase == phaseReady && r.dom.dest != nil && r.dom.dest.dead {
 			at = max(at, r.dom.dest.probeAt)
+			if it.Reason == "" {
+				it.Reason = r.dom.dest.fault.String()
+			}
 		}
 		if next < 0 || at < next {
 			next = at

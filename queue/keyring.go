@@ -94,7 +94,7 @@ func (r *keyring) readKey(number uint32, name string) error {
 		return nil // being made, or destroyed, when the process ended
 	}
 	if !r.on() {
-		return fmt.Errorf("%w: %s/%s: the spool is encrypted, and no key is configured ([queue.encryption])", ErrKey, r.dir, name)
+		return fmt.Errorf("%w: %s/%s: the spool is encrypted, and no key is configured (queue.encryption_key)", ErrKey, r.dir, name)
 	}
 	k, err := decodeEpochKey(b, r.masters)
 	switch {

@@ -52,6 +52,9 @@ func TestWhy(t *testing.T) {
 					t.Errorf("%+v", w)
 				}
 				expectWhy(t, q, probed, LimitProbe, "dead.example could not be reached", "one probe at a time", "connection refused")
+				if it, _ := q.Get(probed); it.Attempts != 0 || it.Reason != "connection refused" {
+					t.Errorf("what waits for a probe, and was never tried: %+v", it)
+				}
 			}
 			return step == 5
 		})

@@ -66,7 +66,11 @@ func unwrap(b []byte, day string, masters []Master) ([]byte, error) {
 			return key, nil
 		}
 	}
-	return nil, fmt.Errorf("it is sealed with the master key %x, which is %w", b[len(magic):headSize], ErrOtherMaster)
+	err := fmt.Errorf("it is sealed with the master key %x, which is %w", b[len(magic):headSize], ErrOtherMaster)
+	if len(masters) == 0 {
+		err = fmt.Errorf("%w: none is configured (queue.encryption_key)", err)
+	}
+	return nil, err
 }
 
 // isUnder reports whether a file is as the first of the masters would have it.

@@ -214,6 +214,9 @@ func pointsOf(calls []*call, sealed bool, names, effects []string) (list []point
 	return list
 }
 
+// soFar is after how many runs a long test says how far it is.
+const soFar = 100
+
 // all is every point, for sample.
 const all = 0
 
@@ -270,6 +273,9 @@ func killedAtCalls(t *testing.T, mutant string, names []string, n int) (faults [
 			faults = append(faults, p.String()+": "+f)
 		}
 		acked += r.w.book.count()
+		if runs%soFar == 0 {
+			t.Logf("so far %d runs, killed at %d different points; %d acknowledged, %d lost or altered", runs, len(places), acked, len(faults))
+		}
 		if n := r.w.book.repeated(); n > bound {
 			t.Errorf("%d relayed again", n)
 		}
@@ -356,15 +362,18 @@ func TestFailingCalls(t *testing.T) {
 func failingCalls(t *testing.T, mutant string, n int) (faults []string) {
 	list := points(dryRuns(t, mutant), []string{"fdatasync", "fsync", "pwrite64"}, "error=EIO", "error=ENOSPC")
 	var mu sync.Mutex
-	failed, acks, refused := 0, 0, 0
+	runs, failed, acks, refused := 0, 0, 0, 0
 	one := func(t *testing.T, p point) (reached bool) {
 		r := runTraced(t, mutant, p.sealed, &p)
 		a, found := auditTrace(r.calls), r.verify()
 		mu.Lock()
 		defer mu.Unlock()
-		failed, acks, refused = failed+a.failed, acks+a.acks, refused+r.w.book.refusals("4")
+		runs, failed, acks, refused = runs+1, failed+a.failed, acks+a.acks, refused+r.w.book.refusals("4")
 		for _, f := range slices.Concat(a.reused, a.unsynced, found) {
 			faults = append(faults, p.String()+": "+f)
+		}
+		if runs%soFar == 0 {
+			t.Logf("so far %d runs, %d calls failed; %d messages refused, %d acknowledged; %d faults", runs, failed, refused, acks, len(faults))
 		}
 		return a.failed > 0
 	}

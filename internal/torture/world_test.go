@@ -36,8 +36,13 @@ func sized(ci, large int) int {
 	return ci
 }
 
-// inside marks the process that has a mount namespace of its own.
+// inside marks the process that has namespaces of its own: of mounts, so that
+// none outlives it, and of processes, for the same reason: a gateway under strace
+// goes on when strace is killed, and holds all that it has inherited.
 const inside = "MAILWEIR_TORTURE_NAMESPACE"
+
+// noProc is the exit code of a process that may not mount /proc.
+const noProc = 77
 
 func TestMain(m *testing.M) {
 	if os.Getenv(inside) != "" {
@@ -45,6 +50,10 @@ func TestMain(m *testing.M) {
 		if err := syscall.Mount("none", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
 			fmt.Fprintln(os.Stderr, "torture: private mounts:", err)
 			os.Exit(1)
+		}
+		if err := syscall.Mount("proc", "/proc", "proc", 0, ""); err != nil {
+			fmt.Fprintln(os.Stderr, "torture: /proc:", err)
+			os.Exit(noProc)
 		}
 	} else if code, ok := runInside(); ok {
 		os.Exit(code)
@@ -54,8 +63,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// runInside runs this program again in a mount namespace of its own; false
-// where that is not possible.
+// runInside runs this program again in namespaces of its own; false where that is
+// not possible.
 func runInside() (code int, ok bool) {
 	if os.Geteuid() != 0 {
 		return 0, false
@@ -63,12 +72,13 @@ func runInside() (code int, ok bool) {
 	cmd := exec.Command(os.Args[0], os.Args[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), inside+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return 0, false // a container whose root is none
 	}
 	cmd.Wait()
-	return cmd.ProcessState.ExitCode(), true
+	code = cmd.ProcessState.ExitCode()
+	return code, code != noProc
 }
 
 // lacks skips a test, which is a failure where all harnesses are required.
