@@ -57,6 +57,10 @@ func (w *Wait) held(now time.Time) string {
 		why = "it is held: it failed (" + w.Reply + "), and its sender is not proven, so no DSN may go there"
 	case w.Hold == heldByAdmin:
 		why = "it is held by an admin"
+	case w.Hold == heldAfterCrash:
+		why = "it is held: the process crashed each time that it was handled, " + count(maxCrashes, "time") + " in a row"
+	case w.Hold == heldDamaged:
+		why = "it is held: a part of it could not be read back from the spool as it was written"
 	default:
 		why = "it is held: " + w.Hold
 	}

@@ -93,7 +93,9 @@ func TestWhyHeld(t *testing.T) {
 		{"admin", "", "it is held by an admin;"},
 		{"undeliverable", "550 no", "it failed (550 no), and its sender is not proven"},
 		{"undeliverable", "", "no route to its recipient"},
-		{"damaged", "", "it is held: damaged;"},
+		{"damaged", "", "it is held: a part of it could not be read back"},
+		{"crash", "", "it is held: the process crashed each time that it was handled, 3 times in a row;"},
+		{"other", "", "it is held: other;"},
 	} {
 		w := Wait{Limit: LimitHeld, Hold: tc.hold, Reply: tc.reply, Until: &until}
 		text := w.sentence(now)
