@@ -203,6 +203,12 @@ var cases = []struct {
 	{"pdf with restrictions", "a.pdf", "application/pdf", "%PDF-1.4\ntrailer<</Encrypt 5 0 R>>", "PDF_ENCRYPTED"},
 
 	{"smuggling", "a.html", "text/html", "<script>var b=new Blob([Uint8Array.from(atob(x))]);a.href=URL.createObjectURL(b);a.download='x.zip';a.click()</script>", "HTML HTML_SMUGGLING"},
+	{"smuggling, words in pieces", "a.html", "text/html", `<script>b=new window["Bl"+'ob']([window["at" + "ob"](x)]);a["href"]=URL["createObjectURL"](b);a["down"+"load"]="x";a["cl"+"ick"]()</script>`, "HTML HTML_SMUGGLING"},
+	{"smuggling, escapes", "a.html", "text/html", `<script>b=new \u0042lob([\x61tob(x)]);a.href=URL.create\u{4f}bjectURL(b);a.download="x";a.cl\u0069ck()</script>`, "HTML HTML_SMUGGLING"},
+	{"smuggling, a File", "a.html", "text/html", "<script>window.open(URL.createObjectURL(new File([new Uint8Array([80])],'x')))</script>", "HTML HTML_SMUGGLING"},
+	{"smuggling, old Windows", "a.html", "text/html", "<script>navigator.msSaveOrOpenBlob(new Blob([String.fromCharCode(80)]),'x')</script>", "HTML HTML_SMUGGLING"},
+	{"a page with a picture and a download", "a.html", "text/html", `<img src="data:image/png;base64,AA"><a href="https://x.example/a" download>x</a><script>print()</script>`, "HTML"},
+	{"a page with broken escapes", "a.html", "text/html", `<script>"\u00", "\u{", "\u{}", "\x4", "\u{fffffffffff}" \u`, "HTML"},
 	{"page", "a.html", "text/html", "<html><script>document.title='x'</script><a href='x'>y</a>", "HTML"},
 	{"drawing", "a.svg", "image/svg+xml", "<svg xmlns='x'><path d='M0'/></svg>", ""},
 	{"drawing with a script", "a.svg", "image/svg+xml", "<svg xmlns='x'><script>alert(1)</script></svg>", "SVG_SCRIPT"},
