@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -130,7 +131,7 @@ func coldFinding(t *testing.T, server, mailFrom, message string, flags ...string
 }
 
 // TestExplainLists: the steps of a check show what DNS lists were asked, and
-// what they said.
+// what they said; and that none was, where they do not work.
 func TestExplainLists(t *testing.T) {
 	server := dnstest.Start(t, coldZone+"bad.example.names.example A 127.0.0.2\n!servfail 7.2.0.192.white.example\n")
 	f := coldFinding(t, server, "a@one.example", "From: a@one.example\r\n\r\nhttp://bad.example/ http://fine.example/\r\n", "--explain")
@@ -150,5 +151,14 @@ func TestExplainLists(t *testing.T) {
 	}
 	if len(want) > 0 {
 		t.Errorf("no step for %v", want)
+	}
+	server = dnstest.Start(t, "nothing.example TXT \"no test points\"\n")
+	f = coldFinding(t, server, "a@one.example", "From: a@one.example\r\n\r\nhello\r\n", "--explain")
+	i := slices.IndexFunc(f.Steps, func(s stepJSON) bool { return s.Step == "dnsbl" })
+	if s := f.Steps[i]; s.Result != "unknown" || !strings.HasPrefix(s.Decided, "no list was asked") {
+		t.Errorf("%+v", s)
+	}
+	if s := f.Steps[i+1]; s.Result != "skipped" || s.Decided != "the message links to no domain" {
+		t.Errorf("%+v", s)
 	}
 }

@@ -33,8 +33,11 @@ func authSteps(j *filter.Judgement, log *queryLog) []stepJSON {
 		if s.Queries == nil && s.Step != "dkim" {
 			s.Queries = log.of(func(q *query) bool { return q.step == s.Step })
 		}
-		if s.Result == "" {
-			s.Result, s.Decided = "skipped", cause(f, s.Step)
+		switch {
+		case s.Result == "":
+			s.Result, s.Decided = "skipped", strings.TrimPrefix(cause(f, s.Step), "skipped ")
+		case s.Result == "clear" && len(s.Queries) == 0:
+			s.Result, s.Decided = "unknown", "no list was asked: they fail their own test points, or have no such addresses"
 		}
 		s.Decided, s.Subject = printable(s.Decided), printable(s.Subject)
 	}
