@@ -41,7 +41,7 @@ func (c *conn) doBdat() {
 	m := c.newMessage(true)
 	m.startChunk()
 	if r := c.checkOrder(); r != nil {
-		c.dropChunk(m, r.Err())
+		c.dropChunk(m, r.With(c.tally.name()))
 		return
 	}
 	if err := c.startData(); err != nil {

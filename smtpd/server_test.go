@@ -42,6 +42,28 @@ func TestReload(t *testing.T) {
 	}
 }
 
+// TestRefusalsAreNamed: whatever is refused, what the client is shown leads to
+// the log.
+func TestRefusalsAreNamed(t *testing.T) {
+	s := memServer(&desk{}, nil)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.Serve(l, ListenerOptions{})
+	defer s.Close()
+	p := dial(t, l.Addr())
+	for _, c := range [][2]string{
+		{"NOSUCH", "500"}, {"MAIL FROM:<a@sender.example>", "503"}, {"EHLO", "501"}, {"EHLO client.example", "250"}, {"BDAT 0", "503"},
+		{"BDAT 0 LAST", "503"}, {"DATA", "503"}, {"RCPT TO:<bob@example.org>", "503"}, {"VRFY", "501"}, {"EXPN bob", "502"},
+		{"XCLIENT ADDR=192.0.2.1", "550"}, {"STARTTLS now", "501"}, {"MAIL FROM:<@>", "501"}, {"BDAT what", "501"},
+	} {
+		if got := p.say(c[0], c[1]); (c[1] > "3") != strings.Contains(got, "; id ") {
+			t.Errorf("%s: %s", c[0], got)
+		}
+	}
+}
+
 // TestEarlyTalker: who speaks before the banner is counted, and served.
 func TestEarlyTalker(t *testing.T) {
 	m := NewMetrics(prometheus.NewRegistry())
