@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"mailweir/filter"
 	"mailweir/filter/rules"
 	"mailweir/internal/config"
 	"mailweir/internal/history"
@@ -207,6 +208,14 @@ func placeOf(set *rules.Rules, symbol string) string {
 	return fmt.Sprintf(" (%s:%d)", info.File, info.Line)
 }
 
+// ended says in words how a check ended that did not end well.
+func ended(s filter.State) string {
+	if s == filter.Skipped {
+		return "was skipped"
+	}
+	return "ended in " + string(s)
+}
+
 func (x *explainer) verdict(w io.Writer, at string, r *smtpd.Record) {
 	fmt.Fprintf(w, "%s  from <%s>, client %s (%s)\n", at, r.ReversePath, or(r.Client, "unknown"), or(r.Helo, "no HELO"))
 	for _, rcpt := range r.Refused {
@@ -237,7 +246,7 @@ func (x *explainer) verdict(w io.Writer, at string, r *smtpd.Record) {
 	printPivots(w, "    ", x.pivots(r))
 	for _, c := range r.Facts.Checks {
 		if c.State != "ok" {
-			fmt.Fprintf(w, "    %s was %s: %s\n", c.Name, c.State, c.Cause)
+			fmt.Fprintf(w, "    %s %s: %s\n", c.Name, ended(c.State), c.Cause)
 		}
 	}
 	if r.StrippedAs != "" {
