@@ -207,6 +207,7 @@ func TestAuthAdvice(t *testing.T) {
 		many.example                    TXT "v=spf1 a/24 mx ip4:203.0.113.0/24 exists:%{i}.x.example x=y -all"
 		many.example                    A   198.51.100.1
 		many.example                    MX  0 .
+		void.example                    TXT "v=spf1 a:nx1.void.example exists:nx2.void.example mx:nx3.void.example -all"
 		_dmarc.semicolon.example        TXT "v=DMARC1 p=reject"
 		_dmarc.order.example            TXT "p=reject; v=DMARC1"
 		_dmarc.letters.example          TXT "v=dmarc1; p=reject"
@@ -227,6 +228,7 @@ func TestAuthAdvice(t *testing.T) {
 		"behind":    "include:x.example is never looked at: it stands behind ~all|redirect=y.example is never looked at: it stands behind ~all",
 		"ptr":       "ptr is slow",
 		"many":      "",
+		"void":      "more than 2 DNS look-ups without an answer: nx1.void.example, nx2.void.example, nx3.void.example",
 		"semicolon": "no record|\"v=DMARC1 p=reject\" is no record",
 		"order":     "no record|\"p=reject; v=DMARC1\" is no record",
 		"letters":   "no record|\"v=dmarc1; p=reject\" is no record",

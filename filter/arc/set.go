@@ -208,7 +208,7 @@ func (m *signed) read(tags []dkimcore.Tag, now time.Time) string {
 // texts differ we take what the other validators take; no sealer writes it so.
 func (a *seal) read(tags []dkimcore.Tag) string {
 	cv, _ := dkimcore.Lookup(tags, "cv")
-	a.cv = cv.Value
+	a.cv = string(skipCFWS([]byte(cv.Value)))
 	if _, ok := dkimcore.Lookup(tags, "h"); ok {
 		return "h= is not allowed in a seal"
 	}

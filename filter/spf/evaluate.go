@@ -22,6 +22,7 @@ type evaluation struct {
 
 	lookups int
 	voids   int
+	missing []string // names of the voids
 	begun   int      // look-ups begun ahead of their turn
 	names   []string // forward-confirmed names of ip
 	named   bool     // names was looked up
@@ -255,8 +256,12 @@ func (e *evaluation) void(err error) error {
 	if !dns.IsNotFound(err) {
 		return temporary(err)
 	}
+	var missing *dns.Error
+	if errors.As(err, &missing) {
+		e.missing = append(e.missing, missing.Name)
+	}
 	if e.voids++; e.voids > maxVoid {
-		return permanent("more than %d DNS look-ups without an answer", maxVoid)
+		return permanent("more than %d DNS look-ups without an answer: %s", maxVoid, strings.Join(e.missing, ", "))
 	}
 	return nil
 }

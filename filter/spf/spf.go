@@ -38,7 +38,8 @@ const (
 	maxPTR     = 10 // names of one ptr or %{p}
 )
 
-// Timeout bounds one check (RFC 7208 section 4.6.4: at least 20 seconds).
+// Timeout bounds one check (RFC 7208 section 4.6.4: at least 20 seconds), where the
+// clock of a message (dns.Clock) does not end it before.
 const Timeout = 20 * time.Second
 
 // Resolver is what a check asks of DNS. Errors are told apart by
