@@ -1,9 +1,12 @@
 package recipients
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strconv"
 	"time"
@@ -53,13 +56,16 @@ func (p *Probe) connect(ctx context.Context, addr string) (*smtp.Client, error) 
 		return p.greet(ctx, addr, false)
 	}
 	c, err := p.greet(ctx, addr, true)
-	if err != nil && !p.o.RequireTLS && ctx.Err() == nil {
+	if errors.Is(err, errTLS) && !p.o.RequireTLS && ctx.Err() == nil {
 		if c, err = p.greet(ctx, addr, false); err == nil {
 			p.clear.Store(addr, time.Now().Add(p.o.UnknownFor))
 		}
 	}
 	return c, err
 }
+
+// errTLS is a next hop that offers TLS and cannot do it.
+var errTLS = errors.New("TLS failed")
 
 func (p *Probe) greet(ctx context.Context, addr string, secure bool) (*smtp.Client, error) {
 	nc, err := p.o.Dial(ctx, "tcp", addr)
@@ -68,26 +74,78 @@ func (p *Probe) greet(ctx context.Context, addr string, secure bool) (*smtp.Clie
 	}
 	stop := context.AfterFunc(ctx, func() { nc.Close() })
 	defer stop()
-	c, err := p.client(nc, addr, secure)
-	if err == nil {
-		err = c.Hello(p.o.Hostname)
+	c, err := p.hello(nc)
+	if err == nil && secure {
+		if offered, _ := c.Extension("STARTTLS"); offered {
+			c, err = p.startTLS(nc, addr)
+		} else if p.o.RequireTLS {
+			err = errors.New("TLS is not offered")
+		}
 	}
 	if err != nil {
 		nc.Close()
 		return nil, err
 	}
-	c.CommandTimeout = p.o.Timeout
 	return c, nil
 }
 
-func (p *Probe) client(nc net.Conn, addr string, secure bool) (*smtp.Client, error) {
-	if !secure {
-		return smtp.NewClient(nc), nil
-	}
+func (p *Probe) hello(nc net.Conn) (*smtp.Client, error) {
+	c := smtp.NewClient(nc)
+	c.CommandTimeout = p.o.Timeout
+	return c, c.Hello(p.o.Hostname)
+}
+
+// startTLS goes on over TLS with a next hop that was greeted (RFC 3207). go-smtp
+// has a way to it that greets as "localhost", which strict next hops refuse. Its
+// client wants a greeting when it begins, and after the handshake there is none.
+func (p *Probe) startTLS(nc net.Conn, addr string) (*smtp.Client, error) {
 	nc.SetDeadline(time.Now().Add(p.o.Timeout))
 	config := p.tls.Clone()
 	config.ServerName, _, _ = net.SplitHostPort(addr)
-	return smtp.NewClientStartTLS(nc, config)
+	secured := tls.Client(nc, config)
+	_, err := io.WriteString(nc, "STARTTLS\r\n")
+	if err == nil {
+		err = ready(nc)
+	}
+	if err == nil {
+		err = secured.Handshake()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errTLS, err)
+	}
+	return p.hello(&greeted{Conn: secured, rest: "220 \r\n"})
+}
+
+// ready reads the reply to STARTTLS, and not an octet of what follows it.
+func ready(nc net.Conn) error {
+	var line []byte
+	for b := []byte{0}; !bytes.HasSuffix(line, []byte("\n")); line = append(line, b...) {
+		if len(line) > 512 {
+			return errors.New("the reply to STARTTLS is too long")
+		}
+		if _, err := io.ReadFull(nc, b); err != nil {
+			return err
+		}
+	}
+	if !bytes.HasPrefix(line, []byte("220")) || bytes.HasPrefix(line, []byte("220-")) {
+		return errors.New("STARTTLS was refused")
+	}
+	return nil
+}
+
+// greeted is a connection on which rest is read first.
+type greeted struct {
+	net.Conn
+	rest string
+}
+
+func (g *greeted) Read(b []byte) (int, error) {
+	if g.rest == "" {
+		return g.Conn.Read(b)
+	}
+	n := copy(b, g.rest)
+	g.rest = g.rest[n:]
+	return n, nil
 }
 
 func isASCII(s string) bool {

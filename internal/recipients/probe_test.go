@@ -61,8 +61,8 @@ func TestProbe(t *testing.T) {
 	if rcpts != 2 {
 		t.Errorf("%d probes for 2 recipients: the cache is not used", rcpts)
 	}
-	if v := sink.Verbs(); v[len(v)-1] != "QUIT" || sink.Connections() != 3 {
-		t.Errorf("%d connections (one of them to try STARTTLS), %v", sink.Connections(), v)
+	if v := sink.Verbs(); v[len(v)-1] != "QUIT" || sink.Connections() != 2 {
+		t.Errorf("%d connections for 2 recipients, %v", sink.Connections(), v)
 	}
 }
 
@@ -123,8 +123,18 @@ func TestProbeTLS(t *testing.T) {
 		if e.Verb == "MAIL" && !e.TLS {
 			return mailtest.Step{Reply: "530 5.7.0 STARTTLS first"}
 		}
+		if e.Verb == "EHLO" && !strings.HasSuffix(e.Line, " mx.example.org") {
+			return mailtest.Step{Reply: "550 5.7.1 Your name"}
+		}
 		return directory(e)
 	}
+	broken := func(e mailtest.Event) mailtest.Step {
+		if e.Verb == "STARTTLS" {
+			return mailtest.Step{Raw: "220 Go on\r\nthis is no TLS\r\n"}
+		}
+		return directory(e)
+	}
+	refused := mailtest.Script(map[string]string{"STARTTLS": "454 4.7.0 Not now"})
 	for _, c := range []struct {
 		name   string
 		sink   mailtest.SinkOptions
@@ -135,6 +145,10 @@ func TestProbeTLS(t *testing.T) {
 		{"needed, unknown certificate", mailtest.SinkOptions{TLS: other, On: needTLS}, ProbeOptions{}, Known},
 		{"required", mailtest.SinkOptions{TLS: config, On: needTLS}, ProbeOptions{RequireTLS: true, RootCAs: roots}, Known},
 		{"required, unknown certificate", mailtest.SinkOptions{TLS: other}, ProbeOptions{RequireTLS: true, RootCAs: roots}, Unavailable},
+		{"broken", mailtest.SinkOptions{TLS: config, On: broken}, ProbeOptions{}, Known},
+		{"refused", mailtest.SinkOptions{TLS: config, On: refused}, ProbeOptions{}, Known},
+		{"required, broken", mailtest.SinkOptions{TLS: config, On: broken}, ProbeOptions{RequireTLS: true, RootCAs: roots}, Unavailable},
+		{"required, refused", mailtest.SinkOptions{TLS: config, On: refused}, ProbeOptions{RequireTLS: true, RootCAs: roots}, Unavailable},
 		{"required, not offered", mailtest.SinkOptions{}, ProbeOptions{RequireTLS: true, RootCAs: roots}, Unavailable},
 	} {
 		t.Run(c.name, func(t *testing.T) {
