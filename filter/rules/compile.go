@@ -354,6 +354,10 @@ func (v *argumentCheck) name(function, name string) {
 				return
 			}
 		}
+		if slices.Contains(filter.KeptFields, strings.ToLower(name)) {
+			v.c.errs.add(v.at.place, "%s: %s wants lower case, not %q", v.at.Symbol, function, name)
+			return
+		}
 		v.c.errs.add(v.at.place, "%s: the facts do not keep the value of %q; use a [[pattern]] with in = \"header:%s\"",
 			v.at.Symbol, name, name)
 	case "has_header", "header_count":

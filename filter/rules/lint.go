@@ -33,7 +33,8 @@ func (r *Rules) Lint(g Gateway) []Fault {
 	}
 	for i := range r.rules {
 		s := &r.rules[i]
-		l.weight(s.Symbol, s.Score, s.place, s.proven())
+		l.weight(s.Symbol, s.Score, s.place, prover{r.rules[:i]}.proves(s.program.Node(), true))
+		l.never(s)
 		if b, ok := s.program.Node().(*ast.BoolNode); ok && (!b.Value || s.Act == nil) {
 			l.add(s.place, "%s: the condition is %v for every message", s.Symbol, b.Value)
 		}
@@ -71,28 +72,6 @@ func (l *linter) weight(symbol string, score float64, at place, proven bool) {
 	case score <= -l.Tag/2 && !proven:
 		l.add(at, "%s: a score of %.2f for what any sender can write: make it depend on dmarc, dkim, spf or the client, or use [[allow]]", symbol, score)
 	}
-}
-
-// provenFacts are those that a sender cannot choose. ARC is none: anybody can
-// seal a chain.
-var provenFacts = []string{"spf", "dkim", "dmarc", "iprev", "client_own", "client_address", "client_name"}
-
-// provenSymbols say the same.
-var provenSymbols = []string{"SPF_PASS", "DKIM_PASS", "DMARC_PASS", "ALLOWED"}
-
-func (r *rule) proven() bool {
-	for _, name := range r.facts {
-		if slices.Contains(provenFacts, name) {
-			return true
-		}
-	}
-	found := false
-	node := r.program.Node()
-	ast.Walk(&node, visit(func(n ast.Node) {
-		s, ok := n.(*ast.StringNode)
-		found = found || ok && slices.Contains(provenSymbols, s.Value)
-	}))
-	return found
 }
 
 type visit func(ast.Node)

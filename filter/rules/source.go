@@ -113,7 +113,7 @@ func (e Errors) sort(files []File) {
 
 // Compiled when a rule is first read: most commands read none.
 var (
-	symbolName = onFirstUse(`^[A-Z][A-Z0-9_]{1,63}$`)
+	symbolName = onFirstUse(`^[A-Z][A-Z0-9_]{0,63}$`)
 	groupName  = onFirstUse(`^[a-z][a-z0-9_]{1,63}$`)
 )
 
