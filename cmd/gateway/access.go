@@ -7,7 +7,11 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"time"
+	"unicode"
+
+	"golang.org/x/net/publicsuffix"
 
 	"mailweir/filter/access"
 	"mailweir/internal/config"
@@ -151,7 +155,7 @@ func (g *gateway) changeAccess(kind access.Kind, verb string, r *accessRequest, 
 	case "add":
 		now := time.Now()
 		e.Reason, e.Expires, e.Added, e.UID = r.Reason, r.Expires, now.UTC().Truncate(time.Second), by.UID
-		if err := mayAdd(&e, now); err != nil {
+		if err := mayAdd(kind, &e, now); err != nil {
 			return nil, err
 		}
 		return []access.Entry{e}, g.access.Add(kind, e)
@@ -162,14 +166,24 @@ func (g *gateway) changeAccess(kind access.Kind, verb string, r *accessRequest, 
 }
 
 // mayAdd refuses what the config refuses, too.
-func mayAdd(e *access.Entry, now time.Time) error {
+func mayAdd(kind access.Kind, e *access.Entry, now time.Time) error {
 	switch {
-	case e.Reason == "":
+	case strings.TrimSpace(e.Reason) == "":
 		return errors.New("an entry needs a reason, for whoever reads it later")
+	case strings.ContainsFunc(e.Reason, unicode.IsControl):
+		return errors.New("the reason is more than one line, or has control characters")
+	case kind == access.Allow && everybodys(e.Domain):
+		return fmt.Errorf("%s is no domain of anybody's: everybody can have one below it", e.Domain)
 	case e.Network.IsValid() && e.Network.Bits() == 0:
 		return fmt.Errorf("%s is every client there is", e.What())
 	case !e.Expires.IsZero() && !now.Before(e.Expires):
 		return fmt.Errorf("it would have expired on %s", e.Expires.UTC().Format(time.DateTime))
 	}
 	return nil
+}
+
+// everybodys tells a suffix below which domains are registered.
+func everybodys(domain string) bool {
+	suffix, icann := publicsuffix.PublicSuffix(domain)
+	return icann && suffix == domain
 }

@@ -27,10 +27,9 @@ those that it names. hits needs --config, for the verdicts in its data_dir.
 check reports every fault with its file and line: a set with one is not used.
 It warns of a symbol that reaches the threshold alone, of a score that lowers
 for what any sender can write, of a condition that is the same for all mail, of a
-fact that is compared with what it never is, of
-rules whom no mail ever meets, of actions that never happen, and, with --config,
-of recipients and addresses that nothing is accepted for or leads to; --strict
-makes warnings faults.
+fact that is compared with what it never is, of rules whom no mail ever meets, of
+actions that never happen, and, with --config, of recipients and addresses that
+nothing is accepted for or leads to; --strict makes warnings faults.
 
 A test case is NAME.eml with NAME.want beside it, in TOML: symbols = [...] that
 must be found, absent = [...] that must not, action = "tag", does = [...] what

@@ -131,7 +131,21 @@ func readCase(path string) (ruleCase, error) {
 		}
 		return c, fmt.Errorf("%s: %w", name, err)
 	}
+	if err := c.want.check(); err != nil {
+		return c, fmt.Errorf("%s: %w", name, err)
+	}
 	return c, nil
+}
+
+// check refuses what no message could fail, and what none could fulfil.
+func (w *ruleWant) check() error {
+	if len(w.Symbols)+len(w.Absent) == 0 && w.Action == "" && w.Does == nil {
+		return errors.New("it expects nothing: write symbols, absent, action or does")
+	}
+	if all := []filter.Action{filter.Accept, filter.Tag, filter.Strip, filter.Quarantine, filter.Discard, filter.Defer, filter.Reject}; w.Action != "" && !slices.Contains(all, w.Action) {
+		return fmt.Errorf("action = %q: want one of %v", w.Action, all)
+	}
+	return nil
 }
 
 // run judges the message and compares.

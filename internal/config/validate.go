@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"golang.org/x/net/publicsuffix"
 )
 
 // validator sees the values together. A value that is zero because it was
@@ -249,11 +251,19 @@ func (v *validator) access(table string, entries []Access) {
 			v.at(path, "needs one of network, domain and address", "a domain or an address counts only where DKIM or SPF passed and is aligned")
 		case a.Network.IsValid() && a.Network.Bits() == 0:
 			v.at(path+".network", fmt.Sprintf("%q is every client there is", a.Network), "name the networks that you know")
+		case table == "allow" && everybodys(string(a.Domain)):
+			v.at(path+".domain", fmt.Sprintf("%q is no domain of anybody's: everybody can have one below it", a.Domain), "name the domains that you know")
 		}
 		if v.given(path+".reason") && strings.TrimSpace(a.Reason) == "" {
 			v.at(path+".reason", "is empty", "say for whoever reads it later why this is here")
 		}
 	}
+}
+
+// everybodys tells a suffix below which domains are registered.
+func everybodys(domain string) bool {
+	suffix, icann := publicsuffix.PublicSuffix(strings.ToLower(domain))
+	return domain != "" && icann && suffix == strings.ToLower(domain)
 }
 
 // minHistory is what DMARC reports need: a report is made of the history of the
