@@ -186,9 +186,15 @@ func (p *process) sound() error {
 	if p.metrics == "" {
 		return nil
 	}
-	// What a client has just ended is counted and logged a little later.
+	// What a client has just ended is counted and logged a little later, also
+	// between the two looks at it. On a machine that stands still one look may
+	// take all of the time: there are some in any case.
 	var counted, logged float64
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	deadline := time.Now().Add(patience)
+	for looks := 0; looks < 20 || time.Now().Before(deadline); looks++ {
+		if looks > 0 {
+			time.Sleep(5 * time.Millisecond)
+		}
 		families, err := p.scrape()
 		if err != nil {
 			return err
