@@ -26,7 +26,7 @@ func benchContent(b *testing.B, size int) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	reader := content.New(r.Patterns)
+	reader := content.New(r.Patterns, nil)
 	m := filter.NewMetrics(prometheus.NewRegistry())
 	p := filter.New(filter.Options{
 		Chain:  filter.Chain{Data: filter.Group{mime.New(func(tx *filter.Transaction) mime.Text { return reader.Open(tx) }, nil)}},

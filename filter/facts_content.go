@@ -87,7 +87,8 @@ type BodyFacts struct {
 	LeafText int `json:"leaf_text"`
 
 	// Words are hashes of the words of the displayed text, in order, for the
-	// learned filter. They are not kept: hashes or not, they are the text.
+	// learned filter; nil where it will not look at them. They are not kept:
+	// hashes or not, they are the text.
 	Words []uint64 `json:"-"`
 	// Source are hashes of what the text begins with as it was sent, markup,
 	// capitals and layout included; for the learned filter, and not kept.

@@ -242,7 +242,8 @@ func (j *judge) checks(cfg *config.Config, r *rules.Rules, lists *access.Lists, 
 			return nil, err
 		}
 	}
-	reader := content.New(r.Patterns)
+	j.models = bayes.NewModels(fsx.OS{}, learnedDir(cfg), o.log)
+	reader := content.New(r.Patterns, func() bool { return j.models.Ready(cfg.Learn.Minimum) })
 	text := func(tx *filter.Transaction) mime.Text { return reader.Open(tx) }
 	if slices.Contains(cfg.Checks.Disabled, reader.Name()) {
 		text = nil
@@ -253,7 +254,6 @@ func (j *judge) checks(cfg *config.Config, r *rules.Rules, lists *access.Lists, 
 		}
 		return j.resolver
 	}
-	j.models = bayes.NewModels(fsx.OS{}, learnedDir(cfg), o.log)
 	c := &checks{
 		iprev:   iprev.New(ask("iprev")),
 		spf:     spf.New(ask("spf"), spf.Options{Receiver: string(cfg.Hostname)}),

@@ -22,7 +22,7 @@ import (
 type lessonReader struct{ check *mime.Check }
 
 func newLessonReader() lessonReader {
-	reader := content.New(func() *pattern.Set { return nil })
+	reader := content.New(func() *pattern.Set { return nil }, nil)
 	parts := func(*filter.Transaction) mime.Parts { return &lessonParts{} }
 	return lessonReader{mime.New(func(tx *filter.Transaction) mime.Text { return reader.Open(tx) }, parts)}
 }

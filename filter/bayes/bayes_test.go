@@ -384,7 +384,7 @@ func TestCheck(t *testing.T) {
 		}
 		teachTopics(t, disk, 19)
 		time.Sleep(watchEvery + time.Second)
-		if r := run(text(1, 500)); r.State != filter.Skipped {
+		if r := run(text(1, 500)); r.State != filter.Skipped || models.Ready(20) {
 			t.Errorf("with too little: %+v", r)
 		}
 		teachTopics(t, disk, 60)
@@ -393,8 +393,16 @@ func TestCheck(t *testing.T) {
 		if r.State != filter.OK || len(r.Symbols) != 2 || r.Symbols[0].Name < "BAYES_95" || r.Symbols[1].Name != "FUZZY_SPAM_SAME" {
 			t.Errorf("%+v", r)
 		}
+		if !models.Ready(20) {
+			t.Error("nobody collects words for it")
+		}
 		if r := run(&filter.Facts{}); r.State != filter.Skipped {
 			t.Errorf("without content: %+v", r)
+		}
+		late := text(1, 5)
+		late.Body.Words = nil
+		if r := run(late); r.State != filter.Skipped {
+			t.Errorf("without words, which nobody wanted when it arrived: %+v", r)
 		}
 		// A domain that was taught the contrary.
 		s, _ := Open(ctx, disk, Dir("data/learned", "other.example"), 100)

@@ -23,7 +23,10 @@ func NewCheck(m *Models, minimum int) *Check { return &Check{m, minimum} }
 // Name implements filter.Check.
 func (*Check) Name() string { return "bayes" }
 
-var errNothing = errors.New("nothing was learned (gateway learn)")
+var (
+	errNothing  = errors.New("nothing was learned (gateway learn)")
+	errNewModel = errors.New("the first model came into force while the message arrived")
+)
 
 // Run implements filter.Check.
 func (c *Check) Run(_ context.Context, tx *filter.Transaction) filter.Report {
@@ -37,6 +40,9 @@ func (c *Check) Run(_ context.Context, tx *filter.Transaction) filter.Report {
 		return skipped(errNothing)
 	case !s.model.enough(c.minimum):
 		return skipped(fmt.Errorf("%d spam and %d ham were learned, %d of each are needed", s.model.spam, s.model.ham, c.minimum))
+	}
+	if tx.Facts.Body.Words == nil {
+		return skipped(errNewModel)
 	}
 	o := s.model.Judge(tx.Facts)
 	symbols := []filter.Symbol{{

@@ -153,4 +153,15 @@ func (m *Models) HasFiles() bool {
 	return false
 }
 
+// Ready reports that one of the models has learned enough to have a say: only then
+// words are worth collecting.
+func (m *Models) Ready(minimum int) bool {
+	for _, s := range *m.scopes.Load() {
+		if s.model != nil && s.model.enough(minimum) {
+			return true
+		}
+	}
+	return false
+}
+
 func (m *Model) enough(minimum int) bool { return m.spam >= minimum && m.ham >= minimum }

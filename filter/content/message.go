@@ -18,11 +18,16 @@ const MaxText = 256 << 10
 // has no walk of its own: filter/mime drives it.
 type Reader struct {
 	patterns func() *pattern.Set
+	learned  func() bool
 }
 
 // New makes a Reader. patterns gives the set of the rules that are in force; it
-// is asked once a message, and may give nil.
-func New(patterns func() *pattern.Set) *Reader { return &Reader{patterns} }
+// is asked once a message, and may give nil. learned tells whether the learned
+// filter will look at the message, which is what words and source are collected
+// for; nil: it will.
+func New(patterns func() *pattern.Set, learned func() bool) *Reader {
+	return &Reader{patterns, learned}
+}
 
 // Name is the word for this part of the examination in the config.
 func (*Reader) Name() string { return "content" }
@@ -32,7 +37,9 @@ func (r *Reader) Open(tx *filter.Transaction) *Message {
 	m := messages.Get().(*Message)
 	m.patterns = r.patterns()
 	m.header = readHeader(tx)
-	m.source = newSource(m.header.To, m.header.Cc)
+	if m.learned = r.learned == nil || r.learned(); m.learned {
+		m.source = newSource(m.header.To, m.header.Cc)
+	}
 	m.tx = tx
 	return m
 }
@@ -45,6 +52,7 @@ type Message struct {
 	body     filter.BodyFacts
 	links    links
 	source   source
+	learned  bool // words and source are wanted
 
 	text    text // as displayed
 	unseen  text // hidden by style
@@ -151,9 +159,11 @@ func (m *Message) Report() filter.Report {
 func (m *Message) measure() {
 	b := &m.body
 	b.URLs, b.Mailtos = m.links.list, m.links.mailtos
-	w := newWords(len(m.text.out), m.header.To, m.header.Cc)
-	w.add(m.text.out)
-	b.Words, b.Source = w.out, m.source.out
+	if m.learned {
+		w := newWords(len(m.text.out), m.header.To, m.header.Cc)
+		w.add(m.text.out)
+		b.Words, b.Source = w.out, m.source.out
+	}
 	b.TextLength = utf8.RuneCount(m.text.out)
 	b.Hidden = utf8.RuneCount(m.unseen.out)
 	b.Invisible = m.text.invisible + m.unseen.invisible

@@ -60,7 +60,7 @@ func FuzzText(f *testing.F) {
 // readLeaf runs one leaf through a Message.
 func readLeaf(html bool, charset, leaf string) *Message {
 	h := mail.ParseHeader([]byte("From: a@example.org\r\n\r\n"))
-	m := New(func() *pattern.Set { return nil }).Open(&filter.Transaction{Header: &h})
+	m := New(func() *pattern.Set { return nil }, nil).Open(&filter.Transaction{Header: &h})
 	m.Begin(html, charset)
 	m.Write([]byte(leaf))
 	m.End()

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"mailweir/filter"
+	"mailweir/internal/pattern"
+	"mailweir/mail"
 )
 
 func TestWords(t *testing.T) {
@@ -51,6 +53,25 @@ func TestWordsTellNoRecipient(t *testing.T) {
 func TestWordsAreBounded(t *testing.T) {
 	if n := len(wordsOf(strings.Repeat("a b! ", 5000))); n != maxWords {
 		t.Errorf("%d words", n)
+	}
+}
+
+// TestWordsOnDemand: words and source are collected where the learned filter will
+// look at them, of a message without text too, and only there.
+func TestWordsOnDemand(t *testing.T) {
+	for _, wanted := range []bool{true, false} {
+		for _, leaf := range []string{"two words", ""} {
+			h := mail.ParseHeader([]byte("From: a@example.org\r\n\r\n"))
+			m := New(func() *pattern.Set { return nil }, func() bool { return wanted }).Open(&filter.Transaction{Header: &h})
+			m.Begin(false, "")
+			m.Write([]byte(leaf))
+			m.End()
+			var f filter.Facts
+			m.Report().Set(&f)
+			if b := f.Body; (b.Words != nil) != wanted || (b.Source != nil) != (wanted && leaf != "") || b.TextLength == 0 && leaf != "" {
+				t.Errorf("wanted %v, of %q: %d words, source %d", wanted, leaf, len(b.Words), len(b.Source))
+			}
+		}
 	}
 }
 

@@ -149,7 +149,7 @@ func factsOf(data []byte, set *rules.Rules) *filter.Facts {
 		Header: &h, Content: mail.Bytes(data), Facts: &filter.Facts{},
 		Envelope: &mail.Envelope{Arrived: time.Now()},
 	}
-	reader := content.New(func() *pattern.Set { return set.Patterns() })
+	reader := content.New(func() *pattern.Set { return set.Patterns() }, nil)
 	check := mime.New(func(tx *filter.Transaction) mime.Text { return reader.Open(tx) }, nil)
 	s := check.Start(context.Background(), tx)
 	s.Write(data[n:])

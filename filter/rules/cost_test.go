@@ -46,7 +46,7 @@ func newPipeline(t testing.TB) *pipeline {
 	if err != nil {
 		t.Fatal(err)
 	}
-	reader := content.New(func() *pattern.Set { return set.Patterns() })
+	reader := content.New(func() *pattern.Set { return set.Patterns() }, nil)
 	return &pipeline{set: set, check: mime.New(func(tx *filter.Transaction) mime.Text { return reader.Open(tx) }, nil)}
 }
 
