@@ -69,8 +69,8 @@ var errFound = errors.New("clamav: the outcome is known")
 // would, but for what is rare or hidden: of bzip2 it takes the first stream alone.
 var familiar = map[string]bool{"zip": true, "gzip": true, "tar": true}
 
-// archive visits the members of what is an archive, and of one that lies behind
-// other octets. Where unpackers disagree about an archive, all of its members are
+// archive visits the members of what is an archive or a message, and of an archive
+// that lies behind other octets. Where unpackers disagree about an archive, all of its members are
 // scanned, in all readings.
 func (w *memberWalk) archive(data []byte, depth int) error {
 	format := filetype.Detect(data[:min(len(data), filetype.ImageHead)])
@@ -78,6 +78,10 @@ func (w *memberWalk) archive(data []byte, depth int) error {
 	switch {
 	case format == filetype.Zip:
 		return w.known(string(format), data, depth, false)
+	case isMessage(data[:min(len(data), filetype.HeadSize)]):
+		if err := w.message(data, depth); err == errFound {
+			return err
+		}
 	case !archive.Known(string(format)):
 	case appended != filetype.Zip:
 		return w.known(string(format), data, depth, false)
@@ -124,7 +128,7 @@ func (w *memberWalk) walk(format string, data []byte, depth int, all bool) (arch
 // be read to its end is scanned as far as it goes.
 func (w *memberWalk) member(e *archive.Entry, r io.Reader, depth int, unseen bool) error {
 	data, err := beginning(r)
-	inner := archive.Known(string(filetype.Detect(data))) || filetype.ArchiveName(filetype.Extension(e.Name))
+	inner := archive.Known(string(filetype.Detect(data))) || isMessage(data[:min(len(data), filetype.HeadSize)]) || filetype.ArchiveName(filetype.Extension(e.Name))
 	if !unseen && !inner {
 		return w.m.budget.Exceeded()
 	}

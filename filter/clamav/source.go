@@ -10,8 +10,8 @@ import (
 	"mailweir/internal/filetype"
 )
 
-// source is a content on its way to clamd. Of an archive, and of what may have
-// one behind other octets, it keeps the octets.
+// source is a content on its way to clamd. Of an archive, of a message, and of what
+// may have an archive behind other octets, it keeps the octets.
 type source struct {
 	r    io.Reader
 	read chan struct{} // closed when nothing of r is read any more
@@ -36,7 +36,7 @@ func (s *source) Read(b []byte) (int, error) {
 	s.data = append(s.data, b[:n]...)
 	if s.err = err; !s.decided && (filetype.Enough(s.data) || err != nil) {
 		s.decided = true
-		s.plain = !archive.Known(string(filetype.Detect(s.data)))
+		s.plain = !archive.Known(string(filetype.Detect(s.data))) && !isMessage(s.data[:min(len(s.data), filetype.HeadSize)])
 	}
 	if s.decided && s.plain {
 		s.look()
