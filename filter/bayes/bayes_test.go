@@ -490,7 +490,7 @@ func TestSketch(t *testing.T) {
 }
 
 func FuzzReadRecord(f *testing.F) {
-	l := &lesson{spam: true, day: 3, digest: 4, sketched: true, features: features{all: []uint32{1, 2, 3}, shared: 1, text: 1}}
+	l := &lesson{spam: true, day: 3, digest: 4, sketched: true, features: features{all: []uint32{1, 2, 3, 4}, shared: 1, own: [views]int{1, 1, 1}}}
 	f.Add(appendRecord(nil, l, false))
 	f.Add(appendRecord(nil, l, true))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -514,8 +514,8 @@ func FuzzDecodeModel(f *testing.F) {
 	})
 }
 
-// BenchmarkJudge is a text of 700 words, as 4 KB have, and the source of its
-// beginning, against a full model.
+// BenchmarkJudge is a text of 700 words, as 4 KB have, the source of its
+// beginning, and ten links, against a full model.
 func BenchmarkJudge(b *testing.B) {
 	lessons := make([]*lesson, 2000)
 	rng := rand.New(rand.NewPCG(1, 1))
@@ -527,7 +527,7 @@ func BenchmarkJudge(b *testing.B) {
 		for range 400 {
 			lessons[i].all = append(lessons[i].all, rng.Uint32())
 		}
-		lessons[i].shared, lessons[i].text = 100, 150
+		lessons[i].shared, lessons[i].own = 100, [views]int{50, 150, 100}
 	}
 	m := train(1, lessons)
 	f := text(1, 1)
@@ -536,6 +536,9 @@ func BenchmarkJudge(b *testing.B) {
 	}
 	for range 700 {
 		f.Body.Source = append(f.Body.Source, rng.Uint64())
+	}
+	for i := range 10 {
+		f.Body.URLs = append(f.Body.URLs, filter.URL{Host: fmt.Sprintf("www%d.shop.example", i), Domain: "shop.example", Path: fmt.Sprint("/offers/", i, "/click?id=ab", i)})
 	}
 	f.Header.ReplyTo = f.Header.From
 	b.ReportAllocs()

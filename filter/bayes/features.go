@@ -51,41 +51,59 @@ const (
 	kindSubjectGram
 	kindFromGram
 	kindReplyToGram
+	kindHostGram
+	kindPathGram
+	kindMeasure
+	kindLocalShape
+	kindDomainShape
+	kindNameShape
 )
 
-// view is one of two ways to look at a message, each with weights of its own:
-// by the words of its text, and by its source. What is neither of the two
-// (header, links, structure) both views see. Two that judge apart, and seldom
-// err on the same message, tell more than one that sees everything.
+// view is one of three ways to look at a message, each with weights of its own:
+// by how it was made, whatever it says, by the words of its text, and by its
+// source. What is none of the three (header, links, structure) all views see.
+// Some that judge apart, and seldom err on the same message, tell more than one
+// that sees everything.
 type view int
 
 const (
-	viewText view = iota
+	viewFrame view = iota // first: it must find room, and needs little
+	viewText
 	viewSource
 	views
 )
 
-// features are the different features of a message: those that both views see,
-// then those of the text, then those of the source.
+// features are the different features of a message: those that all views see,
+// then those of each view.
 type features struct {
-	all          []uint32
-	shared, text int // how many
+	all    []uint32
+	shared int        // how many
+	own    [views]int // of each view
 }
 
 // of are what a view sees.
 func (f *features) of(v view) (shared, own []uint32) {
-	end := f.shared + f.text
-	if v == viewText {
-		return f.all[:f.shared], f.all[f.shared:end]
+	own = f.all[f.shared:]
+	for before := range v {
+		own = own[f.own[before]:]
 	}
-	return f.all[:f.shared], f.all[end:]
+	return f.all[:f.shared], own[:f.own[v]]
+}
+
+// close gives the features since those before to a view.
+func (f *features) close(v view, out []uint32) {
+	f.own[v] = len(out) - f.shared
+	for before := range v {
+		f.own[v] -= f.own[before]
+	}
 }
 
 // extractor turns facts into features. It is kept from message to message.
 type extractor struct {
-	key uint64
-	out []uint32
-	set set
+	key      uint64
+	out      []uint32
+	set      set
+	measured int // measures of the message so far
 }
 
 var extractors = sync.Pool{New: func() any { return new(extractor) }}
@@ -95,35 +113,41 @@ var extractors = sync.Pool{New: func() any { return new(extractor) }}
 func (e *extractor) features(f *filter.Facts, key uint64) (out features) {
 	e.key, e.out = key, e.out[:0]
 	e.set.reset(sharedMostly + 2*len(f.Body.Words) + 2*len(f.Body.Source))
-	e.urls(f.Body.URLs)
+	domains := e.urls(f.Body.URLs)
 	e.sender(&f.Header)
-	e.subject(&f.Header)
+	subject := e.subject(&f.Header)
 	e.structure(&f.Body)
 	e.fields(&f.Header)
 	out.shared = len(e.out)
+	e.frame(f, subject, domains)
+	out.close(viewFrame, e.out)
 	e.words(f.Body.Words)
-	out.text = len(e.out) - out.shared
+	out.close(viewText, e.out)
 	e.source(f.Body.Source)
+	out.close(viewSource, e.out)
 	out.all = e.out
 	return out
 }
 
-// sharedMostly is how many features most messages have besides text and source.
-const sharedMostly = 400
+// sharedMostly is how many features most messages have besides those of text and source.
+const sharedMostly = 600
 
 // feature is what a store with that key knows a hash of that kind by; never 0.
 func feature(k kind, h, key uint64) uint32 {
 	return max(1, uint32(finish(h+uint64(k)*0x9e3779b97f4a7c15, key)>>32))
 }
 
-func (e *extractor) add(k kind, h uint64) {
+// add tells how many features are new: one or none.
+func (e *extractor) add(k kind, h uint64) int {
 	v := feature(k, h, e.key)
 	if len(e.out) < maxFeatures && e.set.add(v, e.out) {
 		e.out = append(e.out, v)
+		return 1
 	}
+	return 0
 }
 
-func (e *extractor) string(k kind, s string) { e.add(k, hashString(s)) }
+func (e *extractor) string(k kind, s string) int { return e.add(k, hashString(s)) }
 
 func (e *extractor) words(w []uint64) {
 	for i, h := range w {
@@ -134,8 +158,9 @@ func (e *extractor) words(w []uint64) {
 	}
 }
 
-// subject takes the words of the subject, but not its recipients' and years.
-func (e *extractor) subject(h *filter.HeaderFacts) {
+// subject takes the words of the subject, but not its recipients' and years. It
+// returns what is left.
+func (e *extractor) subject(h *filter.HeaderFacts) string {
 	s := h.Subject
 	for at := 0; at < len(s); {
 		n := 0
@@ -150,6 +175,7 @@ func (e *extractor) subject(h *filter.HeaderFacts) {
 	}
 	e.text(kindSubject, kindSubjectPair, s)
 	e.grams(kindSubjectGram, s)
+	return s
 }
 
 func addressOctet(c byte) bool {
@@ -234,20 +260,22 @@ func wordEnd(s string) int {
 	return n
 }
 
-func (e *extractor) urls(list []filter.URL) {
+// urls tells how many different domains they have.
+func (e *extractor) urls(list []filter.URL) (domains int) {
 	for i := range list[:min(len(list), maxURLs)] {
 		u := &list[i]
 		if u.Image {
-			e.string(kindImageHost, u.Domain)
+			domains += e.string(kindImageHost, u.Domain)
 			continue
 		}
 		e.string(kindURLHost, u.Host)
-		e.string(kindURLDomain, u.Domain)
+		domains += e.string(kindURLDomain, u.Domain)
 		if j := strings.LastIndexByte(u.Host, '.'); j >= 0 && !u.IP {
 			e.string(kindURLTop, u.Host[j:])
 		}
 		e.path(u.Path)
 	}
+	return domains
 }
 
 // path takes the words of an address; numbers and codes in it say nothing.

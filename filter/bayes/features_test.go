@@ -71,7 +71,7 @@ func TestViews(t *testing.T) {
 	other.Body.Words = []uint64{1, 2, 9}
 	a, b := new(extractor), new(extractor)
 	one, two := a.features(&base, 1), b.features(&other, 1)
-	for v, same := range map[view]bool{viewText: false, viewSource: true} {
+	for v, same := range map[view]bool{viewFrame: true, viewText: false, viewSource: true} {
 		shared, own := one.of(v)
 		shared2, own2 := two.of(v)
 		if !slices.Equal(shared, shared2) || len(shared) == 0 || len(own) == 0 || slices.Equal(own, own2) != same {
@@ -79,7 +79,7 @@ func TestViews(t *testing.T) {
 		}
 	}
 	l, _, n := readRecord(appendRecord(nil, &lesson{spam: true, features: one}, false))
-	if n == 0 || l.shared != one.shared || l.text != one.text || !slices.Equal(l.all, one.all) {
+	if n == 0 || l.shared != one.shared || l.own != one.own || !slices.Equal(l.all, one.all) {
 		t.Errorf("from the log come %+v", l)
 	}
 }
@@ -94,10 +94,11 @@ func TestSilentView(t *testing.T) {
 		lessons = append(lessons, &lesson{spam: spam})
 		z[viewText] = append(z[viewText], float64(4*class(spam)-2)+float64(i%7)/10)
 		z[viewSource] = append(z[viewSource], 0.01*float64(i%5-2*class(spam)))
+		z[viewFrame] = append(z[viewFrame], z[viewText][i])
 	}
 	c := calibrate(lessons, z)
 	for i, l := range lessons {
-		p := logistic(c.slope[viewText]*z[viewText][i] + c.slope[viewSource]*z[viewSource][i] + c.offset)
+		p := logistic((c.slope[viewFrame]+c.slope[viewText])*z[viewText][i] + c.slope[viewSource]*z[viewSource][i] + c.offset)
 		if l.spam != (p > 0.5) {
 			t.Fatalf("spam %v: probability %.3f by %+v", l.spam, p, c)
 		}

@@ -8,7 +8,7 @@ import (
 
 // The log of lessons, all numbers little-endian: a header of 32 octets,
 //
-//	 0  8  "MWLEARN3"
+//	 0  8  "MWLEARN4"
 //	 8  8  key of the features, random
 //	16  8  id of this file, random: another one after every compaction
 //	24  4  0
@@ -21,20 +21,21 @@ import (
 //	8  n  body:
 //	      0   1  1 spam, 2 ham, 3 forgotten
 //	      1   1  s, entries of the sketch: 0 or 16
-//	      2   2  c, features that both views see
+//	      2   2  c, features that all views see
 //	      4   4  day, since 1970
 //	      8   8  digest of the message
-//	     16   4  t, features of the text
-//	     20  4s  sketch
-//	      .. 4f  features: the c, then the t, then those of the source
+//	     16   4  m, features of the frame
+//	     20   4  t, features of the text
+//	     24  4s  sketch
+//	      .. 4f  features: the c, the m, the t, then those of the source
 //
 // A record that is torn at the end was never acknowledged and is cut off. One
 // before the length that the model tells of is damage.
 const (
-	logMagic   = "MWLEARN3"
+	logMagic   = "MWLEARN4"
 	logHead    = 32
 	recordHead = 8
-	bodyHead   = 20
+	bodyHead   = 24
 	maxBody    = bodyHead + 4*sketchSize + 4*maxFeatures
 
 	recordSpam   = 1
@@ -76,7 +77,8 @@ func appendRecord(b []byte, l *lesson, forget bool) []byte {
 		body[0] = recordForget
 	default:
 		le.PutUint16(body[2:], uint16(l.shared))
-		le.PutUint32(body[16:], uint32(l.text))
+		le.PutUint32(body[16:], uint32(l.own[viewFrame]))
+		le.PutUint32(body[20:], uint32(l.own[viewText]))
 		if l.sketched {
 			body[1] = sketchSize
 			b = appendSketch(b, &l.sketch)
@@ -117,11 +119,14 @@ func readRecord(b []byte) (l *lesson, forget bool, n int) {
 		l.sketch = readSketch(rest)
 		rest = rest[4*sketchSize:]
 	}
-	l.shared, l.text = int(le.Uint16(body[2:])), int(le.Uint32(body[16:]))
+	l.shared = int(le.Uint16(body[2:]))
 	l.all = make([]uint32, len(rest)/4)
-	if l.shared+l.text > len(l.all) {
+	frame, text := int(le.Uint32(body[16:])), int(le.Uint32(body[20:]))
+	source := len(l.all) - l.shared - frame - text
+	if source < 0 {
 		return nil, false, 0
 	}
+	l.own = [views]int{viewFrame: frame, viewText: text, viewSource: source}
 	for i := range l.all {
 		l.all[i] = le.Uint32(rest[4*i:])
 	}

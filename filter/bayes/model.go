@@ -13,18 +13,17 @@ import (
 // Model is what the gateway judges by: trained, immutable, safe for concurrent
 // use. Its file, all numbers little-endian:
 //
-//	 0   8  "MWMODEL3"
+//	 0   8  "MWMODEL4"
 //	 8   8  key of the features
 //	16   8  id of the store's log that it was trained from
 //	24   8  size of that log then
 //	32   4  messages learned as spam
 //	36   4  messages learned as ham
-//	40   4  n, number of weights: 2^21, or 0 when one of the two is 0
+//	40   4  n, number of weights: 3 times 2^20, or 0 when one of the two is 0
 //	44   4  m, number of sketches
-//	48   8  slope of each view, the text's and the source's, float32
-//	56   4  offset, float32
-//	60   4  0
-//	64  2n  weights: signed, in units of 1/1024; half of them the text's
+//	48   4  offset, float32
+//	52  12  slope of each view: the frame's, the text's, the source's; float32
+//	64  2n  weights: signed, in units of 1/1024; a third for each view
 //	 .. 68m sketches: 16 times 4 octets, then 4: 1 spam, 2 ham
 //	 ..  4  CRC-32C of everything before it
 type Model struct {
@@ -38,7 +37,7 @@ type Model struct {
 }
 
 const (
-	modelMagic  = "MWMODEL3"
+	modelMagic  = "MWMODEL4"
 	modelHead   = 64
 	weightUnit  = 1.0 / 1024
 	sketchBytes = 4*sketchSize + 4
@@ -70,14 +69,14 @@ func (m *Model) Judge(f *filter.Facts) Opinion {
 		z := m.offset
 		for v := range views {
 			shared, own := features.of(v)
-			a, _ := m.sum(v, shared)
+			a, common := m.sum(v, shared)
 			b, known := m.sum(v, own)
 			z += m.slope[v] * float64(a+b) * weightUnit / scale(len(shared)+len(own))
 			o.Known += known
+			if v == viewText {
+				o.Known += common
+			}
 		}
-		shared, _ := features.of(viewText)
-		_, known := m.sum(viewText, shared)
-		o.Known += known
 		o.Probability = logistic(z)
 	}
 	if s, ok := sketchOf(f, m.key); ok {
@@ -128,7 +127,7 @@ func train(key uint64, lessons []*lesson) *Model {
 }
 
 func (m *Model) encode() []byte {
-	n := len(m.weights[viewText]) + len(m.weights[viewSource])
+	n := int(views) * len(m.weights[viewText])
 	b := make([]byte, modelHead, modelHead+2*n+sketchBytes*len(m.near.list)+4)
 	copy(b, modelMagic)
 	le := binary.LittleEndian
@@ -139,9 +138,10 @@ func (m *Model) encode() []byte {
 	le.PutUint32(b[36:], uint32(m.ham))
 	le.PutUint32(b[40:], uint32(n))
 	le.PutUint32(b[44:], uint32(len(m.near.list)))
-	le.PutUint32(b[48:], math.Float32bits(float32(m.slope[viewText])))
-	le.PutUint32(b[52:], math.Float32bits(float32(m.slope[viewSource])))
-	le.PutUint32(b[56:], math.Float32bits(float32(m.offset)))
+	le.PutUint32(b[48:], math.Float32bits(float32(m.offset)))
+	for v := range views {
+		le.PutUint32(b[52+4*v:], math.Float32bits(float32(m.slope[v])))
+	}
 	for v := range views {
 		for _, w := range m.weights[v] {
 			b = le.AppendUint16(b, uint16(w))
@@ -190,10 +190,15 @@ func decodeModel(b []byte) (*Model, error) {
 	m := &Model{
 		key: le.Uint64(b[8:]), logID: le.Uint64(b[16:]), logSize: int64(le.Uint64(b[24:])),
 		spam: int(le.Uint32(b[32:])), ham: int(le.Uint32(b[36:])),
-		calibration: calibration{[views]float64{float(48), float(52)}, float(56)},
+		calibration: calibration{offset: float(48)},
 		near:        newSketches(sketched),
 	}
-	if x := m.slope[viewText] + m.slope[viewSource] + m.offset; math.IsNaN(x) || math.IsInf(x, 0) {
+	x := m.offset
+	for v := range views {
+		m.slope[v] = float(52 + 4*int(v))
+		x += m.slope[v]
+	}
+	if math.IsNaN(x) || math.IsInf(x, 0) {
 		return nil, fmt.Errorf("%w: no number", errModel)
 	}
 	b = b[modelHead:end]

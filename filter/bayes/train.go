@@ -20,7 +20,9 @@ const (
 	hardHam     = 20 // a ham that looks wholly like spam weighs as much more
 )
 
-var trainRates = [...]float32{0.5, 1}
+// trainRates are those of the slow and the fast descent. The frame has fewer
+// features, so that each must say more.
+var trainRates = [views][2]float32{viewFrame: {1, 2}, viewText: {0.5, 1}, viewSource: {0.5, 1}}
 
 // lesson is one learned message.
 type lesson struct {
@@ -58,8 +60,8 @@ func (w *weights) sum(features []uint32) (sum float32) {
 
 func scale(features int) float64 { return math.Sqrt(float64(features + 1)) }
 
-// learn makes the weights of both views, each beside the other, and what turns
-// the two scores of a message into one probability.
+// learn makes the weights of all views, each beside the others, and what turns
+// the scores of a message into one probability.
 func learn(lessons []*lesson) (w [views]*weights, c calibration) {
 	cost, spam := balance(lessons)
 	calibrated := min(spam, len(lessons)-spam) >= minCalibrated
@@ -77,7 +79,7 @@ func learn(lessons []*lesson) (w [views]*weights, c calibration) {
 	}
 	wg.Wait()
 	if !calibrated {
-		return w, calibration{slope: [views]float64{0.5, 0.5}}
+		return w, calibration{slope: [views]float64{1. / 3, 1. / 3, 1. / 3}}
 	}
 	return w, calibrate(lessons, z)
 }
@@ -111,12 +113,12 @@ func harden(lessons []*lesson, cost, z []float64) {
 // are seldom sure of what is wrong.
 func fit(lessons []*lesson, cost []float64, v view) *weights {
 	mean := &weights{view: v, slots: make([]slot, 1<<weightBits)}
-	for k, rate := range trainRates {
+	for k, rate := range trainRates[v] {
 		w := descend(lessons, cost, v, rate, uint64(k))
 		for i := range w.slots {
-			mean.slots[i].weight += w.slots[i].weight / float32(len(trainRates))
+			mean.slots[i].weight += w.slots[i].weight / float32(len(trainRates[v]))
 		}
-		mean.bias += w.bias / float64(len(trainRates))
+		mean.bias += w.bias / float64(len(trainRates[v]))
 	}
 	return mean
 }
@@ -178,8 +180,8 @@ type calibration struct {
 
 const minSlope = 0.1
 
-// calibrate takes the mean of both views' log-odds, which is not as sure as the
-// two together can be: so it is calibrated in turn.
+// calibrate takes the mean of the views' log-odds, which is not as sure as they
+// can be together: so it is calibrated in turn.
 func calibrate(lessons []*lesson, z [views][]float64) (c calibration) {
 	var each [views]line
 	mean := make([]float64, len(lessons))
@@ -191,12 +193,12 @@ func calibrate(lessons []*lesson, z [views][]float64) (c calibration) {
 			mean[i] += each[v].at(z[v][i]) / float64(views)
 		}
 	}
-	both := platt(lessons, mean)
-	both.slope = max(minSlope, both.slope)
-	c.offset = both.offset
+	all := platt(lessons, mean)
+	all.slope = max(minSlope, all.slope)
+	c.offset = all.offset
 	for v := range views {
-		c.slope[v] = both.slope * each[v].slope / float64(views)
-		c.offset += both.slope * each[v].offset / float64(views)
+		c.slope[v] = all.slope * each[v].slope / float64(views)
+		c.offset += all.slope * each[v].offset / float64(views)
 	}
 	return c
 }
