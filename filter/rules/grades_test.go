@@ -27,7 +27,7 @@ func suggestGrades(all []judged, set *rules.Rules) string {
 	odds := gradeOdds(all)
 	var b strings.Builder
 	for _, slope := range []float64{0.6, 0.8, 1, 1.2, 1.5} {
-		for _, offset := range []float64{-0.6, -0.4, -0.2, 0, 0.3, 0.6, 1.2} {
+		for _, offset := range []float64{-1, -0.6, -0.4, -0.2, -0.1, 0, 0.3, 0.6, 1.2} {
 			weights := gradeWeights(odds, slope, offset)
 			missed, lost := regrade(all, set, weights)
 			fmt.Fprintf(&b, "slope %.1f offset %.1f: %d spam missed, ham lost %v;", slope, offset, missed, lost)
