@@ -122,15 +122,16 @@ var shapes = map[string]func(size int) string{
 	"field names":          func(n int) string { return fill("A: b\r\n", min(n, 256<<10)) + "\r\n" },
 }
 
-// TestLinear holds every shape to 80 ms of CPU a megabyte, which is 2 s for a
-// message of 25 MB, and to a growth that is about linear.
+// TestLinear holds every shape to twice 80 ms of CPU a megabyte, and to a growth
+// that is about linear. 80 ms, 2 s for a message of 25 MB, is the bar for a
+// machine to itself; others are slower.
 func TestLinear(t *testing.T) {
 	if testing.Short() || raceDetector {
 		t.Skip("cost says nothing under the race detector, and takes long")
 	}
 	const small, large = 512 << 10, 4 << 20
 	p := newPipeline(t)
-	const limit = 80 * time.Millisecond * large >> 20
+	const limit = 2 * 80 * time.Millisecond * large >> 20
 	cost := func(data []byte) time.Duration {
 		best := time.Hour
 		// The lesser of two, since a collection may fall into either; and of
