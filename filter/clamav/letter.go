@@ -57,6 +57,9 @@ func (w *memberWalk) message(data []byte, depth int) error {
 			break
 		}
 		if err := w.member(&archive.Entry{Name: where}, r, depth, true); err != nil {
+			if err != errFound {
+				w.limit(err)
+			}
 			return err
 		}
 	}
