@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"mailweir/internal/dkimcore"
@@ -322,7 +323,7 @@ func (i *Inspection) merge(runs []*run) {
 		i.facts.Checks = append(i.facts.Checks, result)
 		i.facts.Symbols = append(i.facts.Symbols, rep.Symbols...)
 		if s := StateSymbol(r.name, result.State); s != "" {
-			i.facts.Symbols = append(i.facts.Symbols, Symbol{Name: s, Detail: printable(result.Cause)})
+			i.facts.Symbols = append(i.facts.Symbols, Symbol{Name: s, Detail: Printable(result.Cause)})
 		}
 		i.facts.Auth = append(i.facts.Auth, rep.Auth...)
 		if rep.Set != nil {
@@ -369,10 +370,10 @@ func (i *Inspection) Close() {
 	}
 }
 
-// printable keeps evidence to what a log line and a header may hold.
-func printable(s string) string {
+// Printable keeps evidence to what a log line and a header may hold.
+func Printable(s string) string {
 	if len(s) > MaxFact {
-		s = s[:MaxFact]
+		s = strings.ToValidUTF8(s[:MaxFact], "")
 	}
 	b := []byte(s)
 	for k, c := range b {

@@ -11,8 +11,6 @@ import (
 	"time"
 	"unicode"
 
-	"golang.org/x/net/publicsuffix"
-
 	"mailweir/filter/access"
 	"mailweir/internal/config"
 	"mailweir/internal/fsx"
@@ -172,7 +170,7 @@ func mayAdd(kind access.Kind, e *access.Entry, now time.Time) error {
 		return errors.New("an entry needs a reason, for whoever reads it later")
 	case strings.ContainsFunc(e.Reason, unicode.IsControl):
 		return errors.New("the reason is more than one line, or has control characters")
-	case kind == access.Allow && everybodys(e.Domain):
+	case kind == access.Allow && config.IsEverybodys(e.Domain):
 		return fmt.Errorf("%s is no domain of anybody's: everybody can have one below it", e.Domain)
 	case e.Network.IsValid() && e.Network.Bits() == 0:
 		return fmt.Errorf("%s is every client there is", e.What())
@@ -180,10 +178,4 @@ func mayAdd(kind access.Kind, e *access.Entry, now time.Time) error {
 		return fmt.Errorf("it would have expired on %s", e.Expires.UTC().Format(time.DateTime))
 	}
 	return nil
-}
-
-// everybodys tells a suffix below which domains are registered.
-func everybodys(domain string) bool {
-	suffix, icann := publicsuffix.PublicSuffix(domain)
-	return icann && suffix == domain
 }

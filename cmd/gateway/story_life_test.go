@@ -87,23 +87,30 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
+// heldSocket is a socket that listens until the test ends, as systemd keeps it.
+func heldSocket(t *testing.T, address string) *os.File {
+	t.Helper()
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	file, err := l.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { file.Close() })
+	return file
+}
+
 // TestActivation: sockets come from systemd, who keeps them over a restart: no
 // client is refused meanwhile.
 func TestActivation(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, t.TempDir())
 	w.write("gateway.toml", plainConfig)
-	l, err := net.Listen("tcp", w.names["Listen"])
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	file, err := l.(*net.TCPListener).File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	w.startWith([]*os.File{file})
+	socket := heldSocket(t, w.names["Listen"])
+	w.startWith([]*os.File{socket})
 	first := w.gw
 
 	var sent, refused atomic.Int64
@@ -132,7 +139,7 @@ func TestActivation(t *testing.T) {
 	if err := first.terminate(); err != nil {
 		t.Error(err)
 	}
-	w.startWith([]*os.File{file})
+	w.startWith([]*os.File{socket})
 	before := sent.Load()
 	waitFor(t, func() bool { return sent.Load() > before+20 })
 	close(stop)
@@ -151,21 +158,7 @@ func TestActivationOfNoListener(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, t.TempDir())
 	w.write("gateway.toml", plainConfig)
-	var files []*os.File
-	for _, name := range []string{"Listen2", "Listen"} {
-		l, err := net.Listen("tcp", w.names[name])
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		file, err := l.(*net.TCPListener).File()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer file.Close()
-		files = append(files, file)
-	}
-	w.startWith(files)
+	w.startWith([]*os.File{heldSocket(t, w.names["Listen2"]), heldSocket(t, w.names["Listen"])})
 	if err := w.gw.waitLog(`"level":"ERROR","msg":"a socket from systemd is not served.*"address":"`+w.names["Listen2"]+`"`, 0); err != nil {
 		t.Error(err)
 	}

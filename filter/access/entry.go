@@ -115,16 +115,6 @@ func canonical(domain string) string {
 	return strings.ToLower(strings.TrimSuffix(strings.TrimSpace(domain), "."))
 }
 
-// printable keeps control characters of a reason out of details.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, s)
-}
-
 // Evidence is what is proved about a message's author.
 type Evidence struct {
 	From    string   // Author Domain

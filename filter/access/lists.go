@@ -18,7 +18,7 @@ type list struct {
 func newList(entries []Entry) *list {
 	l := &list{authors: map[string][]Entry{}}
 	for _, e := range entries {
-		e.Reason = printable(e.Reason)
+		e.Reason = filter.Printable(e.Reason)
 		e.Domain = canonical(e.Domain)
 		if e.Network.IsValid() {
 			l.networks = append(l.networks, e)

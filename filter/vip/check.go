@@ -121,15 +121,5 @@ func (p *Person) evidence(field string, a filter.Address) string {
 	if addr == "" {
 		addr = "no address"
 	}
-	return printable(field + " shows " + p.Names[0] + ", the address is " + addr)
-}
-
-// printable keeps control characters out of details.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, s)
+	return filter.Printable(field + " shows " + p.Names[0] + ", the address is " + addr)
 }

@@ -251,7 +251,7 @@ func (v *validator) access(table string, entries []Access) {
 			v.at(path, "needs one of network, domain and address", "a domain or an address counts only where DKIM or SPF passed and is aligned")
 		case a.Network.IsValid() && a.Network.Bits() == 0:
 			v.at(path+".network", fmt.Sprintf("%q is every client there is", a.Network), "name the networks that you know")
-		case table == "allow" && everybodys(string(a.Domain)):
+		case table == "allow" && IsEverybodys(string(a.Domain)):
 			v.at(path+".domain", fmt.Sprintf("%q is no domain of anybody's: everybody can have one below it", a.Domain), "name the domains that you know")
 		}
 		if v.given(path+".reason") && strings.TrimSpace(a.Reason) == "" {
@@ -260,8 +260,9 @@ func (v *validator) access(table string, entries []Access) {
 	}
 }
 
-// everybodys tells a suffix below which domains are registered.
-func everybodys(domain string) bool {
+// IsEverybodys tells a suffix below which domains are registered: whoever allows it
+// allows what anybody can have.
+func IsEverybodys(domain string) bool {
 	suffix, icann := publicsuffix.PublicSuffix(strings.ToLower(domain))
 	return domain != "" && icann && suffix == strings.ToLower(domain)
 }
