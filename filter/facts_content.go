@@ -90,6 +90,9 @@ type BodyFacts struct {
 	// learned filter; nil where it will not look at them. They are not kept:
 	// hashes or not, they are the text.
 	Words []uint64 `json:"-"`
+	// Vocabulary are the words and tokens behind the hashes in Words and Source,
+	// where somebody asked for them (content.Reader.KeepWords).
+	Vocabulary map[uint64]string `json:"-"`
 	// Source are hashes of what the text begins with as it was sent, markup,
 	// capitals and layout included; for the learned filter, and not kept.
 	Source []uint64 `json:"-"`

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"mailweir/filter"
+	"mailweir/filter/bayes"
 	"mailweir/filter/rules"
 	"mailweir/internal/config"
 	"mailweir/internal/recipients"
@@ -71,7 +72,7 @@ func checkCommand(ctx context.Context, std stdio, args []string) (int, error) {
 	fs.Var(&o.rcpts, "rcpt", "recipient `ADDRESS`, may be repeated (default: one of the first domain)")
 	fs.BoolVar(&o.noDNS, "no-dns", false, "ask no DNS: checks that need it are skipped")
 	fs.BoolVar(&o.json, "json", false, "print one JSON object a message")
-	fs.BoolVar(&o.explain, "explain", false, "tell how each authentication result came about, with all DNS answers (as text, one file always does)")
+	fs.BoolVar(&o.explain, "explain", false, "tell how each authentication result came about, with all DNS answers, and what the learned filter's opinion hangs on (as text, one file always does)")
 	files, err := parse(fs, args)
 	if err != nil {
 		return 0, err
@@ -97,6 +98,7 @@ type checker struct {
 	o      *checkOptions
 	set    *smtpd.Settings
 	rules  *rules.Rules
+	bayes  *bayes.Check
 	client mail.Client
 	from   mail.Path
 	rcpts  []mail.Path
@@ -133,7 +135,7 @@ func newChecker(ctx context.Context, cfg *config.Config, o *checkOptions) (*chec
 	if err != nil {
 		return nil, err
 	}
-	c.set, c.rules, c.close = judge.settings, judge.rules, judge.close
+	c.set, c.rules, c.bayes, c.close = judge.settings, judge.rules, judge.learned, judge.close
 	c.client.Own = c.set.Own(c.client.Addr)
 	if cfg.HasGreylist() && !slices.Contains(cfg.Checks.Disabled, "greylist") {
 		c.delay = cfg.Greylist.Delay

@@ -47,6 +47,7 @@ type finding struct {
 	Steps       []stepJSON       `json:"authentication,omitempty"` // with --explain
 	Origins     []originJSON     `json:"rules,omitempty"`          // with --explain: beside Symbols
 	Pivots      []filter.Pivot   `json:"pivots,omitempty"`         // with --explain, for the first recipient
+	Learned     learnedJSON      `json:"learned,omitempty"`        // with --explain, where the learned filter judged
 	Error       string           `json:"error,omitempty"`
 }
 
@@ -176,6 +177,7 @@ func (c *checker) finding(ctx context.Context, i *filter.Inspection, j *filter.J
 	if c.o.explain {
 		f.Origins = origins(c.rules, j.Facts, symbols)
 		f.Pivots = filter.Pivots(symbols, c.policyFor(env.Recipients[by].Path))
+		f.Learned = c.bayes.Evidence(env, j.Facts)
 	}
 	return f
 }
@@ -334,6 +336,7 @@ func (f *finding) explain(w io.Writer) {
 	}
 	fmt.Fprintf(w, "  %7.2f  = score, tagged from %.2f (rules %s)\n", f.Score, f.Required, f.RulesHash)
 	printPivots(w, "  ", f.Pivots)
+	f.Learned.print(w)
 	f.Structure.print(w, f.scannerState())
 	f.files(w)
 	for _, e := range f.Privacy {

@@ -55,6 +55,7 @@ type judge struct {
 	scanner  *clamav.Client // nil without [clamav]
 	lists    []*dnsbl.Lists // of addresses, of domains: those that the config has
 	models   *bayes.Models
+	learned  *bayes.Check   // judges by them
 	clients  *x509.CertPool // issuers of certificates that may send
 
 	observers []filter.Observer // of verdicts
@@ -244,6 +245,9 @@ func (j *judge) checks(cfg *config.Config, r *rules.Rules, lists *access.Lists, 
 	}
 	j.models = bayes.NewModels(fsx.OS{}, learnedDir(cfg), o.log)
 	reader := content.New(r.Patterns, func() bool { return j.models.Ready(cfg.Learn.Minimum) })
+	if o.explain {
+		reader.KeepWords()
+	}
 	text := func(tx *filter.Transaction) mime.Text { return reader.Open(tx) }
 	if slices.Contains(cfg.Checks.Disabled, reader.Name()) {
 		text = nil
@@ -254,6 +258,7 @@ func (j *judge) checks(cfg *config.Config, r *rules.Rules, lists *access.Lists, 
 		}
 		return j.resolver
 	}
+	j.learned = bayes.NewCheck(j.models, cfg.Learn.Minimum)
 	c := &checks{
 		iprev:   iprev.New(ask("iprev")),
 		spf:     spf.New(ask("spf"), spf.Options{Receiver: string(cfg.Hostname)}),
@@ -262,7 +267,7 @@ func (j *judge) checks(cfg *config.Config, r *rules.Rules, lists *access.Lists, 
 		arc:     arc.New(ask("arc")),
 		mime:    mime.New(text, j.attachments(cfg, o)),
 		dmarc:   dmarc.New(ask("dmarc"), dmarcOptions(cfg)),
-		bayes:   bayes.NewCheck(j.models, cfg.Learn.Minimum),
+		bayes:   j.learned,
 		access:  access.NewCheck(lists),
 	}
 	if len(cfg.VIPs) > 0 {

@@ -103,7 +103,8 @@ type extractor struct {
 	key      uint64
 	out      []uint32
 	set      set
-	measured int // measures of the message so far
+	measured int    // measures of the message so far
+	names    *names // nil where nobody wants to know
 }
 
 var extractors = sync.Pool{New: func() any { return new(extractor) }}
@@ -140,6 +141,9 @@ func feature(k kind, h, key uint64) uint32 {
 // add tells how many features are new: one or none.
 func (e *extractor) add(k kind, h uint64) int {
 	v := feature(k, h, e.key)
+	if e.names != nil {
+		e.names.add(v, k)
+	}
 	if len(e.out) < maxFeatures && e.set.add(v, e.out) {
 		e.out = append(e.out, v)
 		return 1
@@ -147,12 +151,17 @@ func (e *extractor) add(k kind, h uint64) int {
 	return 0
 }
 
-func (e *extractor) string(k kind, s string) int { return e.add(k, hashString(s)) }
+func (e *extractor) string(k kind, s string) int {
+	e.say(s)
+	return e.add(k, hashString(s))
+}
 
 func (e *extractor) words(w []uint64) {
 	for i, h := range w {
+		e.sayWords(" ", h)
 		e.add(kindWord, h)
 		if i > 0 {
+			e.sayWords(" ", w[i-1], h)
 			e.add(kindPair, pair(w[i-1], h))
 		}
 	}
@@ -206,8 +215,10 @@ func isRecipient(s string, list []filter.Address) bool {
 func (e *extractor) source(t []uint64) {
 	for i := 1; i < len(t); i++ {
 		p := pair(t[i-1], t[i])
+		e.sayWords("", t[i-1], t[i])
 		e.add(kindSourcePair, p)
 		if i > 1 {
+			e.sayWords("", t[i-2], t[i-1], t[i])
 			e.add(kindSourceTriple, pair(t[i-2], p))
 		}
 	}
@@ -223,6 +234,7 @@ func (e *extractor) grams(k kind, s string) {
 			c = '0'
 		}
 		if v = v<<8 | uint32(c); i >= 3 {
+			e.say(s[i-3 : i+1])
 			e.add(k, uint64(v)*gramSpread)
 		}
 	}
@@ -235,18 +247,22 @@ func pair(a, b uint64) uint64 { return bits.RotateLeft64(a, 23)*0x9fb21c651e98df
 // text takes words of a string that was not read as text.
 func (e *extractor) text(single, double kind, s string) {
 	var last uint64
+	lastWord := ""
 	for at := 0; at < len(s); {
 		n := wordEnd(s[at:])
 		if n == 0 {
 			at++
 			continue
 		}
-		h := hashString(s[at : at+n])
+		word := s[at : at+n]
+		h := hashString(word)
+		e.say(word)
 		e.add(single, h)
 		if last != 0 {
+			e.sayBoth(lastWord, " ", word)
 			e.add(double, pair(last, h))
 		}
-		last = h
+		last, lastWord = h, word
 		at += n
 	}
 }
@@ -321,7 +337,9 @@ func (e *extractor) structure(b *filter.BodyFacts) {
 		p := &b.Parts[i]
 		t := hashString(p.Type)
 		tree = pair(tree, t+uint64(p.Depth))
+		e.sayBoth(p.Type, " ", p.Encoding)
 		e.add(kindPart, pair(t, hashString(p.Encoding)))
+		e.sayBoth(p.Type, " ", p.Charset)
 		e.add(kindPartCharset, pair(t, hashString(p.Charset)))
 		if p.Name != "" {
 			e.string(kindPartName, p.Name[strings.LastIndexByte(p.Name, '.')+1:])

@@ -19,6 +19,7 @@ const MaxText = 256 << 10
 type Reader struct {
 	patterns func() *pattern.Set
 	learned  func() bool
+	keep     bool // the words behind hashes
 }
 
 // New makes a Reader. patterns gives the set of the rules that are in force; it
@@ -26,8 +27,12 @@ type Reader struct {
 // filter will look at the message, which is what words and source are collected
 // for; nil: it will.
 func New(patterns func() *pattern.Set, learned func() bool) *Reader {
-	return &Reader{patterns, learned}
+	return &Reader{patterns: patterns, learned: learned}
 }
+
+// KeepWords has Facts.Body.Vocabulary kept with words and source. It is called
+// before the first message.
+func (r *Reader) KeepWords() { r.keep = true }
 
 // Name is the word for this part of the examination in the config.
 func (*Reader) Name() string { return "content" }
@@ -39,6 +44,9 @@ func (r *Reader) Open(tx *filter.Transaction) *Message {
 	m.header = readHeader(tx)
 	if m.learned = r.learned == nil || r.learned(); m.learned {
 		m.source = newSource(m.header.To, m.header.Cc)
+		if r.keep {
+			m.source.vocabulary = vocabulary{}
+		}
 	}
 	m.tx = tx
 	return m
@@ -161,8 +169,9 @@ func (m *Message) measure() {
 	b.URLs, b.Mailtos = m.links.list, m.links.mailtos
 	if m.learned {
 		w := newWords(len(m.text.out), m.header.To, m.header.Cc)
+		w.vocabulary = m.source.vocabulary
 		w.add(m.text.out)
-		b.Words, b.Source = w.out, m.source.out
+		b.Words, b.Source, b.Vocabulary = w.out, m.source.out, w.vocabulary
 	}
 	b.TextLength = utf8.RuneCount(m.text.out)
 	b.Hidden = utf8.RuneCount(m.unseen.out)

@@ -23,6 +23,7 @@ type source struct {
 	out  []uint64
 	left int
 	skip skipped
+	vocabulary
 }
 
 func newSource(recipients ...[]filter.Address) source {
@@ -53,7 +54,9 @@ func (s *source) add(b []byte) {
 			n++
 		}
 		if token := b[:min(n, maxToken)]; class != tokenWord || !isYear(token) && !s.recipient(token) {
-			s.out = append(s.out, hashWord(token))
+			h := hashWord(token)
+			s.out = append(s.out, h)
+			s.note(h, token)
 		}
 		b = b[n:]
 	}

@@ -22,6 +22,16 @@ const maxWords = 4096
 type words struct {
 	out  []uint64
 	skip skipped // the recipients' words
+	vocabulary
+}
+
+// vocabulary are the words behind hashes; nil where nobody wants them.
+type vocabulary map[uint64]string
+
+func (v vocabulary) note(h uint64, word []byte) {
+	if v != nil {
+		v[h] = string(word)
+	}
 }
 
 // newWords makes room for the words of size octets.
@@ -84,6 +94,7 @@ func (w *words) word(b []byte) {
 	h := hashWord(b)
 	if !w.skip.has(h) {
 		w.out = append(w.out, h)
+		w.note(h, b)
 	}
 }
 

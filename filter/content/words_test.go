@@ -75,6 +75,44 @@ func TestWordsOnDemand(t *testing.T) {
 	}
 }
 
+// TestKeepWords: the words behind the hashes are kept where somebody asked, and
+// the recipients' are not among them.
+func TestKeepWords(t *testing.T) {
+	for _, keep := range []bool{true, false} {
+		h := mail.ParseHeader([]byte("From: a@example.org\r\nTo: bob@example.org\r\n\r\n"))
+		r := New(func() *pattern.Set { return nil }, nil)
+		if keep {
+			r.KeepWords()
+		}
+		m := r.Open(&filter.Transaction{Header: &h})
+		m.Begin(false, "")
+		m.Write([]byte("Dear Bob, Buy"))
+		m.End()
+		var f filter.Facts
+		m.Report().Set(&f)
+		if !keep {
+			if f.Body.Vocabulary != nil {
+				t.Errorf("%v", f.Body.Vocabulary)
+			}
+			continue
+		}
+		var words []string
+		for _, hash := range f.Body.Words {
+			words = append(words, f.Body.Vocabulary[hash])
+		}
+		if got := strings.Join(words, " "); got != "dear buy" {
+			t.Errorf("words %q", got)
+		}
+		var source string
+		for _, hash := range f.Body.Source {
+			source += f.Body.Vocabulary[hash]
+		}
+		if source != "Dear , Buy" {
+			t.Errorf("source %q", source)
+		}
+	}
+}
+
 func FuzzWords(f *testing.F) {
 	f.Add([]byte("it's \xc3 2003 $ \xe3\x81\x82"))
 	f.Fuzz(func(t *testing.T, b []byte) {
