@@ -222,12 +222,7 @@ const all = 0
 
 // passes is how often all points are run: no two runs spread over the threads
 // alike.
-func passes() int {
-	if *torture {
-		return 10
-	}
-	return 1
-}
+func passes() int { return sized(1, 10) }
 
 // sample is n of list: each call gets its turn, at a place of its list by
 // chance.

@@ -20,7 +20,7 @@ import (
 
 var (
 	torture = flag.Bool("torture", false, "run the large sizes of the harnesses")
-	cycles  = flag.Int("cycles", 0, "run so many kills, power cuts or full disks")
+	cycles  = flag.Int("cycles", 0, "run so many kills, power cuts, full disks, or passes over all points")
 )
 
 func sized(ci, large int) int {
