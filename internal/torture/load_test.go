@@ -69,7 +69,7 @@ func (b *book) take(data []byte) {
 	token, _, found2 := bytes.Cut(rest, []byte("@client.test>"))
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !found || !found2 {
+	if !found || !found2 || !bytes.HasPrefix(token, []byte(ours+"-")) {
 		b.wrong = append(b.wrong, fmt.Sprintf("a message that nobody sent: %.200q", data))
 		return
 	}
@@ -210,6 +210,9 @@ type load struct {
 
 var serial atomic.Int64
 
+// ours begins the names of this harness's messages.
+var ours = fmt.Sprintf("t%08x", rand.Uint32())
+
 // mixed is ordinary mail: a few kilobytes, now and then a large attachment.
 func mixed(r *rand.Rand) int {
 	if r.IntN(40) == 0 {
@@ -306,7 +309,7 @@ func (c *client) send(b *book, size int) (accepted bool, err error) {
 		b.refused(mail)
 		return false, nil
 	}
-	token := fmt.Sprintf("t%d", serial.Add(1))
+	token := fmt.Sprintf("%s-%d", ours, serial.Add(1))
 	c.b = append(c.b[:0], "From: <a@client.test>\r\nTo: <b@example.org>\r\nDate: Sun, 22 Nov 2026 00:00:00 +0000\r\nSubject: Minutes\r\nMessage-ID: <"...)
 	c.b = append(c.b, token+"@client.test>\r\n\r\n"...)
 	start := len(c.b)

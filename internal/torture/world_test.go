@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -219,11 +220,13 @@ level = "error"
 `
 
 // freeAddress is a port outside the range of outgoing connections, so that it
-// stays free while the gateway is down. No two calls return the same.
+// stays free while the gateway is down. No two calls return the same, and those
+// of a harness that runs beside this one are others: each has a PID namespace of
+// its own, so that the process ID tells nothing.
 func freeAddress(t testing.TB) string {
 	t.Helper()
 	for range 1000 {
-		port := 10000 + (os.Getpid()*131+int(ports.Add(1)))%22000
+		port := 10000 + (firstPort+int(ports.Add(1)))%22000
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err == nil {
 			defer l.Close()
@@ -234,7 +237,10 @@ func freeAddress(t testing.TB) string {
 	return ""
 }
 
-var ports atomic.Int64
+var (
+	firstPort = rand.IntN(22000)
+	ports     atomic.Int64
+)
 
 // scratch is t.TempDir without the name of the test: the path of a socket has 107
 // octets at most, and spools lie where TMPDIR says.
