@@ -67,7 +67,7 @@ func learnCommand(ctx context.Context, std stdio, args []string) (int, error) {
 	if err != nil {
 		return exitError, err
 	}
-	domain, err := learnScope(cfg, o.domain)
+	domain, err := ownDomain(cfg, o.domain)
 	if err != nil {
 		return exitError, err
 	}

@@ -74,8 +74,8 @@ func (r lessonReader) facts(data []byte) (*filter.Facts, error) {
 	return f, nil
 }
 
-// learnScope is the domain, in canonical form, that lessons are for; "" is all.
-func learnScope(cfg *config.Config, domain string) (string, error) {
+// ownDomain is a domain of ours that --domain names, in canonical form; "" is all.
+func ownDomain(cfg *config.Config, domain string) (string, error) {
 	if domain == "" {
 		return "", nil
 	}

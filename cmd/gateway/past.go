@@ -33,7 +33,10 @@ const notQueued = "not_queued"
 // which messages an admin has released.
 func eachVerdict(cfg *config.Config, a *rulesArgs, fn func(*pastVerdict) error) (released map[string]bool, err error) {
 	released = map[string]bool{}
-	domain := mail.CanonicalDomain(a.domain)
+	domain, err := ownDomain(cfg, a.domain)
+	if err != nil {
+		return nil, err
+	}
 	since := time.Now().Add(-time.Duration(a.since))
 	keys, err := historyKeys(cfg)
 	if err != nil {

@@ -114,6 +114,9 @@ func readEnvelopes(dir string, known map[string]*envelopeJSON) error {
 		if e.File == "" {
 			return fmt.Errorf(`%s:%d: no "file"`, name, n)
 		}
+		if _, err := netip.ParseAddr(e.ClientIP); err != nil && e.ClientIP != "" {
+			return fmt.Errorf(`%s:%d: "client_ip" %q is not an IP address; leave it out where it is not known`, name, n, e.ClientIP)
+		}
 		known[filepath.Join(dir, filepath.FromSlash(e.File))] = e
 	}
 	if err := lines.Err(); err != nil {
