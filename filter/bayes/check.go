@@ -47,7 +47,7 @@ func (c *Check) Run(_ context.Context, tx *filter.Transaction) filter.Report {
 	o := s.model.Judge(tx.Facts)
 	symbols := []filter.Symbol{{
 		Name:   grade(o.Probability),
-		Detail: fmt.Sprintf("%.4f; %d of %d features known", o.Probability, o.Known, o.Features),
+		Detail: fmt.Sprintf("%.4f; %d of %d features known; %s", o.Probability, o.Known, o.Features, o.mostly()),
 	}}
 	if name := fuzzy(o.NearSpam, o.NearHam); name != "" {
 		symbols = append(symbols, filter.Symbol{Name: name, Detail: fmt.Sprintf("%d of %d parts", o.NearSpam, sketchSize)})

@@ -30,40 +30,19 @@ const Base = "every message"
 // mostFeatures is how many are named at one place.
 const mostFeatures = 6
 
-// places are where features lie, as an admin would call it.
-var places = [...]string{
-	kindWord: "text", kindPair: "text",
-	kindURLHost: "links", kindURLDomain: "links", kindURLTop: "links", kindURLWord: "links", kindImageHost: "links",
-	kindHostGram: "links", kindPathGram: "links",
-	kindFromName: "sender", kindFromPair: "sender", kindFromAddr: "sender", kindFromDomain: "sender", kindFromTop: "sender",
-	kindFromGram: "sender", kindReplyTo: "sender", kindReplyToGram: "sender", kindLocalShape: "sender", kindDomainShape: "sender",
-	kindNameShape: "sender",
-	kindSubject:   "subject", kindSubjectPair: "subject", kindSubjectGram: "subject",
-	kindPart: "MIME structure", kindPartCharset: "MIME structure", kindPartName: "MIME structure", kindTree: "MIME structure",
-	kindAmbiguity: "MIME structure",
-	kindMailer:    "header fields", kindField: "header fields", kindNoField: "header fields", kindMessageID: "header fields",
-	kindSourcePair: "source of the text", kindSourceTriple: "source of the text",
-	kindMeasure: "sizes and numbers",
-}
-
 // names note which text each feature stands for: the model knows hashes only.
 type names struct {
 	words map[uint64]string // Facts.Body.Vocabulary
-	of    map[uint32]name
+	of    map[uint32]string
 	text  string // of the feature that comes next
-}
-
-type name struct {
-	kind kind
-	text string
 }
 
 func (n *names) add(v uint32, k kind) {
 	if k == kindNoField {
 		n.text = "no " + n.text
 	}
-	if _, again := n.of[v]; !again {
-		n.of[v] = name{k, n.text}
+	if n.of[v] == "" {
+		n.of[v] = n.text
 	}
 	n.text = ""
 }
@@ -104,51 +83,41 @@ func (m *Model) Evidence(f *filter.Facts) []Evidence {
 	if m.weights[viewText] == nil {
 		return nil
 	}
-	e := &extractor{names: &names{words: f.Body.Vocabulary, of: map[uint32]name{}}}
-	type said struct{ place, text string }
-	all := map[said]float64{} // a text may be a word, a run of characters and a domain at once
-	for v, weight := range m.says(e.features(f, m.key)) {
-		n := e.names.of[v]
-		all[said{places[n.kind], n.text}] += weight
-	}
-	at := map[string]*Evidence{}
-	for what, weight := range all {
-		e := at[what.place]
-		if e == nil {
-			e = &Evidence{Place: what.place}
-			at[what.place] = e
-		}
-		if e.Weight += weight; what.text != "" && weight != 0 {
-			e.Most = append(e.Most, Feature{what.text, weight})
-		}
-	}
+	e := &extractor{names: &names{words: f.Body.Vocabulary, of: map[uint32]string{}}}
+	features := e.features(f, m.key)
+	var o Opinion
+	m.weigh(e, &features, &o)
 	list := []Evidence{{Place: Base, Weight: m.offset}}
-	for _, e := range at {
-		slices.SortFunc(e.Most, func(a, b Feature) int {
-			return cmp.Or(-cmp.Compare(math.Abs(a.Weight), math.Abs(b.Weight)), cmp.Compare(a.Text, b.Text))
-		})
-		e.Most = e.Most[:min(len(e.Most), mostFeatures)]
-		list = append(list, *e)
+	for p, from := place(0), 0; p < places; p, from = p+1, e.ends[p] {
+		list = append(list, Evidence{placeNames[p], o.Says[p], m.most(e, &features, p, features.all[from:e.ends[p]])})
 	}
-	slices.SortFunc(list, func(a, b Evidence) int {
-		return cmp.Or(-cmp.Compare(math.Abs(a.Weight), math.Abs(b.Weight)), cmp.Compare(a.Place, b.Place))
-	})
+	slices.SortStableFunc(list, func(a, b Evidence) int { return -cmp.Compare(math.Abs(a.Weight), math.Abs(b.Weight)) })
 	return list
 }
 
-// says is what each feature adds to the log-odds, in all views together.
-func (m *Model) says(features features) map[uint32]float64 {
-	says := make(map[uint32]float64, len(features.all))
+// most are the features of a place that say most. A text may be a word, a run of
+// characters and a domain at once.
+func (m *Model) most(e *extractor, f *features, p place, at []uint32) (list []Feature) {
+	texts := map[string]float64{}
 	for v := range views {
-		shared, own := features.of(v)
-		unit := m.slope[v] * weightUnit / scale(len(shared)+len(own))
-		for _, list := range [...][]uint32{shared, own} {
-			for _, x := range list {
-				says[x] += unit * float64(m.weights[v][slotOf(x)])
+		if !p.seenBy(v) {
+			continue
+		}
+		for _, x := range at {
+			if text := e.names.of[x]; text != "" {
+				texts[text] += m.unit(v, f) * float64(m.weights[v][slotOf(x)])
 			}
 		}
 	}
-	return says
+	for text, weight := range texts {
+		if weight != 0 {
+			list = append(list, Feature{text, weight})
+		}
+	}
+	slices.SortFunc(list, func(a, b Feature) int {
+		return cmp.Or(-cmp.Compare(math.Abs(a.Weight), math.Abs(b.Weight)), cmp.Compare(a.Text, b.Text))
+	})
+	return list[:min(len(list), mostFeatures)]
 }
 
 // Evidence is that of the model which judges mail in this envelope; nil where

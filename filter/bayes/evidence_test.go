@@ -38,7 +38,7 @@ func TestEvidence(t *testing.T) {
 	if want := m.Judge(f).Probability; math.Abs(logistic(sum)-want) > 1e-9 {
 		t.Errorf("evidence adds up to %.9f, the opinion is %.9f", logistic(sum), want)
 	}
-	for _, place := range []string{Base, "text", "links", "sender", "subject", "header fields", "source of the text", "sizes and numbers"} {
+	for _, place := range []string{Base, "text", "links", "sender", "subject", "MIME structure", "header fields", "frame", "source of the text"} {
 		if !seen[place] {
 			t.Errorf("nothing about %s: %+v", place, list)
 		}
@@ -48,15 +48,10 @@ func TestEvidence(t *testing.T) {
 	}
 
 	var plain, named extractor
-	named.names = &names{of: map[uint32]name{}}
+	named.names = &names{of: map[uint32]string{}}
 	a, b := plain.features(f, 1), named.features(f, 1)
 	if !slices.Equal(a.all, b.all) {
 		t.Error("features have changed by being named")
-	}
-	for _, v := range b.all {
-		if n, ok := named.names.of[v]; !ok || places[n.kind] == "" {
-			t.Errorf("a feature of kind %d has no place", n.kind)
-		}
 	}
 }
 
@@ -75,19 +70,33 @@ func TestNamesOfFeatures(t *testing.T) {
 	f.Body.Words, f.Body.Source = []uint64{1, 2}, []uint64{3, 4, 5}
 	f.Body.Vocabulary = map[uint64]string{1: "one", 2: "two", 3: "<b", 4: ">", 5: "x"}
 	f.Body.Parts = []filter.Part{{Type: "text/html", Encoding: "base64", Charset: "utf-8"}}
-	e := extractor{names: &names{words: f.Body.Vocabulary, of: map[uint32]name{}}}
-	e.features(f, 9)
-	got := map[name]bool{}
-	for _, n := range e.names.of {
-		got[n] = true
-	}
-	for _, want := range []name{
-		{kindWord, "one"}, {kindPair, "one two"}, {kindSourcePair, "<b>"}, {kindSourceTriple, "<b>x"}, {kindSubject, "Win"},
-		{kindSubjectPair, "Win now"}, {kindSubjectGram, "in n"}, {kindFromTop, ".example"}, {kindPart, "text/html base64"},
-		{kindPartCharset, "text/html utf-8"}, {kindNoField, "no list-id"}, {kindTree, ""}, {kindMessageID, ""},
+	e := extractor{names: &names{words: f.Body.Vocabulary, of: map[uint32]string{}}}
+	all := e.features(f, 9).all
+	from := 0
+	for p, want := range [places][]string{
+		placeSender: {".example", "b.example"}, placeSubject: {"Win", "Win now", "in n"},
+		placeStructure: {"text/html base64", "text/html utf-8"}, placeFields: {"no list-id", ""},
+		placeText: {"one", "two", "one two"}, placeSource: {"<b>", ">x", "<b>x"}, placeFrame: {""},
 	} {
-		if !got[want] {
-			t.Errorf("no %+v", want)
+		got := map[string]bool{}
+		for _, v := range all[from:e.ends[p]] {
+			got[e.names.of[v]] = true
 		}
+		from = e.ends[p]
+		for _, text := range want {
+			if !got[text] {
+				t.Errorf("no %q at %s: %v", text, placeNames[p], got)
+			}
+		}
+	}
+	if from != len(all) {
+		t.Errorf("%d of %d features have a place", from, len(all))
+	}
+}
+
+func TestMostly(t *testing.T) {
+	o := Opinion{Says: [places]float64{placeLinks: -2.04, placeText: 0.5, placeSource: 3.21, placeFrame: -0.01}}
+	if got, want := o.mostly(), "source of the text +3.2, links -2.0, text +0.5"; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

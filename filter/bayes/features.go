@@ -71,6 +71,26 @@ const (
 	views
 )
 
+// place is where features were found, in the order in which they are.
+type place int
+
+const (
+	placeLinks place = iota
+	placeSender
+	placeSubject
+	placeStructure
+	placeFields
+	placeFrame // from here on one for each view
+	placeText
+	placeSource
+	places
+)
+
+// seenBy: the places of the header, links and structure all views see.
+func (p place) seenBy(v view) bool { return p < placeFrame || p-placeFrame == place(v) }
+
+var placeNames = [places]string{"links", "sender", "subject", "MIME structure", "header fields", "frame", "text", "source of the text"}
+
 // features are the different features of a message: those that all views see,
 // then those of each view.
 type features struct {
@@ -101,8 +121,9 @@ type extractor struct {
 	key      uint64
 	out      []uint32
 	set      set
-	measured int    // measures of the message so far
-	names    *names // nil where nobody wants to know
+	measured int         // measures of the message so far
+	ends     [places]int // where each place's features end in out
+	names    *names      // nil where nobody wants to know
 }
 
 var extractors = sync.Pool{New: func() any { return new(extractor) }}
@@ -113,20 +134,30 @@ func (e *extractor) features(f *filter.Facts, key uint64) (out features) {
 	e.key, e.out = key, e.out[:0]
 	e.set.reset(sharedMostly + 2*len(f.Body.Words) + 2*len(f.Body.Source))
 	domains := e.urls(f.Body.URLs)
+	e.end(placeLinks)
 	e.sender(&f.Header)
+	e.end(placeSender)
 	subject := e.subject(&f.Header)
+	e.end(placeSubject)
 	e.structure(&f.Body)
+	e.end(placeStructure)
 	e.fields(&f.Header)
+	e.end(placeFields)
 	out.shared = len(e.out)
 	e.frame(f, subject, domains)
+	e.end(placeFrame)
 	out.close(viewFrame, e.out)
 	e.words(f.Body.Words)
+	e.end(placeText)
 	out.close(viewText, e.out)
 	e.source(f.Body.Source)
+	e.end(placeSource)
 	out.close(viewSource, e.out)
 	out.all = e.out
 	return out
 }
+
+func (e *extractor) end(p place) { e.ends[p] = len(e.out) }
 
 // sharedMostly is how many features most messages have besides those of text and source.
 const sharedMostly = 600

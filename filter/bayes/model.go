@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math"
+	"strconv"
 
 	"mailweir/filter"
 )
@@ -54,9 +55,35 @@ type Opinion struct {
 	Probability float64 // that it is spam, where both are as frequent
 	Known       int     // features that were learned
 	Features    int
+	// Says is what each place of the message adds to the log-odds.
+	Says [places]float64
 	// NearSpam and NearHam are how many of 16 parts of the text the nearest
 	// learned message shares; 0 for none that is near.
 	NearSpam, NearHam int
+}
+
+// mostly names the three places that say most, in log-odds.
+func (o *Opinion) mostly() string {
+	var b []byte
+	said := o.Says
+	for n := range 3 {
+		most := 0
+		for p := range said {
+			if math.Abs(said[p]) > math.Abs(said[most]) {
+				most = p
+			}
+		}
+		if n > 0 {
+			b = append(b, ", "...)
+		}
+		b = append(append(b, placeNames[most]...), ' ')
+		if said[most] >= 0 {
+			b = append(b, '+')
+		}
+		b = strconv.AppendFloat(b, said[most], 'f', 1, 64)
+		said[most] = 0
+	}
+	return string(b)
 }
 
 // Judge looks at the facts of one message.
@@ -66,16 +93,10 @@ func (m *Model) Judge(f *filter.Facts) Opinion {
 	features := e.features(f, m.key)
 	o := Opinion{Probability: 0.5, Features: len(features.all)}
 	if m.weights[viewText] != nil {
+		m.weigh(e, &features, &o)
 		z := m.offset
-		for v := range views {
-			shared, own := features.of(v)
-			a, common := m.sum(v, shared)
-			b, known := m.sum(v, own)
-			z += m.slope[v] * float64(a+b) * weightUnit / scale(len(shared)+len(own))
-			o.Known += known
-			if v == viewText {
-				o.Known += common
-			}
+		for _, says := range o.Says {
+			z += says
 		}
 		o.Probability = logistic(z)
 	}
@@ -83,6 +104,29 @@ func (m *Model) Judge(f *filter.Facts) Opinion {
 		o.NearSpam, o.NearHam = m.near.nearest(&s)
 	}
 	return o
+}
+
+// weigh adds up what the places say, in every view that sees them.
+func (m *Model) weigh(e *extractor, f *features, o *Opinion) {
+	for v := range views {
+		unit := m.unit(v, f)
+		for p, from := place(0), 0; p < places; p, from = p+1, e.ends[p] {
+			if !p.seenBy(v) {
+				continue
+			}
+			sum, known := m.sum(v, f.all[from:e.ends[p]])
+			o.Says[p] += unit * float64(sum)
+			if p >= placeFrame || v == viewText {
+				o.Known += known
+			}
+		}
+	}
+}
+
+// unit is what a weight of 1 adds to the log-odds: the more features, the less
+// each says.
+func (m *Model) unit(v view, f *features) float64 {
+	return m.slope[v] * weightUnit / scale(f.shared+f.own[v])
 }
 
 // sum adds up the weights of features, and tells how many have one.
