@@ -2,6 +2,8 @@ package queue
 
 import (
 	"cmp"
+	"errors"
+	"io/fs"
 	"slices"
 	"time"
 
@@ -79,10 +81,23 @@ func (q *Queue) sweep() {
 	}
 	q.mu.Unlock()
 	for _, id := range doomed {
-		q.logRemove(q.fs.Remove(q.bigName(id)), q.bigName(id))
+		q.removeBig(id)
 	}
 	for _, s := range gone {
 		q.unlink(s)
+	}
+	q.sweepStrays()
+}
+
+// removeBig removes the file of a large message that is over, or has the next
+// sweep try again.
+func (q *Queue) removeBig(id mail.ID) {
+	name := q.bigName(id)
+	if err := q.fs.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		q.logRemove(err, name)
+		q.mu.Lock()
+		q.doomed = append(q.doomed, id)
+		q.mu.Unlock()
 	}
 }
 

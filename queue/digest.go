@@ -6,6 +6,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -390,25 +391,61 @@ func (q *Queue) writeDigest(number uint64, b []byte) error {
 	return err
 }
 
-// removeDigest forgets the digest of a segment that is gone.
+// removeDigest forgets the digest of a segment that is gone. One that stays is
+// a stray.
 func (q *Queue) removeDigest(number uint64) {
 	name := digestName(q.segDir(), number)
-	q.logRemove(q.fs.Remove(name), name)
+	if err := q.fs.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		q.logRemove(err, name)
+		q.mu.Lock()
+		q.strays = append(q.strays, number)
+		q.mu.Unlock()
+	}
 }
 
-// sweepDigests removes, at a start, digests without a segment.
-func (q *Queue) sweepDigests() {
+// findStrays looks, at a start, for digests without a segment.
+func (q *Queue) findStrays() {
 	infos, err := q.fs.ReadDir(q.segDir())
 	if err != nil {
 		return
 	}
 	for _, info := range infos {
-		base, ok := strings.CutSuffix(info.Name, digestSuffix)
-		if !ok {
-			continue
-		}
-		if n, ok := segmentNumber(base + ".log"); ok && q.segments[n] == nil {
-			q.removeDigest(n)
+		if n, ok := digestNumber(info.Name); ok && q.segments[n] == nil {
+			q.strays = append(q.strays, n)
 		}
 	}
+}
+
+// sweepStrays removes digests without a segment, and reports whether all are
+// gone. They may be of a time before there were keys: what they name is
+// overwritten first then. The janitor and Shred try again.
+func (q *Queue) sweepStrays() bool {
+	q.mu.Lock()
+	strays := q.strays
+	q.strays = nil
+	q.mu.Unlock()
+	for _, n := range strays {
+		if q.keys.on() {
+			if err := q.wipeDigest(n); err != nil {
+				q.o.Logger.Error("queue: cannot overwrite a digest without a segment", "segment", n, "err", err)
+				q.mu.Lock()
+				q.strays = append(q.strays, n)
+				q.mu.Unlock()
+				continue
+			}
+		}
+		q.removeDigest(n)
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.strays) == 0
+}
+
+// digestNumber is the number of the segment whose digest has that name.
+func digestNumber(name string) (uint64, bool) {
+	base, ok := strings.CutSuffix(name, digestSuffix)
+	if !ok {
+		return 0, false
+	}
+	return segmentNumber(base + ".log")
 }

@@ -118,7 +118,7 @@ func (q *Queue) Shred(ctx context.Context) (destroyed int, err error) {
 		return destroyed, fmt.Errorf("queue: keys that should be gone are still there: %s", strings.Join(left, " "))
 	}
 	q.compact(compactBelow, pace)
-	if q.holdsPlain() {
+	if strays := !q.sweepStrays(); strays || q.holdsPlain() {
 		return destroyed, ErrPlain
 	}
 	return destroyed, nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -245,6 +246,63 @@ func TestWipeIsNoDamage(t *testing.T) {
 				})
 			}
 			t.Logf("%d points, %d disks", points, disks)
+		})
+	}
+}
+
+// TestStrayDigest: a digest from before there were keys, whose segment is gone,
+// is overwritten and removed at a start. Where the disk fails at that, Shred says
+// so or does it, and the next segment does not get its number.
+func TestStrayDigest(t *testing.T) {
+	for _, fails := range []string{"remove", "write", "nothing"} {
+		t.Run(fails, func(t *testing.T) {
+			o := sealedOptions(nil)
+			o.SegmentSize, o.SpillAt = 32<<10, 16<<10
+			mem, _ := digested(t, o)
+			names := digestsOf(mem)
+			stray := names[len(names)-1]
+			number, _ := digestNumber(stray[len("/spool/seg/"):])
+			held, err := mem.Open(stray, os.O_RDONLY, 0) // what is unlinked can be read by it
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer held.Close()
+			infos, _ := mem.ReadDir("/spool/seg")
+			for _, info := range infos {
+				if n, ok := segmentNumber(info.Name); ok && n >= number {
+					mem.Remove(segmentName("/spool/seg", n))
+				}
+			}
+			broken := true
+			disk := &fsx.Faulty{FS: mem, Decide: func(_ int, op fsx.Op) error {
+				if broken && op.Kind == fails && op.Name == stray {
+					return errDisk
+				}
+				return nil
+			}}
+			q := openSealed(t, disk, testKeys)
+			defer q.Close()
+			mustPut(t, q, []byte("new\r\n"), "a@d.example")
+			if _, err := mem.Open(segmentName("/spool/seg", number), os.O_RDONLY, 0); err == nil {
+				t.Error("a new segment has the number of the stray")
+			}
+			if fails != "nothing" {
+				if _, err := q.Shred(context.Background()); !errors.Is(err, ErrPlain) {
+					t.Errorf("while it stays: %v", err)
+				}
+			}
+			broken = false
+			if _, err := q.Shred(context.Background()); err != nil {
+				t.Error(err)
+			}
+			if _, err := mem.Open(stray, os.O_RDONLY, 0); err == nil {
+				t.Error("it is still there")
+			}
+			size, _ := held.Size()
+			b := make([]byte, size)
+			if _, err := held.ReadAt(b, 0); size == 0 || err != nil && err != io.EOF || len(bytes.Trim(b, "\x00")) > 0 {
+				t.Errorf("%d octets were given back as they were, %v", size, err)
+			}
 		})
 	}
 }

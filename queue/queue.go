@@ -54,6 +54,7 @@ type Queue struct {
 	cursors     map[*cursor]struct{}
 	tombs       map[mail.ID]tomb
 	doomed      []mail.ID // big files without use
+	strays      []uint64  // digests without a segment
 	chunks      []*chunk  // the cache, oldest first
 	cacheBytes  int64
 	unlisted    int   // dropped chunks that may still be in chunks

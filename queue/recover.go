@@ -51,7 +51,8 @@ func (q *Queue) recover() error {
 	l := q.log
 	l.seq, l.durableSeg, l.durableOff = found.lastSeq+1, found.lastSeg, found.lastEnd
 	q.keepBroken(found)
-	q.sweepDigests()
+	q.findStrays()
+	q.sweepStrays()
 	if err := q.recoverBig(found.damaged > 0); err != nil {
 		return err
 	}
@@ -130,6 +131,9 @@ func (q *Queue) openSegments(flag int) ([]*segment, error) {
 	}
 	var segs []*segment
 	for _, info := range infos {
+		if n, ok := digestNumber(info.Name); ok {
+			q.nextSegment = max(q.nextSegment, n+1) // a stray is nobody's
+		}
 		number, ok := segmentNumber(info.Name)
 		if !ok {
 			continue
@@ -250,6 +254,7 @@ func (q *Queue) recoverBig(damage bool) error {
 		return err
 	}
 	sizes := map[mail.ID]int64{}
+	q.doomed = nil
 	for _, info := range infos {
 		name := q.bigDir() + "/" + info.Name
 		id, err := mail.ParseID(info.Name)
@@ -261,9 +266,12 @@ func (q *Queue) recoverBig(damage bool) error {
 			q.logRemove(q.fs.Rename(name, q.corruptDir()+"/"+info.Name), name)
 			continue
 		}
+		if err == nil {
+			q.removeBig(id)
+			continue
+		}
 		q.logRemove(q.fs.Remove(name), name)
 	}
-	q.doomed = nil
 	for _, e := range q.entries {
 		if e.big && sizes[e.id] < e.size/2 && !q.bigComplete(e, sizes[e.id]) {
 			q.o.Metrics.damaged.Inc()
