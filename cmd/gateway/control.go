@@ -165,6 +165,9 @@ type stream struct {
 	flow *http.ResponseController
 	n    int
 	last time.Time
+
+	gentle bool      // rests after each page but the first
+	began  time.Time // with this page
 }
 
 const (
@@ -173,7 +176,8 @@ const (
 )
 
 func newStream(w http.ResponseWriter) *stream {
-	return &stream{out: json.NewEncoder(w), flow: http.NewResponseController(w), last: time.Now()}
+	now := time.Now()
+	return &stream{out: json.NewEncoder(w), flow: http.NewResponseController(w), last: now, began: now}
 }
 
 // write returns an error when the client has gone.
@@ -183,9 +187,23 @@ func (s *stream) write(v any) error {
 	}
 	if s.n++; s.n == streamPage || time.Since(s.last) > streamEvery {
 		s.last = time.Now()
-		return s.flow.Flush()
+		if err := s.flow.Flush(); err != nil {
+			return err
+		}
+	}
+	if s.gentle && s.n%streamPage == 0 {
+		s.rest()
 	}
 	return nil
+}
+
+// rest leaves the processor to mail for as long as the last page kept it: a
+// listing of a large queue is in no hurry, but for its first page.
+func (s *stream) rest() {
+	if s.n > streamPage {
+		time.Sleep(min(time.Since(s.began), streamEvery))
+	}
+	s.began = time.Now()
 }
 
 func (g *gateway) serveList(w http.ResponseWriter, r *http.Request) {
@@ -194,6 +212,7 @@ func (g *gateway) serveList(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	out := newStream(w)
+	out.gentle = true
 	for item := range g.queue.List(f) {
 		if out.write(item) != nil {
 			return
@@ -207,6 +226,7 @@ func (g *gateway) serveIDs(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	out := newStream(w)
+	out.gentle = true
 	for id := range g.queue.IDs(f) {
 		if out.write(id) != nil {
 			return

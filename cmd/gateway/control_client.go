@@ -24,6 +24,7 @@ import (
 // running gateway's, or a spool without one.
 type queueReader interface {
 	list(f queue.Filter, each func(queue.Item) error) error
+	listJSON(f queue.Filter, w io.Writer) error // an object a line
 	get(id mail.ID) (queue.Item, error)
 	message(id mail.ID, w io.Writer) error
 	why(id mail.ID) (queue.Why, error)
@@ -117,8 +118,22 @@ func (c *control) message(id mail.ID, w io.Writer) error {
 }
 
 func (c *control) list(f queue.Filter, each func(queue.Item) error) error {
-	return lines(c, "/queue?"+filterQuery(f).Encode(), each)
+	return lines(c, listPath(f), each)
 }
+
+// listJSON passes on what comes: to take it apart and put it together again
+// would cost most of what a long listing costs.
+func (c *control) listJSON(f queue.Filter, w io.Writer) error {
+	body, err := c.do(http.MethodGet, listPath(f), nil)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	_, err = io.Copy(w, body)
+	return err
+}
+
+func listPath(f queue.Filter) string { return "/queue?" + filterQuery(f).Encode() }
 
 func (c *control) ids(f queue.Filter) (list []string, err error) {
 	err = lines(c, "/queue/ids?"+filterQuery(f).Encode(), func(id string) error {
@@ -214,6 +229,11 @@ func (s stopped) list(f queue.Filter, each func(queue.Item) error) error {
 		}
 	}
 	return nil
+}
+
+func (s stopped) listJSON(f queue.Filter, w io.Writer) error {
+	out := json.NewEncoder(w)
+	return s.list(f, func(i queue.Item) error { return out.Encode(i) })
 }
 
 func (s stopped) get(id mail.ID) (queue.Item, error) {

@@ -19,11 +19,11 @@ import (
 func listQueue(ctx context.Context, std stdio, cfg *config.Config, a *queueArgs) (int, error) {
 	n := 0
 	err := readQueue(ctx, cfg, func(q queueReader) error {
+		if a.json {
+			return q.listJSON(a.filter, std.out)
+		}
 		return q.list(a.filter, func(i queue.Item) error {
 			n++
-			if a.json {
-				return json.NewEncoder(std.out).Encode(i)
-			}
 			if n == 1 {
 				fmt.Fprintf(std.out, "%-26s %9s  %-19s  %-8s  %s\n", "id", "size", "arrived (UTC)", "state", "sender, recipients")
 			}
