@@ -306,7 +306,7 @@ func (a *attempt) prepare(c *conn) bool {
 		return false
 	}
 	small := t.content.stream == nil && t.content.size <= oneWrite
-	t.eager = c.ext.pipelining && c.ext.chunking && small && c.messages > 0 && time.Since(c.usedAt) < freshFor
+	t.eager = c.ext.pipelining && c.ext.chunking && small && c.messages > 0 && time.Since(c.usedAt) < freshFor && !c.hop.isWary()
 	return true
 }
 

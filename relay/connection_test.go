@@ -170,6 +170,27 @@ func TestEagerMessageIsNotSentTwice(t *testing.T) {
 	}
 }
 
+// A next hop that closes its connections without a word, when they are used
+// again, costs one deferral: after it the content waits for the replies to the
+// envelope, and a connection that is dead then has taken nothing.
+func TestClosingHopDefersOnce(t *testing.T) {
+	sink := mailtest.NewSink(t, mailtest.SinkOptions{On: func(e mailtest.Event) mailtest.Step {
+		return mailtest.Step{Drop: e.Verb == "MAIL" && e.Transaction > 0}
+	}})
+	m := NewMetrics(prometheus.NewRegistry())
+	r := newRelay(t, Options{HopRetry: time.Nanosecond, Metrics: m}, sink.Addr())
+	want := []mail.Result{mail.Relayed, mail.Deferred}
+	for len(want) < 10 {
+		want = append(want, mail.Relayed)
+	}
+	for _, w := range want {
+		wantResults(t, deliver(t, r, message("x\r\n", "a@example.net")), w)
+	}
+	if n := testutil.ToFloat64(m.stale); n < 7 || len(sink.Messages()) != 9 {
+		t.Errorf("%v connections found dead at MAIL, %d messages", n, len(sink.Messages()))
+	}
+}
+
 // A reused connection that says 421 at MAIL has not taken the message, though
 // it has it.
 func TestEagerMessageAnd421(t *testing.T) {

@@ -22,6 +22,7 @@ type hop struct {
 	idle    []*conn     // the longest idle first; taken from the end
 	timer   *time.Timer // runs expire when the first of idle is due; nil without idle ones
 	retired bool        // nothing is kept any more
+	wary    time.Time   // until then no content is sent before the replies to its envelope
 	down    time.Time   // until then it comes last in its routes
 	closing sync.WaitGroup
 }
@@ -213,12 +214,29 @@ func (h *hop) resume() {
 	h.mu.Unlock()
 }
 
+// waryFor is how long the content waits for the replies to the envelope, after a
+// message that went out with its envelope got no reply: some next hops close a
+// connection without a word, and each time nobody knows whether they took it.
+const waryFor = 10 * time.Minute
+
+func (h *hop) beWary() {
+	h.mu.Lock()
+	h.wary = time.Now().Add(waryFor)
+	h.mu.Unlock()
+}
+
+func (h *hop) isWary() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return !h.wary.IsZero() && time.Now().Before(h.wary)
+}
+
 // disposable reports that nothing is lost when h is forgotten: it has no
 // idle connection (then there would be the timer), and nothing to remember.
 func (h *hop) disposable(now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.timer == nil && !now.Before(h.down)
+	return h.timer == nil && !now.Before(h.down) && !now.Before(h.wary)
 }
 
 // available reports whether h should be tried in its turn. The first who asks

@@ -335,6 +335,9 @@ func (t *transaction) gone(err *errNoService) error {
 	if !t.sent || err.reply.Code != 0 {
 		return err
 	}
+	if t.eager && !t.answered {
+		t.c.hop.beWary()
+	}
 	t.c.hop.suspend(t.a.state.HopRetry)
 	r := err.outcome()
 	r.Text = "no reply to the complete message: " + r.Text
