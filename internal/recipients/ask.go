@@ -30,7 +30,11 @@ func (p *Probe) ask(ctx context.Context, addr string, rcpt mail.Path) (r Result,
 		return Unavailable, fmt.Errorf("MAIL: %w", err)
 	}
 	err = c.Rcpt(string(rcpt), nil)
-	if r, err = classify(err); r != Unavailable {
+	r, err = classify(err)
+	if r == Unknown && !aboutRecipient(err) {
+		r, err = confirm(c, rcpt, err)
+	}
+	if r != Unavailable {
 		c.Quit() // ends the transaction too; the client's Reset would greet again first
 	}
 	return r, err
@@ -46,6 +50,33 @@ func classify(err error) (Result, error) {
 		return Unknown, reply
 	}
 	return Unavailable, fmt.Errorf("RCPT: %w", err)
+}
+
+// aboutRecipient reports that a 5yz to RCPT speaks of the recipient: by its
+// enhanced status code (RFC 3463: 1 addresses, 2 mailboxes; 5.4.1 is what Exchange
+// Online says of an address that its directory does not have), or, without one,
+// by its code (RFC 5321 section 4.2.3).
+func aboutRecipient(err error) bool {
+	reply, ok := errors.AsType[*smtp.SMTPError](err)
+	if !ok {
+		return false
+	}
+	switch e := reply.EnhancedCode; {
+	case e == smtp.EnhancedCodeNotSet, e == smtp.NoEnhancedCode:
+		return reply.Code == 550 || reply.Code == 551 || reply.Code == 553
+	default:
+		return e[1] == 1 || e[1] == 2 || e[1] == 4 && e[2] == 1
+	}
+}
+
+// confirm decides about a refusal that may be of us and not of the recipient, as
+// where a next hop lists our address or wants a login: one that takes mail for
+// postmaster, as all must (RFC 5321 section 4.5.1), takes mail from us.
+func confirm(c *smtp.Client, rcpt mail.Path, refusal error) (Result, error) {
+	if err := c.Rcpt("postmaster@"+rcpt.Domain(), nil); err != nil {
+		return Unavailable, fmt.Errorf("RCPT: %s, for postmaster, too", codes(refusal))
+	}
+	return Unknown, refusal
 }
 
 // connect greets, over TLS where the next hop offers it: some take no mail

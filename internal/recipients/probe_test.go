@@ -66,6 +66,50 @@ func TestProbe(t *testing.T) {
 	}
 }
 
+// A 5yz is of the recipient, or of us: then postmaster is refused, too, and no
+// good recipient must be.
+func TestProbeRefused(t *testing.T) {
+	for _, c := range []struct {
+		reply      string
+		postmaster bool // is taken
+		want       Result
+		asked      int // RCPT commands
+	}{
+		{"550 5.1.1 No such user", false, Unknown, 1},
+		{"550 5.2.1 Disabled", false, Unknown, 1},
+		{"550 5.4.1 Recipient address rejected: Access denied", false, Unknown, 1},
+		{"550 No such user", false, Unknown, 1},
+		{"553 Not here", false, Unknown, 1},
+		{"550 5.7.1 Service unavailable, client host blocked", false, Unavailable, 2},
+		{"550 5.7.1 You may not write to this list", true, Unknown, 2},
+		{"530 5.7.0 Must issue a STARTTLS command first", false, Unavailable, 2},
+		{"554 Transaction failed", false, Unavailable, 2},
+		{"554 Transaction failed", true, Unknown, 2},
+		{"503 5.5.1 Bad sequence", false, Unavailable, 2},
+		{"452 4.5.3 Too many", true, Unavailable, 1},
+	} {
+		sink := mailtest.NewSink(t, mailtest.SinkOptions{On: func(e mailtest.Event) mailtest.Step {
+			if e.Verb == "RCPT" && (!c.postmaster || !strings.Contains(e.Line, "<postmaster@example.org>")) {
+				return mailtest.Step{Reply: c.reply}
+			}
+			return mailtest.Step{}
+		}})
+		p := newProbe(ProbeOptions{}, sink.Addr())
+		if got := p.Verify(t.Context(), "bob@example.org"); got != c.want {
+			t.Errorf("%q, postmaster taken %v: %s, want %s", c.reply, c.postmaster, got, c.want)
+		}
+		asked := 0
+		for _, verb := range sink.Verbs() {
+			if verb == "RCPT" {
+				asked++
+			}
+		}
+		if asked != c.asked {
+			t.Errorf("%q: %d RCPT, want %d", c.reply, asked, c.asked)
+		}
+	}
+}
+
 // Only a 5yz to RCPT is "unknown". All else is no answer, and not remembered.
 func TestProbeUnavailable(t *testing.T) {
 	for _, c := range []struct {

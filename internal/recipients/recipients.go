@@ -9,7 +9,7 @@ type Result uint8
 // The results. The zero Result is none of them.
 const (
 	Known       Result = iota + 1
-	Unknown            // for certain: the listing does not have it, or the next hop refused it with 5yz
+	Unknown            // for certain: the listing does not have it, or the next hop refused it, and not us
 	Unavailable        // nobody knows: the next hop could not be asked; never a reason for a 5yz
 )
 
