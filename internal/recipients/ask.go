@@ -27,7 +27,7 @@ func (p *Probe) ask(ctx context.Context, addr string, rcpt mail.Path) (r Result,
 	defer stop()
 	defer c.Close()
 	if err := c.Mail("", &smtp.MailOptions{UTF8: !isASCII(string(rcpt))}); err != nil {
-		return Unavailable, fmt.Errorf("MAIL: %w", err)
+		return Unavailable, refused("MAIL", err)
 	}
 	err = c.Rcpt(string(rcpt), nil)
 	r, err = classify(err)
@@ -49,7 +49,15 @@ func classify(err error) (Result, error) {
 	case errors.As(err, &reply) && reply.Code >= 500 && reply.Code < 600:
 		return Unknown, reply
 	}
-	return Unavailable, fmt.Errorf("RCPT: %w", err)
+	return Unavailable, refused("RCPT", err)
+}
+
+// refused is an error for the log: without what a next hop may say of people.
+func refused(verb string, err error) error {
+	if said := codes(err); said != "" {
+		return fmt.Errorf("%s: %s", verb, said)
+	}
+	return fmt.Errorf("%s: %w", verb, err)
 }
 
 // aboutRecipient reports that a 5yz to RCPT speaks of the recipient: by its

@@ -121,7 +121,7 @@ func TestProbeUnavailable(t *testing.T) {
 		{"EHLO", mailtest.Step{Reply: "421 Busy"}},
 		{"MAIL", mailtest.Step{Reply: "550 5.7.1 Null reverse-path refused"}},
 		{"MAIL", mailtest.Step{Reply: "451 4.3.0 Later"}},
-		{"RCPT", mailtest.Step{Reply: "450 4.2.0 Greylisted"}},
+		{"RCPT", mailtest.Step{Reply: "450 4.2.0 <bob@example.org>: greylisted"}},
 		{"RCPT", mailtest.Step{Reply: "421 4.3.2 Busy"}},
 		{"RCPT", mailtest.Step{Raw: "what?\r\n"}},
 		{"RCPT", mailtest.Step{Drop: true}},
@@ -136,9 +136,13 @@ func TestProbeUnavailable(t *testing.T) {
 				}
 				return directory(e)
 			}})
-			p := newProbe(ProbeOptions{Timeout: 300 * time.Millisecond}, sink.Addr())
+			var log bytes.Buffer
+			p := newProbe(ProbeOptions{Timeout: 300 * time.Millisecond, Logger: slog.New(slog.NewJSONHandler(&log, nil))}, sink.Addr())
 			if got := p.Verify(t.Context(), "bob@example.org"); got != Unavailable {
 				t.Errorf("%s", got)
+			}
+			if s := log.String(); !strings.Contains(s, "without an answer") || strings.Contains(s, "bob") {
+				t.Errorf("log: %s", s)
 			}
 			works.Store(true)
 			if got := p.Verify(t.Context(), "bob@example.org"); got != Unknown {
