@@ -296,7 +296,7 @@ func (c *client) command(text string) (string, error) {
 // filler is text that no check minds.
 const fillerLine = "The minutes of the last meeting are attached to this message below.\r\n"
 
-var filler = bytes.Repeat([]byte(fillerLine), 10<<10)
+var filler = bytes.Repeat([]byte(fillerLine), 200<<10) // 14 MB
 
 // send brings one message. The book has it when, and only when, its 250 was
 // read. The error is of the connection; a refusal is none.
