@@ -185,7 +185,7 @@ func points(dry [2][]*call, names []string, effects ...string) (list []point) {
 }
 
 func pointsOf(calls []*call, sealed bool, names, effects []string) (list []point) {
-	few, step := 3, 8
+	few, step := 2, 8
 	if *torture {
 		few, step = 6, 1
 	}
