@@ -77,8 +77,8 @@ func (e *extractor) sayWords(between string, hashes ...uint64) {
 
 // Evidence tells what the model's opinion of a message hangs on, what says most
 // first. The words of the text have names where they were kept
-// (Facts.Body.Vocabulary), all else always. It is for `check`: it costs ten
-// times what Judge does.
+// (Facts.Body.Vocabulary), all else always. It is for `check`: all that has a name
+// is put into maps.
 func (m *Model) Evidence(f *filter.Facts) []Evidence {
 	if m.weights[viewText] == nil {
 		return nil
