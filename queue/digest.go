@@ -418,8 +418,11 @@ func (q *Queue) findStrays() {
 
 // sweepStrays removes digests without a segment, and reports whether all are
 // gone. They may be of a time before there were keys: what they name is
-// overwritten first then. The janitor and Shred try again.
+// overwritten first then. The janitor and Shred try again, one at a time: what
+// one has taken up the other must not report as gone.
 func (q *Queue) sweepStrays() bool {
+	q.straying.Lock()
+	defer q.straying.Unlock()
 	q.mu.Lock()
 	strays := q.strays
 	q.strays = nil

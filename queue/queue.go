@@ -53,9 +53,10 @@ type Queue struct {
 	first, last *entry             // in the order of arrival
 	cursors     map[*cursor]struct{}
 	tombs       map[mail.ID]tomb
-	doomed      []mail.ID // big files without use
-	strays      []uint64  // digests without a segment
-	chunks      []*chunk  // the cache, oldest first
+	doomed      []mail.ID  // big files without use
+	strays      []uint64   // digests without a segment
+	straying    sync.Mutex // held by who sweeps them
+	chunks      []*chunk   // the cache, oldest first
 	cacheBytes  int64
 	unlisted    int   // dropped chunks that may still be in chunks
 	recipients  int   // pending, held ones included
