@@ -397,6 +397,20 @@ func TestReturnOfTheNextHop(t *testing.T) {
 	}
 }
 
+// TestClockWaitsForTheProbe: a destination may die while it stands in its ring
+// for a worker that has just started, who then leaves it. The clock looks
+// between the two, and has to set itself for the probe all the same.
+func TestClockWaitsForTheProbe(t *testing.T) {
+	timed(t, Options{}, func(t *testing.T, q *Queue) {
+		d := q.dest("mx.example.net:25")
+		d.waiting, d.inRing = 1, true
+		q.leaveToProbes(d)
+		if wait := q.pump(); wait != firstProbe {
+			t.Errorf("the clock sleeps for %v, want %v", wait, firstProbe)
+		}
+	})
+}
+
 // TestStrangersAreNotProbed: a mail exchanger of somebody else is asked by the
 // schedule.
 func TestStrangersAreNotProbed(t *testing.T) {

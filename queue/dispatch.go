@@ -259,7 +259,7 @@ func (q *Queue) pump() time.Duration {
 			q.dropDest(d)
 		case d.waiting > 0 || q.probe(d, now):
 			q.offer(d)
-			if !d.inRing {
+			if now < d.probeAt { // also when it is in its ring: a worker takes it out, and leaves it
 				wait = min(wait, d.probeAt-now)
 			}
 		}
