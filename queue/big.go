@@ -83,7 +83,7 @@ func (q *Queue) durableBig(f fsx.File, sealed *sealedFile, tmp string, id mail.I
 	if sealed != nil {
 		err = sealed.finish(ref.offset)
 	} else {
-		err = writeZeros(f, 0, ref.offset)
+		err = writeZeros(f, 0, ref.offset, nil)
 	}
 	if err == nil {
 		err = f.Datasync()

@@ -205,7 +205,7 @@ func (s *segment) disown() error {
 }
 
 func overwrite(f fsx.File, from, to int64) error {
-	if err := writeZeros(f, from, to); err != nil {
+	if err := writeZeros(f, from, to, nil); err != nil {
 		return err
 	}
 	return f.Datasync()

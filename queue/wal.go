@@ -26,6 +26,7 @@ type wal struct {
 	q      *Queue
 	wake   chan struct{} // one token: there is something to do
 	nudged atomic.Bool   // wake gets one soon
+	pace   pace
 	done   chan struct{} // the writer ended
 
 	mu      sync.Mutex
@@ -104,7 +105,9 @@ const (
 )
 
 func newWAL(q *Queue) *wal {
-	return &wal{q: q, wake: make(chan struct{}, 1), done: make(chan struct{}), covered: true, chunks: chunkPool{size: q.o.hooks.chunk}}
+	l := &wal{q: q, wake: make(chan struct{}, 1), done: make(chan struct{}), covered: true, chunks: chunkPool{size: q.o.hooks.chunk}}
+	l.pace.init()
+	return l
 }
 
 // room returns the batch to append n bytes to. The caller holds l.mu.
@@ -282,6 +285,8 @@ func (l *wal) mark() {
 // commit makes batches durable, in order, with as few syncs as there are
 // segments.
 func (l *wal) commit(work []*batch) {
+	l.pace.begin()
+	defer func() { l.pace.end(l.full()) }()
 	first := 0 // work[first:] is not synced
 	for i, b := range work {
 		if l.failed != nil {
@@ -341,6 +346,14 @@ func (l *wal) acknowledge(batches []*batch) {
 	l.q.o.Metrics.batchRecords.Observe(float64(records))
 }
 
+// full is how much of the active segment is used, 0 to 1.
+func (l *wal) full() float64 {
+	if l.seg == nil {
+		return 0
+	}
+	return float64(l.off) / float64(l.seg.size)
+}
+
 // fits: an oversized batch may have a segment of its own, which grows.
 func (l *wal) fits(b *batch) bool {
 	n := roundUp(int64(b.end - b.start))
@@ -369,6 +382,8 @@ func (l *wal) write(b *batch) error {
 
 // roll makes the next segment the active one.
 func (l *wal) roll() error {
+	n := l.pace.pause()
+	defer l.pace.resume(n)
 	var m madeSegment
 	if l.made == nil {
 		m.seg, m.err = l.q.makeSegment()
