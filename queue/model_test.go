@@ -1007,7 +1007,7 @@ func shareHistories(t *testing.T, base uint64, n int) (sum totals) {
 			// A history is one thing after the other: threads that wait for
 			// each other, and a small heap that is swept all the time, would
 			// cost more than it does.
-			cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=64MiB")
+			cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=128MiB")
 			part, out, err := followHistories(cmd, func(soFar totals) {
 				if soFar.Histories < int(to-from) {
 					t.Logf("process %d: %d of %d histories, %d messages acknowledged", k, soFar.Histories, to-from, soFar.Acked)
