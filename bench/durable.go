@@ -29,6 +29,10 @@ var durableBenchmarks = map[string]string{
 	"BenchmarkCommit": "plain", "BenchmarkCommitSealed": "sealed", "BenchmarkFilePerMessage": "file",
 }
 
+// durableTime is how long each line runs. Half a second would be that of a new
+// spool, whose segments grow and are written ahead at the same time.
+const durableTime = "2s"
+
 // measureDurable runs the benchmarks reps times, in turns, and prints the best.
 func measureDurable(ctx context.Context, out io.Writer, dir string, reps int) ([]durable, error) {
 	root, err := moduleRoot(ctx)
@@ -37,7 +41,7 @@ func measureDurable(ctx context.Context, out io.Writer, dir string, reps int) ([
 	}
 	var list []durable
 	for range reps {
-		cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "Commit|FilePerMessage", "-benchtime", "0.5s", "./queue")
+		cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "Commit|FilePerMessage", "-benchtime", durableTime, "./queue")
 		cmd.Dir, cmd.Env = root, append(os.Environ(), "MAILWEIR_BENCH_DIR="+dir, "MAILWEIR_BENCH_RELAY=1")
 		raw, err := cmd.CombinedOutput()
 		if err != nil {
