@@ -31,7 +31,7 @@ var durableBenchmarks = map[string]string{
 
 // durableTime is how long each line runs. Half a second would be that of a new
 // spool, whose segments grow and are written ahead at the same time.
-const durableTime = "2s"
+const durableTime = "1s"
 
 // measureDurable runs the benchmarks reps times, in turns, and prints the best.
 func measureDurable(ctx context.Context, out io.Writer, dir string, reps int) ([]durable, error) {
