@@ -31,7 +31,7 @@ var durableBenchmarks = map[string]string{
 
 // durableTime is how long each line runs. Half a second would be that of a new
 // spool, whose segments grow and are written ahead at the same time.
-const durableTime = "2s"
+const durableTime = "1s"
 
 // measureDurable runs the benchmarks reps times, in turns, and prints the best.
 func measureDurable(ctx context.Context, out io.Writer, dir string, reps int) ([]durable, error) {
@@ -41,7 +41,7 @@ func measureDurable(ctx context.Context, out io.Writer, dir string, reps int) ([
 	}
 	var list []durable
 	for k := range reps {
-		fmt.Fprintf(os.Stderr, "durable messages: turn %d of %d, about two minutes\n", k+1, reps)
+		fmt.Fprintf(os.Stderr, "durable messages: turn %d of %d\n", k+1, reps)
 		cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "Commit|FilePerMessage", "-benchtime", durableTime, "./queue")
 		cmd.Dir, cmd.Env = root, append(os.Environ(), "MAILWEIR_BENCH_DIR="+dir, "MAILWEIR_BENCH_RELAY=1")
 		raw, err := cmd.CombinedOutput()
