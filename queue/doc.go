@@ -137,8 +137,8 @@
 // # Who owns what
 //
 // One writer goroutine owns the active segment's descriptor. A maker keeps the
-// next segment ready. A janitor removes, empties, digests and expires. A
-// scrubber reads all of it once a day. Run owns a clock
-// and the workers that make attempts. Two locks: Queue.mu for the index and the
+// next segment ready, and writes it when no commit is under way (pace.go). A
+// janitor removes, empties, digests and expires. A scrubber reads all of it once
+// a day. Run owns a clock and the workers that make attempts. Two locks: Queue.mu for the index and the
 // schedule, then wal.mu for the batch that is being filled.
 package queue
