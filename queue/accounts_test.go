@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mailweir/internal/fsx"
+	"mailweir/internal/mailtest"
 	"mailweir/mail"
 )
 
@@ -48,7 +49,7 @@ func (c *clerk) Deliver(_ context.Context, _ mail.Destination, m *mail.Message, 
 // finds. (Crashes are in the histories of TestModel.)
 func TestAccounts(t *testing.T) {
 	n := sized(t, 100_000, 1_000_000) / 2
-	if raceDetector {
+	if mailtest.RaceDetector {
 		n /= 25
 	}
 	t.Run("clear", func(t *testing.T) { accounts(t, nil, n) })

@@ -17,6 +17,7 @@ import (
 	"testing/synctest"
 
 	"mailweir/internal/fsx"
+	"mailweir/internal/mailtest"
 	"mailweir/mail"
 )
 
@@ -303,7 +304,7 @@ func byteFlips(t *testing.T, keys []Key) {
 	}
 	r := rand.New(rand.NewPCG(1, 2))
 	flips := sized(t, 10_000, 100_000) / 2
-	if raceDetector {
+	if mailtest.RaceDetector {
 		flips /= 25
 	}
 	type flip struct {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"mailweir/internal/fsx"
+	"mailweir/internal/mailtest"
 	"mailweir/mail"
 )
 
@@ -186,7 +187,7 @@ func kill9(t *testing.T, dir string, cycles int, since func(cycle int) string) (
 		t.Errorf("%d relayed again after one kill, the bound is %d", worst, bound)
 	}
 	// Enough to prove anything.
-	if len(acked) < cycles*5 && !raceDetector {
+	if len(acked) < cycles*5 && !mailtest.RaceDetector {
 		t.Errorf("only %d messages: the harness does not press", len(acked))
 	}
 	return turns

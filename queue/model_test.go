@@ -30,6 +30,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"mailweir/internal/fsx"
+	"mailweir/internal/mailtest"
 	"mailweir/mail"
 )
 
@@ -935,7 +936,7 @@ func TestModel(t *testing.T) {
 		return
 	}
 	n, base := sized(t, 10_000, 1_000_000), uint64(1) // the same histories each time
-	if raceDetector {
+	if mailtest.RaceDetector {
 		n /= 25
 	}
 	if *many > 0 || *torture {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"mailweir/internal/fsx"
+	"mailweir/internal/mailtest"
 	"mailweir/mail"
 )
 
@@ -90,7 +91,7 @@ func peak() int64 {
 // seconds after its start, nothing of the spool in memory before, and has not
 // used more than 512 MiB then: by digests, and without them.
 func TestStartLarge(t *testing.T) {
-	if testing.Short() || raceDetector || runtime.GOOS != "linux" {
+	if testing.Short() || mailtest.RaceDetector || runtime.GOOS != "linux" {
 		t.Skip("measures time and memory, on Linux")
 	}
 	for _, tc := range []struct {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"mailweir/internal/mailtest"
 	"mailweir/mail"
 )
 
@@ -92,7 +93,7 @@ func (s *hostileShape) message(size int) []byte {
 // by side that are too long to wait, each takes another pass over the message,
 // until MaxReread octets have gone through the decoders.
 func TestHostileContents(t *testing.T) {
-	if testing.Short() || raceDetector {
+	if testing.Short() || mailtest.RaceDetector {
 		t.Skip("cost says nothing under the race detector, and takes long")
 	}
 	const reread = 350 * time.Millisecond // MaxReread octets, 5 ns each

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"mailweir/internal/mailtest"
 )
 
 // fill repeats unit up to size octets.
@@ -126,7 +128,7 @@ var shapes = map[string]func(size int) string{
 // that is about linear. 80 ms, 2 s for a message of 25 MB, is the bar for a
 // machine to itself; others are slower.
 func TestLinear(t *testing.T) {
-	if testing.Short() || raceDetector {
+	if testing.Short() || mailtest.RaceDetector {
 		t.Skip("cost says nothing under the race detector, and takes long")
 	}
 	const small, large = 512 << 10, 4 << 20
@@ -157,7 +159,7 @@ func TestLinear(t *testing.T) {
 
 // TestMemory: what is kept of a message is bounded, however long it is.
 func TestMemory(t *testing.T) {
-	if raceDetector {
+	if mailtest.RaceDetector {
 		t.Skip("the race detector allocates too")
 	}
 	p := newPipeline(t)

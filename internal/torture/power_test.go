@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"mailweir/internal/mailtest"
 )
 
 // TestPowerCut cuts the power of the spool's disk under load: the file system
@@ -54,7 +56,7 @@ func powerCut(t *testing.T, mutant, kind string, cycles int, mail ...traffic) (f
 	if again > bound {
 		t.Errorf("%d relayed again after one power cut, the bound is %d", again, bound)
 	}
-	if acked < cuts*20 && len(faults) == 0 && !raceDetector {
+	if acked < cuts*20 && len(faults) == 0 && !mailtest.RaceDetector {
 		t.Errorf("only %d messages: the harness does not press", acked)
 	}
 	return faults

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"mailweir/internal/mailtest"
 )
 
 // durable are the calls that the spool is made of.
@@ -293,7 +295,7 @@ func killedAtCalls(t *testing.T, mutant string, names []string, n int) (faults [
 	}
 	t.Logf("%d runs, killed at %v: %d different points around the %d calls of a run; %d acknowledged, %d lost or altered",
 		runs, hit, len(places), ofSpool(dry[0]), acked, len(faults))
-	if len(hit) < 5 && mutant == "" && !raceDetector {
+	if len(hit) < 5 && mutant == "" && !mailtest.RaceDetector {
 		t.Errorf("only these calls were hit: %v", hit)
 	}
 	return faults
@@ -306,7 +308,7 @@ func killedAtCalls(t *testing.T, mutant string, names []string, n int) (faults [
 func eachPoint(t *testing.T, passes int, list []point, f func(t *testing.T, p point) (reached bool)) {
 	rows := map[string][]point{}
 	for _, p := range list {
-		if raceDetector && p.after != 7 && p.after != 11 {
+		if mailtest.RaceDetector && p.after != 7 && p.after != 11 {
 			continue // the gateway is built without it
 		}
 		key := fmt.Sprint(p.name, p.effect, p.after, p.sealed)

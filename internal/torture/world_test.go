@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"mailweir/internal/dns/dnstest"
+	"mailweir/internal/mailtest"
 )
 
 var (
@@ -31,7 +32,7 @@ func sized(ci, large int) int {
 	if *torture {
 		return large
 	}
-	if raceDetector {
+	if mailtest.RaceDetector {
 		return max(1, ci/25)
 	}
 	return ci

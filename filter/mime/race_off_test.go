@@ -1,5 +1,0 @@
-//go:build !race
-
-package mime
-
-const raceDetector = false
