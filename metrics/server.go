@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/pprof"
 	"strings"
 	"sync"
 	"time"
@@ -25,8 +24,7 @@ const (
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 10 * time.Second
 	writeTimeout      = 30 * time.Second
-	profileTimeout    = 120 * time.Second // instead of writeTimeout, with Pprof
-	idleTimeout       = 2 * time.Minute   // longer than the usual scrape interval
+	idleTimeout       = 2 * time.Minute // longer than the usual scrape interval
 	gatherTimeout     = 10 * time.Second
 )
 
@@ -35,10 +33,7 @@ type Options struct {
 	Address  string // host:port; port 0 takes any free one
 	Registry *prometheus.Registry
 	Ready    func() []Problem // nil: always ready; usually Readiness.Problems
-	// Pprof adds /debug/pprof. Profiles show memory, and so mail: off unless
-	// an operator asked for it.
-	Pprof  bool
-	Logger *slog.Logger
+	Logger   *slog.Logger
 }
 
 // Server answers /metrics, /healthz and /readyz.
@@ -65,9 +60,6 @@ func New(o Options) *Server {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-	}
-	if o.Pprof {
-		s.http.WriteTimeout = profileTimeout
 	}
 	return s
 }
@@ -135,19 +127,7 @@ func handler(o Options) http.Handler {
 	}))
 	mux.HandleFunc("/healthz", serveHealth)
 	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) { serveReady(w, o.Ready) })
-	if o.Pprof {
-		addPprof(mux)
-	}
 	return readOnly(mux)
-}
-
-// addPprof names the handlers one by one, as the package's own init puts them
-// on http.DefaultServeMux, which nobody serves here.
-func addPprof(mux *http.ServeMux) {
-	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 }
 
 // readOnly refuses everything but GET and HEAD (RFC 9110 section 15.5.6: a 405
