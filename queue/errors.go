@@ -13,6 +13,9 @@ var (
 	// ErrNotDurable: the batch with this message could not be made durable;
 	// the message is not ours.
 	ErrNotDurable = errors.New("queue: the message could not be made durable")
+	// ErrSlow: the disk took longer than a client waits. The message may be
+	// durable, and relayed, all the same.
+	ErrSlow = errors.New("queue: the disk has not taken the message in time")
 	// ErrClosed: the queue is shutting down.
 	ErrClosed = errors.New("queue: closed")
 	// ErrTooLarge: the header sections of one message exceed MaxHeads.

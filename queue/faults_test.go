@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"mailweir/internal/fsx"
 	"mailweir/internal/mailtest"
@@ -429,3 +430,34 @@ func flippedKey(t *testing.T, image *fsx.Mem, o Options, what string) {
 }
 
 func crc(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
+
+// TestSlowDisk: a client is not kept waiting for a disk that takes three
+// minutes; what it takes in the end is relayed all the same.
+func TestSlowDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var slow atomic.Bool
+		fs := &fsx.Faulty{FS: fsx.NewMem(), Decide: func(_ int, op fsx.Op) error {
+			if op.Kind == "datasync" && slow.CompareAndSwap(true, false) {
+				time.Sleep(3 * time.Minute)
+			}
+			return nil
+		}}
+		q, err := Open(fs, "/spool", Options{SegmentSize: 64 << 10, MinFreeBytes: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer mustClose(t, q)
+		synctest.Wait() // the next segment is there, or waits for a commit
+		slow.Store(true)
+		begin := time.Now()
+		m := newMessage(nil, "a@d.example")
+		if err := put(q, m, []byte("x\r\n")); err != ErrSlow || time.Since(begin) != commitTimeout {
+			t.Errorf("%v after %v", err, time.Since(begin))
+		}
+		time.Sleep(2 * time.Minute)
+		if _, ok := q.Get(m.Envelope.ID); !ok {
+			t.Error("the message is not in the queue when the disk has taken it")
+		}
+		mustPut(t, q, []byte("y\r\n"), "a@d.example") // the timer is good for the next one
+	})
+}

@@ -180,7 +180,7 @@ func (sectionCloser) Close() error { return nil }
 
 // Commit makes m durable and hands it to the queue: when it returns nil the
 // message is ours. ErrNotDurable, ErrNoSpace, ErrPoisoned and ErrClosed mean
-// that it is not; after the end of ctx nobody knows (RFC 1047).
+// that it is not; after ErrSlow, or the end of ctx, nobody knows (RFC 1047).
 func (i *Intake) Commit(ctx context.Context, m *mail.Message) error {
 	start := time.Now()
 	defer i.end()
@@ -196,10 +196,8 @@ func (i *Intake) Commit(ctx context.Context, m *mail.Message) error {
 	if err != nil || i.q.o.hooks.ackBeforeWrite {
 		return err
 	}
-	select {
-	case <-b.done:
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if err := i.q.settled(ctx, b); err != nil {
+		return err
 	}
 	if b.err != nil {
 		i.q.o.Metrics.refusedNotDurable.Inc()
@@ -207,6 +205,34 @@ func (i *Intake) Commit(ctx context.Context, m *mail.Message) error {
 	}
 	i.q.o.Metrics.commit.Observe(time.Since(start).Seconds())
 	return nil
+}
+
+// commitTimeout bounds the wait for the disk. A client waits ten minutes for
+// the reply (RFC 5321 section 4.5.3.2.6); a disk that takes two is broken.
+const commitTimeout = 2 * time.Minute
+
+// settled waits until b is, and tells why it gave up before. Its timer serves
+// other messages after this one: a context with a deadline for each costs as much
+// as to append its record.
+func (q *Queue) settled(ctx context.Context, b *batch) error {
+	t, ok := q.timers.Get().(*time.Timer)
+	if ok {
+		t.Reset(commitTimeout)
+	} else {
+		t = time.NewTimer(commitTimeout)
+	}
+	defer func() {
+		t.Stop()
+		q.timers.Put(t)
+	}()
+	select {
+	case <-b.done:
+		return nil
+	case <-t.C:
+		return ErrSlow
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // Generate makes a message of our own durable that is no DSN. Its errors are

@@ -43,6 +43,7 @@ type Queue struct {
 	tasks sync.WaitGroup // these
 
 	closing sync.Once
+	timers  sync.Pool // of settled
 
 	mu          sync.Mutex
 	segments    map[uint64]*segment

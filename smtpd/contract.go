@@ -70,8 +70,9 @@ type Intake interface {
 	Content() mail.Content
 	// Commit makes m durable and hands it to the queue. m.Body is a section
 	// of Content. When it returns nil the message is on the disk: written
-	// whole, synced, its file's name too. ctx bounds the wait; a message whose
-	// outcome is unknown when ctx ends may be stored all the same (RFC 1047).
+	// whole, synced, its file's name too. The wait has a bound, and ends with
+	// ctx; a message whose outcome is unknown then may be stored all the same
+	// (RFC 1047).
 	Commit(ctx context.Context, m *mail.Message) error
 	Abort()
 }

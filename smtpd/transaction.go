@@ -1,7 +1,6 @@
 package smtpd
 
 import (
-	"context"
 	"errors"
 	"io"
 	"strings"
@@ -29,10 +28,6 @@ type transaction struct {
 	record                              Record
 	ended                               bool // a final reply was given and recorded
 }
-
-// commitTimeout bounds the wait for the disk. A client waits ten minutes for
-// the reply (RFC 5321 section 4.5.3.2.6); a disk that takes two is broken.
-const commitTimeout = 2 * time.Minute
 
 func (tx *transaction) add(path mail.Path, d *Domain, opts *smtp.RcptOptions) {
 	for _, r := range tx.env.Recipients {
@@ -138,16 +133,14 @@ func (tx *transaction) commit(j *filter.Judgement, d *filter.Decision, content m
 	}
 	// Nothing may read the intake any more when its buffer goes back.
 	tx.inspection.Close()
-	ctx, cancel := context.WithTimeout(tx.s.ctx, commitTimeout)
-	defer cancel()
 	intake := tx.intake
 	tx.intake = nil
-	if err := intake.Commit(ctx, m); err != nil {
+	if err := intake.Commit(tx.s.ctx, m); err != nil {
 		tx.s.gw.log.Error("message not queued", "id", tx.env.ID, "error", err)
 		return tx.storageReply(err)
 	}
 	if copied != nil {
-		if err := copied.commit(ctx); err != nil {
+		if err := copied.commit(tx.s.ctx); err != nil {
 			tx.s.gw.log.Error("stripped message not queued; its original is held", "id", tx.env.ID, "error", err)
 			return tx.storageReply(err)
 		}
