@@ -239,12 +239,16 @@ func (a *attempt) try(h *hop) *errNoService {
 // connection takes a kept connection, or makes one.
 func (a *attempt) connection(h *hop, fresh bool) (*conn, *errNoService) {
 	a.addr = ""
-	if !fresh {
-		if c := h.kept(); c != nil {
+	for !fresh {
+		c := h.kept()
+		if c == nil {
+			break
+		}
+		if c.bind(a.ctx) {
 			a.addr = c.addr
-			c.bind(a.ctx)
 			return c, nil
 		}
+		c.close()
 	}
 	c, err := a.state.dial(a.ctx, h)
 	if err == nil {
@@ -262,7 +266,7 @@ func (a *attempt) use(c *conn) *errNoService {
 	}
 	good := false // until we get to the end: not in a panic either
 	defer func() {
-		if c.unbind() && good {
+		if good && c.ctx.Err() == nil {
 			c.hop.resume()
 			c.hop.put(c, a.state.idleFor(c.hop), limit)
 			return

@@ -29,6 +29,7 @@ type conn struct {
 	wait     time.Duration // for the reply that is being read
 	until    time.Time     // when that wait ends; zero before its first read
 	readBy   time.Time     // the deadline of reads that is armed, see Read
+	writeBy  time.Time     // that of writes, see armWrite
 	out      []byte        // commands, and small content with them
 	vec      [3][]byte     // what bufs refers to
 	bufs     net.Buffers
@@ -40,10 +41,9 @@ type conn struct {
 	expires  time.Time
 	resetDue bool // a transaction may still be open at the next hop: RSET first
 
-	ctx       context.Context // of the attempt that uses the connection
-	stop      func() bool
-	interrupt func()
-	late      lateness
+	ctx  context.Context // of the attempt that uses the connection, or used it last
+	stop func() bool     // ends what bind has begun
+	late lateness
 }
 
 // lateness is what the end of an attempt's context leaves of a wait: nothing,
@@ -127,17 +127,21 @@ var (
 	errTimeout     = errors.New("time-out")
 )
 
-// bind makes the end of ctx end every wait on c, see lateness.
-func (c *conn) bind(ctx context.Context) {
-	if c.interrupt == nil {
-		c.interrupt = func() { c.late.cut(c.tcp) }
+// bind makes the end of ctx end every wait on c, see lateness, until c is bound to
+// another context or closed. Attempts have one in common, so that mostly there is
+// nothing to do. It reports false when the context before has ended, which leaves
+// c of no use.
+func (c *conn) bind(ctx context.Context) bool {
+	if c.ctx == ctx {
+		return ctx.Err() == nil
+	}
+	if c.stop != nil && !c.stop() {
+		return false
 	}
 	c.ctx = ctx
-	c.stop = context.AfterFunc(ctx, c.interrupt)
+	c.stop = context.AfterFunc(ctx, func() { c.late.cut(c.tcp) })
+	return true
 }
-
-// unbind reports whether c was left alone by ctx until now.
-func (c *conn) unbind() bool { return c.stop() }
 
 // Read implements io.Reader for the reply reader: one deadline for all reads
 // of a reply. A deadline that is armed from a reply before may be earlier: then
@@ -181,23 +185,29 @@ func (c *conn) reply(rep *reply, wait time.Duration) error {
 	return c.in.read(rep)
 }
 
-// write sends p within wait.
-func (c *conn) write(p []byte, wait time.Duration) error {
-	if err := c.writeDeadline(wait); err != nil {
+// write sends p within Timeouts.Block.
+func (c *conn) write(p []byte) error {
+	if err := c.armWrite(); err != nil {
 		return err
 	}
 	_, err := c.nc.Write(p)
 	return err
 }
 
-func (c *conn) writeDeadline(wait time.Duration) error {
-	c.tcp.SetWriteDeadline(time.Now().Add(wait))
+// armWrite sets the deadline of a write. One that is armed already, and is hardly
+// later, serves as well: busy connections set none.
+func (c *conn) armWrite() error {
+	now, patience := time.Now(), c.timeouts.Block
+	if left := c.writeBy.Sub(now); left < patience || left > patience+patience/16 {
+		c.writeBy = now.Add(patience + patience/16)
+		c.tcp.SetWriteDeadline(c.writeBy)
+	}
 	return c.ctx.Err()
 }
 
 // writev sends several pieces, in one system call where the connection can.
-func (c *conn) writev(wait time.Duration, pieces ...[]byte) error {
-	if err := c.writeDeadline(wait); err != nil {
+func (c *conn) writev(pieces ...[]byte) error {
+	if err := c.armWrite(); err != nil {
 		return err
 	}
 	c.bufs = append(c.vec[:0], pieces...)
@@ -214,7 +224,7 @@ func (c *conn) ask(what string, rep *reply, command ...string) *errNoService {
 		c.out = append(c.out, s...)
 	}
 	c.out = append(c.out, "\r\n"...)
-	if err := c.write(c.out, c.timeouts.Command); err != nil {
+	if err := c.write(c.out); err != nil {
 		return c.lost(what, err)
 	}
 	return c.answer(what, rep, c.timeouts.Command)
@@ -262,6 +272,7 @@ func (p *poll) run(fd uintptr) {
 
 // close closes the connection without a word.
 func (c *conn) close() {
+	c.stop()
 	c.hop.metrics.open.Dec()
 	c.nc.Close()
 }
@@ -273,6 +284,7 @@ const quitTimeout = 2 * time.Second
 // quit ends the connection as the RFC wants it. No attempt uses c.
 func (c *conn) quit() {
 	defer c.close()
+	c.stop()
 	c.tcp.SetDeadline(time.Now().Add(quitTimeout))
 	if _, err := c.nc.Write([]byte("QUIT\r\n")); err == nil {
 		c.ctx = context.Background()

@@ -40,6 +40,55 @@ func TestConnectionIsKept(t *testing.T) {
 	}
 }
 
+// A kept connection serves attempts under other contexts, is of no use when the
+// context that used it last has ended, and its later messages are interrupted as
+// the first one is.
+func TestKeptConnectionAndContexts(t *testing.T) {
+	var hang atomic.Bool
+	reached := make(chan struct{}, 1)
+	sink := mailtest.NewSink(t, mailtest.SinkOptions{Extensions: without("CHUNKING"), On: func(e mailtest.Event) mailtest.Step {
+		if e.Verb == "RCPT" && hang.Load() {
+			reached <- struct{}{}
+			return mailtest.Step{Hang: true}
+		}
+		return mailtest.Step{}
+	}})
+	r := newRelay(t, Options{}, sink.Addr())
+	first, end := context.WithCancel(context.Background())
+	second, cut := context.WithCancel(context.Background())
+	m := message("x\r\n", "a@example.net")
+	for _, step := range []struct {
+		ctx         context.Context
+		before      func()
+		want        mail.Result
+		connections int
+	}{
+		{first, func() {}, mail.Relayed, 1},
+		{first, func() {}, mail.Relayed, 1},
+		{second, func() {}, mail.Relayed, 1},
+		{second, end, mail.Relayed, 1}, // it is bound to the second one by now
+		{context.Background(), func() {
+			hang.Store(true)
+			go func() { <-reached; cut() }()
+			wantResults(t, deliverContext(t, second, r, m), mail.Deferred)
+			hang.Store(false)
+		}, mail.Relayed, 2},
+	} {
+		step.before()
+		wantResults(t, deliverContext(t, step.ctx, r, m), step.want)
+		if n := sink.Connections(); n != step.connections {
+			t.Errorf("%d connections, want %d", n, step.connections)
+		}
+	}
+	third, end := context.WithCancel(context.Background())
+	wantResults(t, deliverContext(t, third, r, m), mail.Relayed)
+	end()
+	wantResults(t, deliver(t, r, m), mail.Relayed)
+	if n := sink.Connections(); n != 3 {
+		t.Errorf("%d connections after the end of the context of a kept one", n)
+	}
+}
+
 func TestMaxMessages(t *testing.T) {
 	sink := mailtest.NewSink(t, mailtest.SinkOptions{})
 	r := newRelay(t, Options{MaxMessages: 2}, sink.Addr())

@@ -90,10 +90,10 @@ func (ct *content) sendChunk(c *conn) error {
 		return c.sendMemory(ct.head, ct.memory, nil)
 	}
 	c.out = append(c.out, ct.head...)
-	if err := c.write(c.out, c.timeouts.Block); err != nil {
+	if err := c.write(c.out); err != nil {
 		return err
 	}
-	return ct.blocks(func(p []byte) error { return c.write(p, c.timeouts.Block) })
+	return ct.blocks(func(p []byte) error { return c.write(p) })
 }
 
 // sendLines sends the content after 354, with dots doubled and the final dot
@@ -150,16 +150,16 @@ func (ct *content) blocks(send func([]byte) error) error {
 func (c *conn) sendMemory(head, body, tail []byte) error {
 	if len(c.out)+len(head)+len(body)+len(tail) <= coalesce {
 		c.out = append(append(append(c.out, head...), body...), tail...)
-		return c.write(c.out, c.timeouts.Block)
+		return c.write(c.out)
 	}
 	c.out = append(c.out, head...)
 	first := min(len(body), pieceSize)
-	if err := c.writev(c.timeouts.Block, c.out, body[:first]); err != nil {
+	if err := c.writev(c.out, body[:first]); err != nil {
 		return err
 	}
 	for body = body[first:]; len(body) > 0; {
 		n := min(len(body), pieceSize)
-		if err := c.write(body[:n], c.timeouts.Block); err != nil {
+		if err := c.write(body[:n]); err != nil {
 			return err
 		}
 		body = body[n:]
@@ -167,7 +167,7 @@ func (c *conn) sendMemory(head, body, tail []byte) error {
 	if len(tail) == 0 {
 		return nil
 	}
-	return c.write(tail, c.timeouts.Block)
+	return c.write(tail)
 }
 
 func appendBDAT(dst []byte, size int64) []byte {
@@ -277,7 +277,7 @@ func (w *stuffer) finish(dot []byte) error {
 }
 
 func (w *stuffer) flush() error {
-	err := w.c.write(w.c.out, w.c.timeouts.Block)
+	err := w.c.write(w.c.out)
 	w.c.out = w.c.out[:0]
 	return err
 }

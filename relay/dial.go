@@ -14,7 +14,7 @@ import (
 )
 
 // dial makes a connection to h that is ready for MAIL, or says why there is
-// none. c.bind(ctx) is in force on what it returns.
+// none. What it returns is bound to ctx.
 func (s *state) dial(ctx context.Context, h *hop) (*conn, *errNoService) {
 	c, err := s.connect(ctx, h, true)
 	var failed *errHandshake
@@ -41,7 +41,6 @@ func (s *state) connect(ctx context.Context, h *hop, allowTLS bool) (*conn, erro
 	c, result, err := s.open(ctx, h)
 	if err == nil {
 		if result, err = s.greet(c, allowTLS); err != nil {
-			c.unbind()
 			c.close()
 			c = nil
 		}
@@ -198,7 +197,7 @@ func (s *state) handshake(c *conn, required bool) error {
 		ClientSessionCache: s.sessions,
 	})
 	c.tcp.SetDeadline(time.Now().Add(c.timeouts.Command))
-	c.readBy = time.Time{}
+	c.readBy, c.writeBy = time.Time{}, time.Time{}
 	err := tc.HandshakeContext(c.ctx)
 	if err != nil {
 		c.hop.metrics.handshakes.WithLabelValues("failed").Inc()

@@ -88,7 +88,7 @@ type Timeouts struct {
 	Banner  time.Duration // the initial 220: 30 s; of an exchanger 5 min
 	Command time.Duration // EHLO, STARTTLS and its handshake, MAIL, RCPT, RSET: 60 s; of an exchanger 5 min
 	Data    time.Duration // 354: 2 min
-	Block   time.Duration // each write of content: 3 min
+	Block   time.Duration // each write: 3 min (RFC 5321 section 4.5.3.2.5)
 	Final   time.Duration // the reply to the complete message: 10 min
 }
 

@@ -93,7 +93,7 @@ func (t *transaction) begin() error {
 	case !c.ext.chunking:
 		c.out = append(c.out, "DATA\r\n"...)
 	}
-	return c.write(c.out, c.timeouts.Command)
+	return c.write(c.out)
 }
 
 // ask sends command k, when it was not sent by begin, and reads its reply.
@@ -101,7 +101,7 @@ func (t *transaction) ask(k int, what string, rep *reply) error {
 	c := t.c
 	if !c.ext.pipelining {
 		c.out = t.appendCommand(c.out[:0], k)
-		if err := c.write(c.out, c.timeouts.Command); err != nil {
+		if err := c.write(c.out); err != nil {
 			return t.failed(what, err)
 		}
 	}
@@ -194,7 +194,7 @@ func (t *transaction) data() error {
 			c.resetDue = true
 			return nil
 		}
-		if err := c.write(append(c.out[:0], "DATA\r\n"...), c.timeouts.Command); err != nil {
+		if err := c.write(append(c.out[:0], "DATA\r\n"...)); err != nil {
 			return t.failed("DATA", err)
 		}
 	}
@@ -221,7 +221,7 @@ func (t *transaction) data() error {
 // loneDot ends a DATA that the next hop let begin though it has accepted no
 // recipient (RFC 2920 section 3.1). Whatever it replies, all is settled.
 func (t *transaction) loneDot() error {
-	if err := t.c.write([]byte(".\r\n"), t.c.timeouts.Command); err != nil {
+	if err := t.c.write([]byte(".\r\n")); err != nil {
 		return errSettled
 	}
 	var rep reply
