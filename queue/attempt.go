@@ -12,14 +12,14 @@ import (
 // attempt makes one attempt and records what came of it. The caller holds
 // q.mu, which is given up meanwhile.
 func (q *Queue) attempt(u unit) {
-	ended := q.trying(u.e)
+	t := q.trying(u.e)
 	s, memory, err := q.lend(u.e)
 	if err != nil {
 		memory.giveBack(nil, nil)
 		q.unreadable(u.e, err)
 		q.finish(u)
 		q.mu.Unlock()
-		ended()
+		q.tried(u.e, t)
 		q.mu.Lock()
 		return
 	}
@@ -32,16 +32,20 @@ func (q *Queue) attempt(u unit) {
 		m.Heads[0] = append(q.o.Sign(m.Heads[0], s.body), m.Heads[0]...)
 	}
 	start := time.Now()
-	var outs []mail.Outcome
-	unrouted := groups[""]
-	delete(groups, "")
-	for name, rcpts := range groups {
-		outs = deliver(outs, ctx, d, name, m, rcpts)
+	c := collector{open: make([]bool, len(m.Envelope.Recipients)), outs: make([]mail.Outcome, 0, len(u.rcpts))}
+	var unrouted []int
+	for _, g := range groups {
+		if g.to == "" {
+			unrouted = append(unrouted, g.rcpts...)
+			continue
+		}
+		c.deliver(ctx, d, g, m)
 	}
+	outs := c.outs
 	took := time.Since(start)
 
 	q.mu.Lock()
-	if len(groups) > 0 {
+	if len(outs) > 0 {
 		if !reached(outs) {
 			u.d.fault = outs[0].Reply
 			u.d.waits = u.e
@@ -52,7 +56,7 @@ func (q *Queue) attempt(u unit) {
 	b, report := q.conclude(u.e, m, outs, unrouted)
 	q.finish(u)
 	q.mu.Unlock()
-	ended()
+	q.tried(u.e, t)
 	memory.giveBack(s, outs)
 	q.observe(report, u.d.name, took)
 	if q.log.crowded(b) {
@@ -75,47 +79,65 @@ func (l *wal) crowded(b *batch) bool {
 	return b.outcomes > maxUnsynced
 }
 
+// group is recipients of a unit that go to one destination.
+type group struct {
+	to    mail.Destination
+	rcpts []int
+}
+
 // routes asks again where the recipients go, now that their paths are at hand:
-// the configuration may have changed since they were queued.
-func (q *Queue) routes(u unit, m *mail.Message) map[mail.Destination][]int {
-	groups := make(map[mail.Destination][]int, 1)
-	for _, i := range u.rcpts {
+// the configuration may have changed since they were queued. A group ends where
+// the next recipient goes elsewhere: mostly there is one.
+func (q *Queue) routes(u unit, m *mail.Message) []group {
+	var groups []group
+	begin := 0 // of the last group
+	for k, i := range u.rcpts {
 		name := q.routeTo(u.e.rcpts[i].dom, m.Envelope.Recipients[i].Path)
 		if name != u.d.name {
 			q.setDest(u.e.rcpts[i].dom, q.dest(name))
 		}
-		groups[name] = append(groups[name], i)
+		if n := len(groups); n == 0 || groups[n-1].to != name {
+			begin = k
+			groups = append(groups, group{to: name})
+		}
+		groups[len(groups)-1].rcpts = u.rcpts[begin : k+1]
 	}
 	return groups
 }
 
-// deliver calls the Deliverer and holds it to its contract: one outcome a
-// recipient, the first one counts, and one that is missing is a deferral.
-// The outcomes are appended to outs.
-func deliver(outs []mail.Outcome, ctx context.Context, d Deliverer, name mail.Destination, m *mail.Message, rcpts []int) []mail.Outcome {
-	var mu sync.Mutex
-	outs = slices.Grow(outs, len(rcpts))
-	open := make([]bool, len(m.Envelope.Recipients))
-	for _, i := range rcpts {
-		open[i] = true
+// collector holds a Deliverer to its contract: one outcome a recipient, the
+// first one counts, and one that is missing is a deferral.
+type collector struct {
+	mu   sync.Mutex
+	open []bool // by recipient: it is being delivered to, and has no outcome
+	outs []mail.Outcome
+}
+
+// deliver has d deliver m to a group.
+func (c *collector) deliver(ctx context.Context, d Deliverer, g group, m *mail.Message) {
+	c.mu.Lock()
+	for _, i := range g.rcpts {
+		c.open[i] = true
 	}
-	d.Deliver(ctx, name, m, rcpts, func(o mail.Outcome) {
-		mu.Lock()
-		defer mu.Unlock()
-		if i := o.Recipient; i >= 0 && i < len(open) && open[i] {
-			open[i] = false
-			outs = append(outs, o)
-		}
-	})
-	mu.Lock()
-	defer mu.Unlock()
-	for i, missing := range open {
-		if missing {
-			outs = append(outs, mail.Outcome{Recipient: i, Result: mail.Deferred, Reply: mail.Reply{Text: "attempt ended without an outcome"}})
+	c.mu.Unlock()
+	d.Deliver(ctx, g.to, m, g.rcpts, c.done)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, i := range g.rcpts {
+		if c.open[i] {
+			c.open[i] = false // who still calls done is too late
+			c.outs = append(c.outs, mail.Outcome{Recipient: i, Result: mail.Deferred, Reply: mail.Reply{Text: "attempt ended without an outcome"}})
 		}
 	}
-	open = nil // who still calls done is too late
-	return outs
+}
+
+func (c *collector) done(o mail.Outcome) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if i := o.Recipient; i >= 0 && i < len(c.open) && c.open[i] {
+		c.open[i] = false
+		c.outs = append(c.outs, o)
+	}
 }
 
 // giveBack ends the claim of an attempt, and what s was opened into. One that

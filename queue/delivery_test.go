@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -48,11 +49,53 @@ func timed(t *testing.T, o Options, f func(t *testing.T, q *Queue)) {
 	})
 }
 
+// TestRoutesOfOneDomain: the next hop may depend on the whole address. Recipients
+// that go elsewhere than their neighbours are another delivery of the same attempt,
+// and those without a next hop are held.
+func TestRoutesOfOneDomain(t *testing.T) {
+	var mu sync.Mutex
+	var went []string
+	timed(t, Options{}, func(t *testing.T, q *Queue) {
+		n := newNext()
+		n.route = func(p mail.Path) mail.Destination {
+			switch p {
+			case "b@d.example":
+				return "second"
+			case "c@d.example":
+				return ""
+			}
+			return "first"
+		}
+		n.reply = func(d mail.Destination, m *mail.Message, i int) mail.Outcome {
+			mu.Lock()
+			defer mu.Unlock()
+			went = append(went, fmt.Sprintf("%s to %s", m.Envelope.Recipients[i].Path, d))
+			if i == 3 {
+				return deferral("later")
+			}
+			return mail.Outcome{Result: mail.Relayed, Reply: mail.Reply{Code: 250}}
+		}
+		id := mustPut(t, q, []byte("x\r\n"), "a@d.example", "b@d.example", "c@d.example", "e@d.example", "f@d.example")
+		run(t, q, n, func() bool { return n.relayed() == 3 })
+		it, _ := q.Get(id)
+		var states []string
+		for _, r := range it.Recipients {
+			states = append(states, strings.TrimSpace(r.State+" "+r.Hold))
+		}
+		if got := strings.Join(states, ", "); got != "relayed, relayed, pending undeliverable, pending, relayed" {
+			t.Errorf("states %s", got)
+		}
+	})
+	if got, want := strings.Join(went, ", "), "a@d.example to first, b@d.example to second, e@d.example to first, f@d.example to first"; got != want {
+		t.Errorf("%s; want %s", got, want)
+	}
+}
+
 // TestTwoDaysDown: the next hop defers everything for 48 hours. Attempts keep
 // to the schedule, nothing expires, and all is relayed when it is back.
 func TestTwoDaysDown(t *testing.T) {
 	var times []time.Time
-	timed(t, Options{Retry: Schedule{Jitter: 0.2}, Observe: func(a Attempt) { times = append(times, time.Now()) }}, func(t *testing.T, q *Queue) {
+	timed(t, Options{Retry: Schedule{Jitter: 0.2}, Observe: func(*Attempt) { times = append(times, time.Now()) }}, func(t *testing.T, q *Queue) {
 		start := time.Now()
 		id := mustPut(t, q, []byte("x\r\n"), "a@d.example")
 		n := newNext()

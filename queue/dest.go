@@ -76,13 +76,23 @@ func (d *dest) queue(dom *domain) {
 func (d *dest) pop() *entry {
 	from := d.next()
 	dom := (*from)[0]
-	*from = (*from)[1:]
+	*from = behind(*from)
 	e := dom.ready.pop()
 	d.waiting--
 	if dom.ready.len() > 0 {
 		d.queue(dom)
 	}
 	return e
+}
+
+// behind is list without its first element. The last one leaves the memory as
+// it was: mostly one destination, and one domain, comes and goes.
+func behind[T any](list []T) []T {
+	if len(list) == 1 {
+		clear(list)
+		return list[:0]
+	}
+	return list[1:]
 }
 
 // next is the list whose turn it is.

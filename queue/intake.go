@@ -416,6 +416,10 @@ const minBuffer = 13 // 8 KiB
 
 var buffers [12]sync.Pool
 
+// headers are those that slices in buffers had: to put one back takes no
+// allocation then.
+var headers sync.Pool
+
 func appendPooled(buf, p []byte) []byte {
 	need := len(buf) + len(p)
 	if need <= cap(buf) {
@@ -432,8 +436,11 @@ func pooled(n int) []byte {
 	if class >= len(buffers) {
 		return make([]byte, n)
 	}
-	if b, ok := buffers[class].Get().(*[]byte); ok {
-		return (*b)[:n]
+	if h, ok := buffers[class].Get().(*[]byte); ok {
+		b := (*h)[:n]
+		*h = nil
+		headers.Put(h)
+		return b
 	}
 	return make([]byte, n, 1<<(class+minBuffer))
 }
@@ -441,7 +448,12 @@ func pooled(n int) []byte {
 func putPooled(buf []byte) {
 	if c := cap(buf); c >= 1<<minBuffer && c&(c-1) == 0 {
 		if class := bits.Len(uint(c)) - 1 - minBuffer; class < len(buffers) {
-			buffers[class].Put(&buf)
+			h, ok := headers.Get().(*[]byte)
+			if !ok {
+				h = new([]byte)
+			}
+			*h = buf
+			buffers[class].Put(h)
 		}
 	}
 }

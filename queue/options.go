@@ -50,7 +50,7 @@ type Options struct {
 
 	// Observe is told of each attempt's outcome, for the log line and the
 	// history. It is called from delivery goroutines and must not block.
-	Observe func(Attempt)
+	Observe func(*Attempt)
 
 	// hooks break the protocol on purpose; only the tests that prove the
 	// harnesses set them.

@@ -187,15 +187,13 @@ func (c *conclusion) record() *batch {
 	} else if e.active <= 1 {
 		c.q.uncache(e) // at rest
 	}
-	var list []appendix
-	add := func(kind recordType, states []rcptState, last bool) {
-		if len(states) > 0 {
-			list = append(list, appendix{e: e, kind: kind, states: states, last: last})
+	var few [3]appendix
+	list := few[:0]
+	for _, a := range [...]appendix{{e, recHold, c.held, false}, {e, recDefer, c.deferred, false}, {e, recDone, c.done, last}} {
+		if len(a.states) > 0 {
+			list = append(list, a)
 		}
 	}
-	add(recHold, c.held, false)
-	add(recDefer, c.deferred, false)
-	add(recDone, c.done, last)
 	dsns := c.q.reports(c.e, c.m, c.report, c.now)
 	if len(c.deferred) > 0 {
 		c.q.push(e, c.deferred[0].next)
@@ -208,7 +206,8 @@ func (q *Queue) observe(list []Attempt, d mail.Destination, took time.Duration) 
 	if q.o.Observe == nil {
 		return
 	}
-	for _, a := range list {
+	for i := range list {
+		a := &list[i]
 		a.Destination, a.Duration = d, took
 		q.o.Observe(a)
 	}

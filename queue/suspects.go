@@ -36,10 +36,11 @@ const (
 // suspects is what is known of crashes. Guarded by Queue.mu, but for the file.
 type suspects struct {
 	file    fsx.File
-	writing sync.Mutex  // nothing else is written when a write fails
-	broken  atomic.Bool // one failed: the file is not used again
-	free    []int64     // offsets of slots
-	next    int64       // of the next slot when none is free
+	writing sync.Mutex       // nothing else is written when a write fails
+	slot    [tryingSlot]byte // what is written; guarded by writing
+	broken  atomic.Bool      // one failed: the file is not used again
+	free    []int64          // offsets of slots
+	next    int64            // of the next slot when none is free
 	crashed map[mail.ID]crashed
 	// alone is held by the attempt that is a message's last before the hold:
 	// of those in flight at the next crash only one can be the cause.
@@ -113,12 +114,10 @@ func (q *Queue) tryingHead() []byte {
 	return head
 }
 
-func appendTrying(b []byte, id mail.ID, times, underWay uint8) []byte {
-	var s [tryingSlot]byte
+func putTrying(s *[tryingSlot]byte, id mail.ID, times, underWay uint8) {
+	*s = [tryingSlot]byte{16: times, 17: underWay}
 	copy(s[:], id[:])
-	s[16], s[17] = times, underWay
 	le.PutUint32(s[28:], crc32.Checksum(s[:28], castagnoli))
-	return append(b, s[:]...)
 }
 
 func (q *Queue) holdSuspect(id mail.ID) bool {
@@ -135,7 +134,8 @@ func (q *Queue) rewriteTrying(found map[mail.ID]uint8) {
 	s.crashed = map[mail.ID]crashed{}
 	for id, times := range found {
 		s.crashed[id] = crashed{times, int64(len(b))}
-		b = appendTrying(b, id, times, 0)
+		putTrying(&s.slot, id, times, 0)
+		b = append(b, s.slot[:]...)
 		q.o.Logger.Warn("queue: the process crashed while a message was handled", "id", id, "crashes", times)
 	}
 	s.next = int64(len(b))
@@ -145,62 +145,85 @@ func (q *Queue) rewriteTrying(found map[mail.ID]uint8) {
 	q.writeTrying(b, 0)
 }
 
-// trying notes that an attempt begins, and returns what notes its end. The
+// underWay is an attempt that TRYING tells of.
+type underWay struct {
+	at    int64 // of its slot; 0: it is not told of
+	again bool  // its message was in flight at a crash
+	alone bool  // it holds suspects.alone
+}
+
+// trying notes that an attempt begins; tried is to be called at its end. The
 // caller holds q.mu, which is given up meanwhile.
-func (q *Queue) trying(e *entry) (ended func()) {
+func (q *Queue) trying(e *entry) underWay {
 	s := &q.suspects
 	if s.file == nil || s.broken.Load() {
-		return func() {}
+		return underWay{}
 	}
-	at := s.next
+	t := underWay{at: s.next}
 	if n := len(s.free); n > 0 {
-		at, s.free = s.free[n-1], s.free[:n-1]
+		t.at, s.free = s.free[n-1], s.free[:n-1]
 	} else {
 		s.next += tryingSlot
 	}
 	suspect, again := s.crashed[e.id]
-	alone := suspect.times == maxCrashes-1
+	t.again, t.alone = again, suspect.times == maxCrashes-1
 	q.mu.Unlock()
 	defer q.mu.Lock()
-	if alone {
+	if t.alone {
 		s.alone.Lock()
 	}
-	var slot [tryingSlot]byte
-	q.writeTrying(appendTrying(slot[:0], e.id, suspect.times, 1), at)
-	return func() {
-		if alone {
-			s.alone.Unlock()
-		}
-		q.tried(e, at, again)
-	}
+	q.writeSlot(t.at, e.id, suspect.times, 1)
+	return t
 }
 
 // tried clears what trying wrote. The slot of a message that is over may stay:
 // nobody looks for it.
-func (q *Queue) tried(e *entry, at int64, again bool) {
+func (q *Queue) tried(e *entry, t underWay) {
+	if t.at == 0 {
+		return
+	}
 	s := &q.suspects
+	if t.alone {
+		s.alone.Unlock()
+	}
 	q.mu.Lock()
 	over := e.gone
 	suspect := s.crashed[e.id]
-	if again {
+	if t.again {
 		delete(s.crashed, e.id)
 	}
 	q.mu.Unlock()
 	if !over {
-		q.writeTrying(make([]byte, tryingSlot), at)
+		q.clearSlot(t.at)
 	}
-	if again && suspect.at != 0 { // once: others of the same message may end, too
-		q.writeTrying(make([]byte, tryingSlot), suspect.at)
+	if t.again && suspect.at != 0 { // once: others of the same message may end, too
+		q.clearSlot(suspect.at)
 	}
 	q.mu.Lock()
-	s.free = append(s.free, at)
+	s.free = append(s.free, t.at)
 	q.mu.Unlock()
 }
 
-func (q *Queue) writeTrying(b []byte, at int64) {
+func (q *Queue) writeSlot(at int64, id mail.ID, times, underWay uint8) {
 	s := &q.suspects
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	putTrying(&s.slot, id, times, underWay)
+	q.writeTrying(s.slot[:], at)
+}
+
+func (q *Queue) clearSlot(at int64) {
+	s := &q.suspects
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	s.slot = [tryingSlot]byte{}
+	q.writeTrying(s.slot[:], at)
+}
+
+// writeTrying writes to the file. The caller holds suspects.writing, except at
+// the start.
+func (q *Queue) writeTrying(b []byte, at int64) {
+	s := &q.suspects
 	if s.broken.Load() {
 		return
 	}

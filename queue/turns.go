@@ -133,7 +133,7 @@ func (q *Queue) pickFrom(name laneName) (unit, bool) {
 	l := &q.lanes[name]
 	for len(l.ring) > 0 && l.active < l.most {
 		d := l.ring[0]
-		l.ring = l.ring[1:]
+		l.ring = behind(l.ring)
 		d.inRing = false
 		if q.lane(d) != name {
 			q.offer(d)

@@ -31,15 +31,16 @@ type wal struct {
 
 	mu      sync.Mutex
 	chunks  chunkPool
-	chunk   *chunk   // is being filled
-	buf     []byte   // its memory, whether or not the cache still has it
-	used    int      // of buf
-	pending *batch   // is being filled
-	ready   []*batch // full, in order
-	closing bool     // the writer shall end
-	ended   bool     // it did
-	failed  error    // set for good after a second failure
-	stalled error    // no segment could be made; tried again each second
+	chunk   *chunk    // is being filled
+	buf     []byte    // its memory, whether or not the cache still has it
+	used    int       // of buf
+	pending *batch    // is being filled
+	ready   []*batch  // full, in order
+	fixes   [][]fixup // of batches that are settled, for others
+	closing bool      // the writer shall end
+	ended   bool      // it did
+	failed  error     // set for good after a second failure
+	stalled error     // no segment could be made; tried again each second
 
 	// The rest belongs to the writer.
 	seg         *segment
@@ -123,7 +124,29 @@ func (l *wal) room(n int) *batch {
 	}
 	l.chunk.retain() // until the batch is settled, or has failed
 	l.pending = &batch{chunk: l.chunk, start: l.used, end: l.used + frameHeaderSize, buf: l.buf, done: make(chan struct{})}
+	if n := len(l.fixes); n > 0 {
+		l.pending.fixes, l.fixes = l.fixes[n-1], l.fixes[:n-1]
+	}
 	return l.pending
+}
+
+// Bounds of what is kept for batches to come.
+const (
+	spareFixes = 4
+	fewFixes   = 64
+)
+
+// reuse takes the fixes of settled batches.
+func (l *wal) reuse(batches []*batch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, b := range batches {
+		if len(l.fixes) < spareFixes && cap(b.fixes) <= fewFixes {
+			clear(b.fixes)
+			l.fixes = append(l.fixes, b.fixes[:0])
+		}
+		b.fixes = nil
+	}
 }
 
 func (l *wal) sealPending() {
@@ -343,6 +366,7 @@ func (l *wal) acknowledge(batches []*batch) {
 		close(b.done)
 		b.chunk.release()
 	}
+	l.reuse(batches)
 	l.q.o.Metrics.batchRecords.Observe(float64(records))
 }
 

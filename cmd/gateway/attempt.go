@@ -28,7 +28,7 @@ type attemptRecord struct {
 }
 
 // observe logs and keeps the end of a delivery attempt.
-func (g *gateway) observe(a queue.Attempt) {
+func (g *gateway) observe(a *queue.Attempt) {
 	r := &attemptRecord{
 		Recipient: string(a.Recipient), Result: a.Outcome.Result.String(), State: a.State, Hold: a.Hold,
 		Destination: string(a.Destination), NextHop: a.Outcome.NextHop, Reply: a.Outcome.Reply.String(),
@@ -38,7 +38,7 @@ func (g *gateway) observe(a queue.Attempt) {
 		r.Next = &a.Next
 	}
 	now := time.Now()
-	logline.Log(g.log, now, slog.LevelInfo, "delivery", g.deliveryLine(now, &a, r))
+	logline.Log(g.log, now, slog.LevelInfo, "delivery", g.deliveryLine(now, a, r))
 	g.history.Append(a.ID, "attempt", now, r)
 	g.events.Finished(&events.Event{
 		ID: a.ID, At: now, Sender: string(a.ReversePath), Recipient: r.Recipient,
