@@ -61,5 +61,5 @@ func judgeContent(ctx context.Context, conn *filter.Connection, client mail.Clie
 		}
 		rest = rest[n:]
 	}
-	return i.Judge(ctx, mail.Bytes(message))
+	return i.Judge(mail.Bytes(message))
 }

@@ -53,8 +53,8 @@ type CheckResult struct {
 	Cause string `json:"cause,omitempty"`
 	// Start is relative to the transaction's MAIL, 0 for what began with the
 	// connection; both in microseconds.
-	Start    int64 `json:"start_us"`
-	Duration int64 `json:"duration_us"`
+	Start    int64 `json:"start_us,omitempty"`
+	Duration int64 `json:"duration_us,omitempty"`
 }
 
 // ClientFacts is what is known of the client.

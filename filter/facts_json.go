@@ -55,8 +55,8 @@ func (c *CheckResult) AppendJSON(b []byte) []byte {
 	o.String("name", c.Name)
 	o.String("state", string(c.State))
 	o.StringIf("cause", c.Cause)
-	o.Int("start_us", c.Start)
-	o.Int("duration_us", c.Duration)
+	o.IntIf("start_us", c.Start)
+	o.IntIf("duration_us", c.Duration)
 	return o.End()
 }
 

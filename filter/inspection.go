@@ -28,6 +28,7 @@ type Inspection struct {
 	tx      Transaction
 	facts   Facts
 	arrival arrival
+	runs    []*run // room for those of all phases
 	mail    []*run
 	data    []*run
 	head    []byte // the header section so far
@@ -46,18 +47,27 @@ func (c *Connection) Begin(ctx context.Context, client mail.Client, env *mail.En
 	i := &Inspection{p: c.p, conn: c, clock: c.clock.Message(), begin: time.Now(), client: client}
 	i.ctx = i.clock.Context(ctx)
 	i.tx = Transaction{Client: &i.client, Envelope: env, arrival: &i.arrival}
+	i.runs = make([]*run, 0, c.p.checks)
 	tx := &i.tx
 	if c.p.early {
 		// The session appends recipients while they run, and sets what comes later.
 		view, envelope := i.tx, *env
 		view.Envelope = &envelope
 		tx = &view
+		ctx = i.clock.Early(ctx)
 	}
-	early := i.clock.Early(ctx)
-	for _, check := range c.p.chain.Mail {
-		i.mail = append(i.mail, c.p.background(early, check, tx, c.p.limits.Mail))
+	i.mail = i.phase(len(c.p.chain.Mail))
+	for k, check := range c.p.chain.Mail {
+		i.mail[k] = c.p.background(ctx, check, tx, c.p.limits.Mail)
 	}
 	return i
+}
+
+// phase is room for the runs of n checks.
+func (i *Inspection) phase(n int) []*run {
+	begin := len(i.runs)
+	i.runs = i.runs[:begin+n]
+	return i.runs[begin:]
 }
 
 // ClientAddr is the client's address; the zero Addr when it is not known.
@@ -137,13 +147,13 @@ func (i *Inspection) collectHead(b []byte) (rest []byte, complete bool) {
 func (i *Inspection) startData() {
 	i.header = mail.ParseHeader(i.head)
 	i.tx.Header, i.tx.Bodies = &i.header, &i.bodies
-	i.data = make([]*run, 0, len(i.p.chain.Data))
-	for _, check := range i.p.chain.Data {
+	i.data = i.phase(len(i.p.chain.Data))
+	for k, check := range i.p.chain.Data {
 		if s, ok := check.(Streamer); ok {
-			i.data = append(i.data, i.p.start(i.ctx, s, &i.tx))
+			i.data[k] = i.p.start(i.ctx, s, &i.tx)
 			continue
 		}
-		i.data = append(i.data, i.p.follow(i.ctx, check, &i.tx))
+		i.data[k] = i.p.follow(i.ctx, check, &i.tx)
 	}
 	for _, pf := range i.p.prefetchers {
 		pf.Prefetch(&i.tx)
@@ -217,13 +227,12 @@ func Weigh(s Scorer, f *Facts, rcpts []mail.Recipient) *Judgement {
 
 // Judge joins all checks after the final dot and weighs what they found, each
 // within its own limit. content is the whole message, as written.
-func (i *Inspection) Judge(ctx context.Context, content mail.Content) *Judgement {
+func (i *Inspection) Judge(content mail.Content) *Judgement {
 	if i.tx.Header == nil { // a message without an empty line is all header
 		i.startData()
 	}
 	i.arrival.finish(io.EOF)
-	ctx = i.clock.Context(ctx)
-	streams := ctx
+	ctx, streams := i.ctx, i.ctx
 	for _, r := range i.data {
 		if r.cancel != nil {
 			defer r.expire(i.p.limits.Data)()
@@ -288,7 +297,7 @@ func (i *Inspection) countSymbols(j *Judgement) {
 // runGroup runs a group of the last phase: the first check in line, the others
 // beside it, so that a group of one costs no goroutine.
 func (i *Inspection) runGroup(ctx context.Context, g Group) []*run {
-	runs := make([]*run, len(g))
+	runs := i.phase(len(g))
 	for k := len(g) - 1; k > 0; k-- {
 		runs[k] = i.p.background(ctx, g[k], &i.tx, i.p.limits.Done)
 	}
@@ -309,6 +318,10 @@ func (i *Inspection) join(ctx context.Context, runs []*run) {
 // merge adds reports to the facts, in list order.
 func (i *Inspection) merge(runs []*run) {
 	for _, r := range runs {
+		if r.off != nil {
+			i.facts.Checks = append(i.facts.Checks, *r.off)
+			continue
+		}
 		rep := &r.report
 		result := CheckResult{
 			Name: r.name, State: rep.State,

@@ -24,7 +24,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "mailweir_filter_check_duration_seconds",
-			Help:    "Time from a check's start to its end, by check and by how it ended.",
+			Help:    "Time from a check's start to its end, by check and by how it ended; not of checks that are switched off.",
 			Buckets: prometheus.ExponentialBuckets(0.00001, 4, 11), // 10 us to 10 s
 		}, []string{"check", "state"}),
 		symbols: prometheus.NewCounterVec(prometheus.CounterOpts{

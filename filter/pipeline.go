@@ -2,7 +2,6 @@ package filter
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -97,7 +96,7 @@ func New(o Options) *Pipeline {
 		pool: o.Pool, maxListing: o.MaxListing, m: o.Metrics,
 	}
 	for name, why := range o.Off {
-		p.off[name] = &run{name: name, m: p.m, report: Report{State: Skipped, Cause: errors.New(why)}}
+		p.off[name] = &run{name: name, off: &CheckResult{Name: name, State: Skipped, Cause: why}}
 	}
 	p.durations = p.m.begin(o.Chain)
 	p.checks = len(o.Chain.Connect) + len(o.Chain.Mail) + len(o.Chain.Data)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	dto "github.com/prometheus/client_model/go"
 
 	"mailweir/mail"
 )
@@ -100,7 +101,7 @@ func judge(t *testing.T, p *Pipeline, msg string, n int) (*Judgement, error) {
 		}
 		b = b[k:]
 	}
-	return i.Judge(ctx, mail.Bytes(msg)), nil
+	return i.Judge(mail.Bytes(msg)), nil
 }
 
 func names(symbols []Symbol) string {
@@ -183,6 +184,19 @@ func TestCheckNeverFailsSilently(t *testing.T) {
 	if last := j.Facts.Checks[5]; last.State != Skipped || last.Cause != "disabled by config" {
 		t.Errorf("a disabled check ended as %+v", last)
 	}
+	for check, want := range map[string]uint64{"off": 0, "fails": 1} {
+		var got uint64
+		for _, s := range []State{OK, Timeout, Error, Skipped} {
+			var d dto.Metric
+			if err := metrics.duration.WithLabelValues(check, string(s)).(prometheus.Metric).Write(&d); err != nil {
+				t.Fatal(err)
+			}
+			got += d.GetHistogram().GetSampleCount()
+		}
+		if got != want {
+			t.Errorf("durations of %q: %d, want %d", check, got, want)
+		}
+	}
 	if d := j.Symbols[4].Detail; strings.ContainsAny(d, "\r\n") {
 		t.Errorf("a line break got into evidence: %q", d)
 	}
@@ -235,7 +249,7 @@ func TestFollowerDeadline(t *testing.T) {
 		s.Write([]byte("\r\n"))
 		i.Write([]byte("\r\n"))
 		dot := time.Now()
-		j := i.Judge(t.Context(), mail.Bytes(s.b))
+		j := i.Judge(mail.Bytes(s.b))
 		if took := time.Since(dot); took != time.Minute || names(j.Symbols) != "CLAMAV_TIMEOUT" {
 			t.Errorf("after %v: %s", took, names(j.Symbols))
 		}

@@ -17,6 +17,7 @@ type run struct {
 	begin  time.Time
 	took   time.Duration
 	report Report
+	off    *CheckResult // of a check that is switched off: all there is to say
 
 	done    chan struct{} // closed when a background check has returned; nil in line
 	cancel  context.CancelFunc
@@ -185,8 +186,12 @@ func (p *Pipeline) newRun(c Check) (r *run, off bool) {
 	return &run{name: c.Name(), m: p.m, begin: time.Now()}, false
 }
 
-// observe counts the end of a check. One that forgot its state is an error.
+// observe counts the end of a check. One that forgot its state is an error; one
+// that is switched off never began.
 func (p *Pipeline) observe(r *run) {
+	if r.off != nil {
+		return
+	}
 	o, ok := p.durations[ending{r.name, r.report.State}]
 	if !ok {
 		o = p.durations[ending{r.name, Error}]

@@ -331,7 +331,7 @@ func (c *checker) message(ctx context.Context, data []byte, known *envelopeJSON)
 	} else if err != nil {
 		return nil, err
 	}
-	j := i.Judge(ctx, mail.Bytes(data))
+	j := i.Judge(mail.Bytes(data))
 	f := c.finding(ctx, i, j, env)
 	if c.o.explain {
 		f.Steps = authSteps(j, queries)

@@ -72,7 +72,7 @@ func TestSharedBodies(t *testing.T) {
 			}
 			rest = rest[n:]
 		}
-		f := i.Judge(context.Background(), mail.Bytes(m)).Facts
+		f := i.Judge(mail.Bytes(m)).Facts
 		result := ""
 		if len(f.DKIM) > 0 {
 			result = f.DKIM[0].Result

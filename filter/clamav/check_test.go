@@ -262,7 +262,7 @@ func judge(t *testing.T, k *Check, msg []byte) *filter.Judgement {
 			t.Fatal(err)
 		}
 	}
-	return i.Judge(t.Context(), mail.Bytes(msg))
+	return i.Judge(mail.Bytes(msg))
 }
 
 type asReported struct{}
