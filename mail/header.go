@@ -2,6 +2,7 @@ package mail
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 )
 
@@ -43,13 +44,19 @@ var (
 // refused: a line that is no field is a Field with an empty Name, for the
 // structure check to report.
 func ParseHeader(raw []byte) Header {
-	h := Header{Raw: raw, Fields: make([]Field, 0, bytes.Count(raw, lf))}
+	var h Header
+	h.Parse(raw)
+	return h
+}
+
+// Parse is ParseHeader into h, whose memory is used again.
+func (h *Header) Parse(raw []byte) {
+	h.Raw, h.Fields = raw, slices.Grow(h.Fields[:0], bytes.Count(raw, lf))
 	for rest := raw; len(rest) > 0 && !bytes.HasPrefix(rest, crlf); {
 		n := fieldLength(rest)
 		h.Fields = append(h.Fields, newField(rest[:n:n]))
 		rest = rest[n:]
 	}
-	return h
 }
 
 // fieldLength is the length of the first line of b and the lines that continue

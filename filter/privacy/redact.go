@@ -3,6 +3,7 @@ package privacy
 import (
 	"fmt"
 	"net/netip"
+	"sync"
 
 	"mailweir/filter"
 	"mailweir/internal/jsonx"
@@ -66,6 +67,8 @@ type Options struct {
 	// Authserv is our own authserv-id: Authentication-Results under it are
 	// ours, and were written to obey the class.
 	Authserv string
+	// Memory is where Result.Head is made, if it fits.
+	Memory []byte
 }
 
 // HidesClient reports whether our own Received and Authentication-Results must
@@ -117,8 +120,16 @@ func Redact(h *mail.Header, dkim []filter.DKIMFacts, o Options) Result {
 	if !o.HidesClient() {
 		return Result{}
 	}
-	r := redactor{header: h, dkim: dkim, options: o}
+	r := redactors.Get().(*redactor)
+	*r = redactor{header: h, dkim: dkim, options: o, hops: r.hops[:0], body: r.body[:0]}
 	r.trace()
 	r.clientFields()
-	return r.result()
+	result := r.result()
+	*r = redactor{hops: r.hops, body: r.body} // it holds on to nothing of the message
+	redactors.Put(r)
+	return result
 }
+
+// redactors are for the next message: their scratch memory saves what most messages
+// would allocate.
+var redactors = sync.Pool{New: func() any { return new(redactor) }}

@@ -40,7 +40,6 @@ type hopAt struct {
 
 // trace finds the Received fields that the class reaches.
 func (r *redactor) trace() {
-	r.hops = make([]hopAt, 0, 8)
 	for i, f := range r.header.Fields {
 		if !f.Is("Received") {
 			continue
@@ -208,7 +207,7 @@ func (r *redactor) edit(i int, f mail.Field, name []byte, kind Kind, reason stri
 		return
 	}
 	if r.out == nil {
-		r.out = make([]byte, 0, len(r.header.Raw)+len(clientName))
+		r.out = slices.Grow(r.options.Memory[:0], len(r.header.Raw)+len(clientName))
 		r.edits = append(make([]Edit, 0, len(r.hops)+4), r.edits...)
 	}
 	r.copyTo(i)
