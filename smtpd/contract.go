@@ -68,7 +68,8 @@ type Intake interface {
 	io.ReaderAt
 	// Content is all that was written; valid until Commit or Abort.
 	Content() mail.Content
-	// Commit makes m durable and hands it to the queue. m.Body is a section
+	// Commit makes m durable and hands it to the queue. Nothing of m may be used
+	// after it has returned: the memory is needed again. m.Body is a section
 	// of Content. When it returns nil the message is on the disk: written
 	// whole, synced, its file's name too. The wait has a bound, and ends with
 	// ctx; a message whose outcome is unknown then may be stored all the same

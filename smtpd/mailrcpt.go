@@ -39,13 +39,12 @@ func (c *conn) checkMail(arg []byte) *Reply {
 }
 
 func (c *conn) doMail() {
-	opts := c.cmd.mail // the session may keep it
-	if err := c.session.Mail(string(c.cmd.path), &opts); err != nil {
+	if err := c.session.Mail(string(c.cmd.path), &c.cmd.mail); err != nil {
 		c.tx.refused = true
 		c.refuseError(err)
 		return
 	}
-	c.tx = mailState{open: true, utf8: opts.UTF8}
+	c.tx = mailState{open: true, utf8: c.cmd.mail.UTF8}
 	c.tally.transactions++
 	c.reply(&replySender)
 }
@@ -80,8 +79,7 @@ func (c *conn) checkRcpt(arg []byte) *Reply {
 }
 
 func (c *conn) doRcpt() {
-	opts := c.cmd.rcpt
-	if err := c.session.Rcpt(string(c.cmd.path), &opts); err != nil {
+	if err := c.session.Rcpt(string(c.cmd.path), &c.cmd.rcpt); err != nil {
 		c.tx.refused = true
 		c.refuseError(err)
 		return

@@ -165,7 +165,7 @@ func (tx *transaction) count(reply *smtp.SMTPError) {
 }
 
 func replyString(e *smtp.SMTPError) string {
-	b := strconv.AppendInt(nil, int64(e.Code), 10)
+	b := strconv.AppendInt(make([]byte, 0, 128), int64(e.Code), 10)
 	for k, n := range e.EnhancedCode {
 		b = append(b, " .."[k])
 		b = strconv.AppendInt(b, int64(n), 10)

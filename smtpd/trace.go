@@ -3,7 +3,9 @@ package smtpd
 import (
 	"bytes"
 	"math"
+	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"mailweir/filter"
@@ -29,6 +31,7 @@ type heads struct {
 	// signed are the names of the keys of our DKIM signatures.
 	signed []string
 	err    error // the body could not be read to be signed
+	memory *headMemory
 }
 
 // headKey is all that a recipient's header section depends on.
@@ -72,6 +75,10 @@ func (h *heads) report(key headKey, edits []privacy.Edit) {
 			return
 		}
 	}
+	if h.edits == nil {
+		h.edits = slices.Clip(edits)
+		return
+	}
 	h.edits = append(h.edits, edits...)
 }
 
@@ -81,12 +88,17 @@ func (h *heads) build(key headKey, v filter.Verdict) []byte {
 	set := h.tx.s.set
 	client := h.tx.env.Client
 	client.Name = h.j.Facts.Client.Name
+	if h.memory == nil {
+		h.memory = headMemories.Get().(*headMemory)
+	}
 	o := set.Redaction(key.redact, key.signed, &client)
+	o.Memory = h.memory.redacted
 	header := h.j.Header
 	result := privacy.Redact(header, h.j.Facts.DKIM, o)
 	if result.Head != nil {
-		redacted := mail.ParseHeader(result.Head)
-		header = &redacted
+		h.memory.redacted = result.Head
+		header = &h.memory.header
+		header.Parse(result.Head)
 	}
 	h.report(key, result.Edits)
 	edited := effect.Edit(header, h.j.Header, h.j.Facts.DKIM, h.j.Facts.Header.Subject, v.Acts)
@@ -99,7 +111,7 @@ func (h *heads) build(key headKey, v filter.Verdict) []byte {
 	}
 	change := change{result.Edits, edited.Changed}
 	hide := o.HidesClient()
-	b := make([]byte, 0, len(header.Raw)+1024)
+	b := h.room(len(header.Raw) + 1024)
 	if client.Outbound { // strangers need not know how we judge our own mail
 		fields := appendMissing(nil, h.tx, header)
 		if len(fields) > 0 {
@@ -120,6 +132,36 @@ func (h *heads) build(key headKey, v filter.Verdict) []byte {
 	b = h.appendTrace(b, key, client.Name, hide)
 	b = h.signatures(b, header, change)
 	return appendForeign(b, header, set.Hostname)
+}
+
+// headMemory is what header sections are made in. It serves the next message when
+// this one is stored.
+type headMemory struct {
+	redacted []byte
+	header   mail.Header // of redacted
+	first    []byte      // the first section; others, if there are any, have memory of their own
+}
+
+var headMemories = sync.Pool{New: func() any { return new(headMemory) }}
+
+// maxHeadMemory bounds the header sections whose memory is used again.
+const maxHeadMemory = 16 << 10
+
+// room is an empty slice with room for n octets.
+func (h *heads) room(n int) []byte {
+	if len(h.list) > 0 {
+		return make([]byte, 0, n)
+	}
+	h.memory.first = slices.Grow(h.memory.first[:0], n)
+	return h.memory.first
+}
+
+// release gives memory back. The message is stored, or never will be.
+func (h *heads) release() {
+	if m := h.memory; m != nil && cap(m.first) <= maxHeadMemory && cap(m.redacted) <= maxHeadMemory {
+		headMemories.Put(m)
+	}
+	h.memory = nil
 }
 
 // appendTrace tells of our part of the way.

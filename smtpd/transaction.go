@@ -68,7 +68,7 @@ func (tx *transaction) Write(b []byte) (int, error) {
 // is an error even when it is positive: go-smtp's way to set its text.
 func (tx *transaction) finish() error {
 	content := tx.intake.Content()
-	j := tx.inspection.Judge(tx.s.ctx, content)
+	j := tx.inspection.Judge(content)
 	tx.judged = time.Now()
 	if j.Header.Count("Received") > tx.s.set.MaxHops {
 		return tx.fail(TooManyHops(tx.env.ID))
@@ -121,10 +121,11 @@ func (tx *transaction) commit(j *filter.Judgement, d *filter.Decision, content m
 	if copied != nil {
 		defer copied.close()
 	}
-	m, err := tx.compose(j, d, content)
-	if err != nil {
-		tx.s.gw.log.Error("message not signed, and so not queued", "id", tx.env.ID, "error", err)
-		return tx.storageReply(err)
+	m, heads := tx.compose(j, d, content)
+	defer heads.release()
+	if heads.err != nil {
+		tx.s.gw.log.Error("message not signed, and so not queued", "id", tx.env.ID, "error", heads.err)
+		return tx.storageReply(heads.err)
 	}
 	discarded := len(tx.env.Recipients) - accepted(m)
 	if len(m.Envelope.Recipients) == 0 {
@@ -153,7 +154,7 @@ func (tx *transaction) commit(j *filter.Judgement, d *filter.Decision, content m
 
 // compose makes the stored message: a header section for each class of
 // recipients, the holds, and whether a DSN may go back.
-func (tx *transaction) compose(j *filter.Judgement, d *filter.Decision, content mail.Content) (*mail.Message, error) {
+func (tx *transaction) compose(j *filter.Judgement, d *filter.Decision, content mail.Content) (*mail.Message, *heads) {
 	m, heads := tx.message(j, mail.Section(content, int64(len(j.Header.Raw))))
 	to := distribution{tx: tx, heads: heads}
 	for k, r := range tx.env.Recipients {
@@ -173,7 +174,7 @@ func (tx *transaction) compose(j *filter.Judgement, d *filter.Decision, content 
 	}
 	to.fill(m)
 	tx.record.Edits, tx.record.Signed = heads.edits, heads.signed
-	return m, heads.err
+	return m, heads
 }
 
 // message begins a message with this body: nobody gets it yet. Its header

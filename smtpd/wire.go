@@ -73,11 +73,11 @@ func (c *conn) fill(deadline time.Time) error {
 	}
 }
 
-// armRead sets the deadline of reads. One that is armed already may be earlier:
-// fill then reads again. So a deadline is set once in minutes, not at each
+// armRead sets the deadline of reads. One that is armed already may be earlier, or
+// over: fill then reads again. So a deadline is set once in minutes, not at each
 // command, which is a system-wide timer each time.
 func (c *conn) armRead(deadline time.Time) {
-	if time.Now().Before(c.readBy) && !c.readBy.After(deadline) {
+	if !c.readBy.IsZero() && !c.readBy.After(deadline) {
 		return
 	}
 	c.readBy = deadline
