@@ -71,6 +71,7 @@ type Store struct {
 
 	mu      sync.Mutex
 	day     string
+	ends    time.Time            // of the day
 	hours   map[time.Time]counts // of the day
 	changed bool
 
@@ -122,7 +123,7 @@ func (s *Store) run() {
 func (s *Store) turn(now time.Time) error {
 	err := s.write()
 	if today := dayOf(now); today != s.day {
-		s.day = today
+		s.day, s.ends = today, now.UTC().Truncate(24*time.Hour).Add(24*time.Hour)
 		var old error
 		s.hours, old = read(s.path(today))
 		err = errors.Join(err, old, drop(s.dir, s.keep, now))
@@ -137,7 +138,7 @@ func (s *Store) Add(at time.Time, client netip.Addr, mailer string) {
 	s.messages[family].Inc()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if dayOf(at) > s.day {
+	if !at.Before(s.ends) {
 		if err := s.turn(at); err != nil {
 			s.log.Error("statistics cannot be written; mail is not affected", "error", err)
 		}

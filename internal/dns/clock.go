@@ -41,14 +41,28 @@ type allowance struct {
 
 type clockKey struct{}
 
+// limited is a context whose look-ups go by a clock: context.WithValue, in one
+// allocation.
+type limited struct {
+	context.Context
+	allowance
+}
+
+func (l *limited) Value(key any) any {
+	if key == (clockKey{}) {
+		return &l.allowance
+	}
+	return l.Context.Value(key)
+}
+
 // Context has look-ups under the returned context go by the clock.
 func (c *Clock) Context(ctx context.Context) context.Context {
-	return context.WithValue(ctx, clockKey{}, &allowance{c, messageTime})
+	return &limited{ctx, allowance{c, messageTime}}
 }
 
 // Early is Context for look-ups about client and envelope.
 func (c *Clock) Early(ctx context.Context) context.Context {
-	return context.WithValue(ctx, clockKey{}, &allowance{c, earlyTime})
+	return &limited{ctx, allowance{c, earlyTime}}
 }
 
 // Message is the clock of the connection's next message. What the look-ups of

@@ -17,6 +17,8 @@ type writer struct {
 	spare   []change // memory for what comes meanwhile
 	early   []change // outcomes whose rows were not there
 	dropDay string   // the day that old ones were last dropped on
+	name    string   // of the day that began at from
+	from    time.Time
 }
 
 // dayDB is an open day with its statements, and the transaction at work.
@@ -136,7 +138,7 @@ func (w *writer) flush() {
 }
 
 func (w *writer) write(c change, now time.Time) error {
-	d, err := w.day(dayOf(c.ID.Time()))
+	d, err := w.day(w.dayOf(c.ID.Time()))
 	if err != nil {
 		return err
 	}
@@ -168,6 +170,15 @@ func (w *writer) write(c change, now time.Time) error {
 	}
 	d.put(d.at.insertMany, batch)
 	return nil
+}
+
+// dayOf is dayOf, which is mostly the day of the event before.
+func (w *writer) dayOf(t time.Time) string {
+	if since := t.Sub(w.from); since < 0 || since >= 24*time.Hour {
+		w.from = t.UTC().Truncate(24 * time.Hour)
+		w.name = dayOf(w.from)
+	}
+	return w.name
 }
 
 func (d *dayDB) begin() (err error) {

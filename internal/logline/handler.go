@@ -26,9 +26,13 @@ func Log(log *slog.Logger, at time.Time, level slog.Level, msg string, line Line
 	if !h.Enabled(ctx, level) {
 		return
 	}
+	if h, ok := h.(*handler); ok {
+		h.write(at, level, msg, line) // slog drops these errors too
+		return
+	}
 	r := slog.NewRecord(at, level, msg, 0)
 	r.AddAttrs(slog.Any("", line)) // a group without a name is part of the line
-	h.Handle(ctx, r)               // slog drops these errors too
+	h.Handle(ctx, r)
 }
 
 // Router is an output that has one of its own for classes of lines.
@@ -58,12 +62,18 @@ type handler struct {
 	router Router // nil: all lines go to out
 }
 
-var buffers = sync.Pool{New: func() any { return new([]byte) }}
+// buffer is what a line is made in.
+type buffer struct {
+	o jsonx.Object
+	b []byte
+}
+
+var buffers = sync.Pool{New: func() any { return new(buffer) }}
 
 // Handle implements slog.Handler.
 func (h *handler) Handle(ctx context.Context, r slog.Record) error {
 	if line := only(r); line != nil {
-		return h.write(r, line)
+		return h.write(r.Time, r.Level, r.Message, line)
 	}
 	err := h.Handler.Handle(ctx, r)
 	if h.flush != nil && r.Level >= slog.LevelError {
@@ -85,22 +95,23 @@ func only(r slog.Record) (line Line) {
 	return line
 }
 
-func (h *handler) write(r slog.Record, line Line) error {
-	buf := buffers.Get().(*[]byte)
-	o := jsonx.Begin((*buf)[:0])
-	if !r.Time.IsZero() {
-		o.Time(slog.TimeKey, r.Time.Round(0))
+func (h *handler) write(at time.Time, level slog.Level, msg string, line Line) error {
+	buf := buffers.Get().(*buffer)
+	o := &buf.o
+	*o = jsonx.Begin(buf.b[:0])
+	if !at.IsZero() {
+		o.Time(slog.TimeKey, at.Round(0))
 	}
-	o.String(slog.LevelKey, r.Level.String())
-	o.String(slog.MessageKey, r.Message)
-	line.AppendFields(&o)
+	o.String(slog.LevelKey, level.String())
+	o.String(slog.MessageKey, msg)
+	line.AppendFields(o)
 	b := append(o.End(), '\n')
 	out := h.out
 	if c, ok := line.(Classed); ok && h.router != nil {
 		out = h.router.For(c.Class())
 	}
 	_, err := out.Write(b)
-	if *buf = b; cap(b) <= 16<<10 {
+	if buf.b = b; cap(b) <= 16<<10 {
 		buffers.Put(buf)
 	}
 	return err
