@@ -1,9 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -19,15 +22,34 @@ const timerSlack = time.Millisecond
 // (proc_pid_timerslack_ns(5)): where that is missing nothing changes but the
 // cost, and the unit in configs/systemd sets the same from outside.
 func slackenTimers() error {
-	threads, err := os.ReadDir("/proc/self/task")
-	if err != nil {
-		return fmt.Errorf("timer slack: %w", err)
-	}
-	for _, t := range threads {
-		value := strconv.FormatInt(timerSlack.Nanoseconds(), 10)
-		if err := os.WriteFile("/proc/"+t.Name()+"/timerslack_ns", []byte(value), 0); err != nil {
-			return fmt.Errorf("timer slack: %w", err)
+	// A thread may start another one just before its turn comes, which then has
+	// the slack of before: so until nobody is left.
+	for range 100 {
+		n, err := slackenThreads()
+		if n == 0 || err != nil {
+			return err
 		}
 	}
-	return nil
+	return errors.New("timer slack: threads without it keep coming")
+}
+
+// slackenThreads gives the slack to those of today, and tells how many had another.
+func slackenThreads() (n int, err error) {
+	threads, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return 0, fmt.Errorf("timer slack: %w", err)
+	}
+	want := strconv.FormatInt(timerSlack.Nanoseconds(), 10)
+	for _, t := range threads {
+		name := "/proc/" + t.Name() + "/timerslack_ns"
+		have, err := os.ReadFile(name)
+		if err == nil && strings.TrimSpace(string(have)) != want {
+			n++
+			err = os.WriteFile(name, []byte(want), 0)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // it has ended
+			return n, fmt.Errorf("timer slack: %w", err)
+		}
+	}
+	return n, nil
 }
