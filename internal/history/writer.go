@@ -129,7 +129,7 @@ func (w *writer) encode(e entry) error {
 	b = append(b, `","kind":`...)
 	b = jsonx.AppendString(b, e.kind)
 	b = append(b, `,"at":"`...)
-	b = e.at.UTC().AppendFormat(b, time.RFC3339Nano)
+	b = jsonx.AppendTime(b, e.at.UTC())
 	b = append(b, '"')
 	head := start + len(b)
 	b = append(b, clearData...)

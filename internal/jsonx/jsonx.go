@@ -93,7 +93,7 @@ func (o *Object) Float(name string, v float64) {
 func (o *Object) Time(name string, t time.Time) {
 	o.key(name)
 	o.b = append(o.b, '"')
-	o.b = t.AppendFormat(o.b, time.RFC3339Nano)
+	o.b = AppendTime(o.b, t)
 	o.b = append(o.b, '"')
 }
 
