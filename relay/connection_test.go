@@ -182,6 +182,52 @@ func idleFor(r *Relay, d time.Duration) {
 	}
 }
 
+// A next hop that says more than it was asked is not asked again on that
+// connection: each reply would be taken for that of the command before, and the
+// refusal of one recipient for that of the next.
+func TestUnaskedReply(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	var connections atomic.Int32
+	said := make(chan struct{}, 10)
+	go serveRaw(ln, func(c *rawConn) {
+		if connections.Add(1) > 1 {
+			defer ln.Close()
+		}
+		c.greet([]string{"PIPELINING"})
+		for {
+			line := c.commands(1)
+			switch {
+			case line == "":
+				return
+			case strings.Contains(line, "nobody@"):
+				c.say("550 5.1.1 no such user")
+			case line == "DATA\r\n":
+				c.say("354 go on")
+				for c.commands(1) != ".\r\n" {
+				}
+				c.say("250 taken")
+				time.Sleep(10 * time.Millisecond) // not together with the reply
+				c.say("250 taken, as I said")
+				said <- struct{}{}
+			default:
+				c.say("250 OK")
+			}
+		}
+	})
+	r := newRelay(t, Options{}, ln.Addr().String())
+	wantResults(t, deliver(t, r, message("x\r\n", "a@example.net")), mail.Relayed)
+	<-said
+	got := deliver(t, r, message("x\r\n", "nobody@example.net", "b@example.net"))
+	wantResults(t, got, mail.Failed, mail.Relayed)
+	if n := connections.Load(); n != 2 {
+		t.Errorf("%d connections", n)
+	}
+}
+
 func TestClosedIdleConnection(t *testing.T) {
 	sink := mailtest.NewSink(t, mailtest.SinkOptions{})
 	m := NewMetrics(prometheus.NewRegistry())

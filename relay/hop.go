@@ -84,12 +84,13 @@ func (h *hop) release() { <-h.slots }
 
 // kept takes the idle connection that was used last, nil when there is none.
 // One that the next hop has closed, or said something on, is thrown away here:
-// nothing can have been lost on it yet. Where the content waits for replies, and
-// one came a moment ago, nothing is lost without a look either: MAIL will tell.
+// nothing can have been lost on it yet, and what was said without being asked
+// would be taken for the reply to MAIL, and each reply for that of the command
+// before.
 func (h *hop) kept() *conn {
 	for {
 		c := h.pop()
-		if c == nil || !c.ext.chunking && time.Since(c.usedAt) < freshFor || !c.readable() {
+		if c == nil || !c.readable() {
 			return c
 		}
 		c.close()

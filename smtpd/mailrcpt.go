@@ -38,6 +38,7 @@ func (c *conn) checkMail(arg []byte) *Reply {
 	return nil
 }
 
+// doMail hands MAIL to the session, whose the options are until it returns.
 func (c *conn) doMail() {
 	if err := c.session.Mail(string(c.cmd.path), &c.cmd.mail); err != nil {
 		c.tx.refused = true
@@ -78,6 +79,7 @@ func (c *conn) checkRcpt(arg []byte) *Reply {
 	return nil
 }
 
+// doRcpt is doMail for RCPT.
 func (c *conn) doRcpt() {
 	if err := c.session.Rcpt(string(c.cmd.path), &c.cmd.rcpt); err != nil {
 		c.tx.refused = true
