@@ -92,3 +92,34 @@ func TestWrongDatabase(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestMidnight: the first message of a day is counted in it, before the ticker
+// has turned the day, and so is the first one of a day long after.
+func TestMidnight(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s, err := Open(dir, 30*24*time.Hour, nil, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		midnight := time.Now().UTC().Truncate(24 * time.Hour).Add(24 * time.Hour)
+		for _, at := range []time.Time{midnight.Add(-1), midnight, midnight.Add(24*time.Hour - 1), midnight.Add(24 * time.Hour), midnight.Add(96 * time.Hour)} {
+			s.Add(at, netip.Addr{}, "")
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for day, want := range []int64{1, 2, 1, 0, 0, 1} {
+			hours, err := read(s.path(dayOf(midnight.AddDate(0, 0, day-1))))
+			var n int64
+			for _, c := range hours {
+				for _, m := range c[Software] {
+					n += m
+				}
+			}
+			if n != want || err != nil {
+				t.Errorf("day %d has %d, want %d; %v", day, n, want, err)
+			}
+		}
+	})
+}

@@ -208,3 +208,16 @@ func TestSync(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestDayOfEvents: the writer keeps the day of the event before, in whatever order
+// they come.
+func TestDayOfEvents(t *testing.T) {
+	w := &writer{}
+	midnight := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	for _, d := range []time.Duration{0, -1, 24*time.Hour - 1, 24 * time.Hour, 0, 50 * time.Hour, -100 * time.Hour, 1} {
+		at := midnight.Add(d)
+		if got := w.dayOf(at.Local()); got != dayOf(at) {
+			t.Errorf("%s is of %s", at, got)
+		}
+	}
+}
